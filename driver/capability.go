@@ -1,0 +1,159 @@
+package driver
+
+import (
+	"context"
+
+	"github.com/lifeboat-dr/lifeboat/failure"
+	"github.com/lifeboat-dr/lifeboat/model"
+)
+
+// Fencer proves that the copy at the request's site accepts no more writes, making it so where it can. Done means
+// proven now, with the proof as evidence; a copy that would come back as a writer by itself is not fenced. A copy that
+// can be neither reached nor shut out is failure.Unavailable with the code "fence-unproven" in the message, and is
+// never reported as fenced. Implement it for everything stateful.
+type Fencer interface {
+	Fence(ctx context.Context, req Request) (Handle, error)
+}
+
+// Quiescer stops taking new work at the site in an orderly way. Done means: nothing more is accepted there, and all
+// that was accepted has reached Peer. It can be undone by promoting Site again.
+type Quiescer interface {
+	Quiesce(ctx context.Context, req Request) (Handle, error)
+}
+
+// Promoter makes the copy at the site the serving one. Done means that the role changed and it takes writes.
+type Promoter interface {
+	Promote(ctx context.Context, req Request) (Handle, error)
+}
+
+// Reverser makes the copy at Site follow the one at Peer again, by the cheapest way that is safe, else by building it
+// anew. Done means that it follows and has caught up. It refuses to touch a copy that is serving.
+type Reverser interface {
+	Reverse(ctx context.Context, req Request) (Handle, error)
+}
+
+// Redirector moves clients to Site. Done means that whoever asks the authority is sent there; how long others may
+// still hold the old answer is in the evidence.
+type Redirector interface {
+	Redirect(ctx context.Context, req Request) (Handle, error)
+}
+
+// Verifier asks a question of the copy at Site. A "no" is an observation that is still Pending, with what was seen in
+// Phase: it is asked again until the step's timeout.
+type Verifier interface {
+	Verify(ctx context.Context, req Request) (Handle, error)
+}
+
+// Driller brings up an isolated copy at Site: names, ports and folders of its own; protection goes on untouched.
+// All that it makes is found again by the request's token.
+type Driller interface {
+	Drill(ctx context.Context, req Request) (Handle, error)
+}
+
+// Releaser removes what the step in req.Released made, all of it and nothing else, also when that step died half way
+// and only its token is known. Releasing what is gone already is Done.
+type Releaser interface {
+	Release(ctx context.Context, req Request) (Handle, error)
+}
+
+// MarkerReader reads the newest marker in the copy at Site: outputs marker_at (time), marker_seq (number). In a drill
+// the isolated copy is read. No marker at all is failure.NotFound.
+type MarkerReader interface {
+	ReadMarker(ctx context.Context, req Request) (Handle, error)
+}
+
+// MarkerWriter writes marker m into the serving copy, wherever it is among the resource's sites, and returns when it
+// is acknowledged as durable as the resource's clients get it.
+type MarkerWriter interface {
+	WriteMarker(ctx context.Context, t Target, m model.Marker) error
+}
+
+// Capturer makes a recovery point.
+type Capturer interface {
+	Capture(ctx context.Context, req Request) (Handle, error)
+}
+
+// Restorer brings a recovery point back at Site.
+type Restorer interface {
+	Restore(ctx context.Context, req Request) (Handle, error)
+}
+
+// Runner carries out a user's own step. The program gets the token and must be idempotent under it, or say that it is
+// not (then a crash in the middle stops and asks).
+type Runner interface {
+	Run(ctx context.Context, req Request) (Handle, error)
+}
+
+// Canceler stops work that was begun and is not over. Done with it, the work's observation is no longer Pending.
+// Cancelling what is over already is no error.
+type Canceler interface {
+	Cancel(ctx context.Context, req Request, h Handle) error
+}
+
+// Lister lists the recovery points that exist at a site, newest first, from the resource itself and never from a
+// catalog.
+type Lister interface {
+	Points(ctx context.Context, t Target) ([]model.Point, error)
+}
+
+// BeginFunc begins one action; see the package comment for its promises.
+type BeginFunc func(ctx context.Context, req Request) (Handle, error)
+
+// begins is the one place where actions and capabilities meet.
+var begins = map[model.Action]func(Driver) BeginFunc{
+	model.ActionFence:      beginner(Fencer.Fence),
+	model.ActionQuiesce:    beginner(Quiescer.Quiesce),
+	model.ActionPromote:    beginner(Promoter.Promote),
+	model.ActionReverse:    beginner(Reverser.Reverse),
+	model.ActionRedirect:   beginner(Redirector.Redirect),
+	model.ActionVerify:     beginner(Verifier.Verify),
+	model.ActionReadMarker: beginner(MarkerReader.ReadMarker),
+	model.ActionDrill:      beginner(Driller.Drill),
+	model.ActionRelease:    beginner(Releaser.Release),
+	model.ActionCapture:    beginner(Capturer.Capture),
+	model.ActionRestore:    beginner(Restorer.Restore),
+	model.ActionRun:        beginner(Runner.Run),
+}
+
+func beginner[C any](method func(C, context.Context, Request) (Handle, error)) func(Driver) BeginFunc {
+	return func(d Driver) BeginFunc {
+		c, ok := As[C](d)
+		if !ok {
+			return nil
+		}
+		return func(ctx context.Context, req Request) (Handle, error) { return method(c, ctx, req) }
+	}
+}
+
+// Can reports whether d can begin action.
+func Can(d Driver, action model.Action) bool {
+	find, ok := begins[action]
+	return ok && find(d) != nil
+}
+
+// Begin begins req.Action on d. An action that d cannot do is failure.Unsupported.
+func Begin(ctx context.Context, d Driver, req Request) (Handle, error) {
+	if find, ok := begins[req.Action]; ok {
+		if f := find(d); f != nil {
+			return f(ctx, req)
+		}
+	}
+	return Handle{}, failure.New(failure.Unsupported, string(req.Action), string(req.Resource.ID),
+		"a resource of kind %s cannot do this", d.Facts().Kind)
+}
+
+// As finds capability C in d or in what it wraps (a wrapper has a method Unwrap() Driver).
+func As[C any](d Driver) (C, bool) {
+	for d != nil {
+		if c, ok := d.(C); ok {
+			return c, true
+		}
+		w, ok := d.(interface{ Unwrap() Driver })
+		if !ok {
+			break
+		}
+		d = w.Unwrap()
+	}
+	var none C
+	return none, false
+}

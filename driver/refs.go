@@ -1,0 +1,92 @@
+package driver
+
+import (
+	"bytes"
+	"encoding/json"
+	"regexp"
+	"slices"
+
+	"github.com/lifeboat-dr/lifeboat/failure"
+	"github.com/lifeboat-dr/lifeboat/model"
+)
+
+// reference is ${resource.output} in a string of a resource's settings; $${…} stands for a literal ${…}.
+var reference = regexp.MustCompile(`\$?\$\{([^}]*)\}`)
+
+// Refs lists the references in settings, each once, in order of their names, without the ${}.
+func Refs(settings json.RawMessage) []string {
+	var out []string
+	walkStrings(settings, func(s string) (string, error) {
+		for _, m := range reference.FindAllStringSubmatch(s, -1) {
+			if m[0][1] != '$' && !slices.Contains(out, m[1]) {
+				out = append(out, m[1])
+			}
+		}
+		return s, nil
+	})
+	slices.Sort(out)
+	return out
+}
+
+// Fill replaces each reference in settings by its value. A reference without a value is failure.Invalid.
+func Fill(settings json.RawMessage, values map[string]model.Value) (json.RawMessage, error) {
+	return walkStrings(settings, func(s string) (string, error) {
+		var missing string
+		filled := reference.ReplaceAllStringFunc(s, func(m string) string {
+			if m[1] == '$' {
+				return m[1:]
+			}
+			name := m[2 : len(m)-1]
+			v, ok := values[name]
+			if !ok {
+				missing = name
+				return m
+			}
+			return v.Text
+		})
+		if missing != "" {
+			return "", failure.New(failure.Invalid, "fill in", "${"+missing+"}", "no earlier step has left this output").
+				WithHint("name it in needs, or set it with: lifeboat run skip RUN STEP --set")
+		}
+		return filled, nil
+	})
+}
+
+// walkStrings rewrites every string value (not object keys) of a JSON document.
+func walkStrings(raw json.RawMessage, f func(string) (string, error)) (json.RawMessage, error) {
+	if len(raw) == 0 {
+		return raw, nil
+	}
+	var doc any
+	dec := json.NewDecoder(bytes.NewReader(raw))
+	dec.UseNumber()
+	if err := dec.Decode(&doc); err != nil {
+		return nil, failure.WrapAs(failure.Invalid, err, "read settings", "")
+	}
+	var walk func(v any) (any, error)
+	walk = func(v any) (any, error) {
+		var err error
+		switch v := v.(type) {
+		case string:
+			return f(v)
+		case []any:
+			for i := range v {
+				if v[i], err = walk(v[i]); err != nil {
+					return nil, err
+				}
+			}
+		case map[string]any:
+			for k := range v {
+				if v[k], err = walk(v[k]); err != nil {
+					return nil, err
+				}
+			}
+		}
+		return v, nil
+	}
+	doc, err := walk(doc)
+	if err != nil {
+		return nil, err
+	}
+	return json.Marshal(doc)
+}
