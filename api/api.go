@@ -301,3 +301,44 @@ type Signature struct {
 	Content   string `json:"content"`
 	Value     string `json:"value"`
 }
+
+// Documents is what needs no state and no site: configuration files and reports as documents.
+type Documents interface {
+	// Init writes a commented lifeboat.yaml to path. It never overwrites (failure.Exists).
+	Init(ctx context.Context, path string) error
+	// Validate reads and checks a configuration, whole. All its errors are reported at once, each with its position.
+	Validate(ctx context.Context, path string) (*ValidateReply, error)
+	// Schema is the JSON Schema of lifeboat.yaml, for editors.
+	Schema(ctx context.Context) ([]byte, error)
+	// Render writes a report as html, json, md or junit.
+	Render(ctx context.Context, r *Report, format string) ([]byte, error)
+	// VerifyReport checks a JSON report's hash chain and signature, offline.
+	VerifyReport(ctx context.Context, report []byte) (*VerifyReply, error)
+}
+
+// ValidateReply says what a configuration holds. When it is wrong, Problems is not empty.
+type ValidateReply struct {
+	Path     string    `json:"path"`
+	Sites    int       `json:"sites"`
+	Apps     int       `json:"apps"`
+	Plans    int       `json:"plans"`
+	Problems []Problem `json:"problems,omitempty"`
+}
+
+// Problem is one mistake in a configuration file. Line and Column count from 1; zero when there is no place for it.
+type Problem struct {
+	File    string `json:"file"`
+	Line    int    `json:"line,omitempty"`
+	Column  int    `json:"column,omitempty"`
+	Source  string `json:"source,omitempty"` // the line itself
+	Message string `json:"message"`
+	Hint    string `json:"hint,omitempty"`
+}
+
+// VerifyReply says what a report's signature covers.
+type VerifyReply struct {
+	Valid     bool   `json:"valid"`
+	PublicKey string `json:"public_key"`
+	Events    int    `json:"events"`
+	Problem   string `json:"problem,omitempty"`
+}
