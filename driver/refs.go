@@ -5,12 +5,14 @@ import (
 	"encoding/json"
 	"regexp"
 	"slices"
+	"strings"
 
 	"github.com/lifeboat-dr/lifeboat/failure"
 	"github.com/lifeboat-dr/lifeboat/model"
 )
 
-// reference is ${resource.output} in a string of a resource's settings; $${…} stands for a literal ${…}.
+// reference is ${resource.output} in a string of a resource's settings; $${…} stands for a literal ${…}. References
+// that begin with "self." are the driver's own: they are left as they are, for the driver to fill.
 var reference = regexp.MustCompile(`\$?\$\{([^}]*)\}`)
 
 // Refs lists the references in settings, each once, in order of their names, without the ${}.
@@ -18,7 +20,7 @@ func Refs(settings json.RawMessage) []string {
 	var out []string
 	walkStrings(settings, func(s string) (string, error) {
 		for _, m := range reference.FindAllStringSubmatch(s, -1) {
-			if m[0][1] != '$' && !slices.Contains(out, m[1]) {
+			if m[0][1] != '$' && !own(m[1]) && !slices.Contains(out, m[1]) {
 				out = append(out, m[1])
 			}
 		}
@@ -37,6 +39,9 @@ func Fill(settings json.RawMessage, values map[string]model.Value) (json.RawMess
 				return m[1:]
 			}
 			name := m[2 : len(m)-1]
+			if own(name) {
+				return m
+			}
 			v, ok := values[name]
 			if !ok {
 				missing = name
@@ -51,6 +56,8 @@ func Fill(settings json.RawMessage, values map[string]model.Value) (json.RawMess
 		return filled, nil
 	})
 }
+
+func own(ref string) bool { return strings.HasPrefix(ref, "self.") }
 
 // walkStrings rewrites every string value (not object keys) of a JSON document.
 func walkStrings(raw json.RawMessage, f func(string) (string, error)) (json.RawMessage, error) {
