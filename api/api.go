@@ -256,6 +256,10 @@ type Measure struct {
 	Objective *model.Duration `json:"objective,omitempty"`
 	Met       *bool           `json:"met,omitempty"`
 	Basis     string          `json:"basis"` // from what it was measured
+	// From and To are the instants that Value spans, where there are two such instants: for the RTO the clients' last
+	// good answer before the outage and their first good one after it. Both or neither are set.
+	From *time.Time `json:"from,omitempty"`
+	To   *time.Time `json:"to,omitempty"`
 }
 
 // CheckResult is one check of a run.
