@@ -327,6 +327,10 @@ type ValidateReply struct {
 	Apps     int       `json:"apps"`
 	Plans    int       `json:"plans"`
 	Problems []Problem `json:"problems,omitempty"`
+	// AppIDs and PlanNames name the apps and the user's own plans, sorted; as far as they could be read when there are
+	// problems. Commands that take "all apps", and completion in shells, go by them.
+	AppIDs    []model.AppID `json:"app_ids,omitempty"`
+	PlanNames []string      `json:"plan_names,omitempty"`
 }
 
 // Problem is one mistake in a configuration file. Line and Column count from 1; zero when there is no place for it.
