@@ -72,7 +72,8 @@ type Store interface {
 	// List reads the records whose keys begin with prefix, in key order, all at one revision; at most limit of them
 	// from key `from` (inclusive) on, when these are set.
 	List(ctx context.Context, prefix string, opt ListOptions) (kvs []KV, rev int64, err error)
-	// Commit applies txn atomically and durably. rev is the revision it wrote.
+	// Commit applies txn atomically and durably. rev is the revision it wrote; when it wrote nothing (ok is false, or
+	// every op deletes what is absent), the store's revision then.
 	Commit(ctx context.Context, txn Txn) (rev int64, ok bool, err error)
 	// Watch sends every change to keys under prefix with revision > after, in revision order, changes of one revision
 	// together, until ctx ends. The channel is closed when ctx ends or when the position is lost (compacted away, or
