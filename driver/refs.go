@@ -30,6 +30,22 @@ func Refs(settings json.RawMessage) []string {
 	return out
 }
 
+// FillKnown replaces the references in settings that have a value and leaves the others: a step that stops something
+// needs no address of what it would be started against.
+func FillKnown(settings json.RawMessage, values map[string]model.Value) (json.RawMessage, error) {
+	if len(values) == 0 {
+		return settings, nil
+	}
+	return walkStrings(settings, func(s string) (string, error) {
+		return reference.ReplaceAllStringFunc(s, func(m string) string {
+			if v, ok := values[m[min(2, len(m)):len(m)-1]]; ok && m[1] != '$' {
+				return v.Text
+			}
+			return m
+		}), nil
+	})
+}
+
 // Fill replaces each reference in settings by its value. A reference without a value is failure.Invalid.
 func Fill(settings json.RawMessage, values map[string]model.Value) (json.RawMessage, error) {
 	return walkStrings(settings, func(s string) (string, error) {

@@ -97,9 +97,10 @@ type Step struct {
 	Waiver      Waiver               `json:"waiver,omitempty"`   // may be set aside by a person, in writing
 	Approvals   int                  `json:"approvals,omitempty"`
 	Destructive bool                 `json:"destructive,omitempty"`
-	Outage      bool                 `json:"outage,omitempty"` // clients wait for this step: it counts for the RTO
-	Timeout     Duration             `json:"timeout"`          // of one attempt, from begin to the end of observation
-	Attempts    int                  `json:"attempts"`         // at most, before a person is asked
+	Advisory    bool                 `json:"advisory,omitempty"` // its failure is recorded and holds nothing up
+	Outage      bool                 `json:"outage,omitempty"`   // clients wait for this step: it counts for the RTO
+	Timeout     Duration             `json:"timeout"`            // of one attempt, from begin to the end of observation
+	Attempts    int                  `json:"attempts"`           // at most, before a person is asked
 	App         AppID                `json:"app,omitempty"`
 	Operation   Operation            `json:"operation,omitempty"` // of the (sub-)plan it belongs to
 	Mode        Mode                 `json:"mode,omitempty"`

@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"encoding/json"
 	"fmt"
 
 	"github.com/lifeboat-dr/lifeboat/api"
@@ -148,7 +149,7 @@ func (s *State) applyFailure(i int, e Event) []Effect {
 	case step.Waiver != "" && s.Start.Waivers[step.Waiver] != "":
 		st.Status = api.StepAsking
 		s.waive = append(s.waive, i)
-	case s.Aborting && step.When != model.Always, s.Plan.GiveUp && step.Releases == "":
+	case step.Advisory, s.Aborting && step.When != model.Always, s.Plan.GiveUp && step.Releases == "":
 		st.Status = api.StepWaiting
 		s.finish(i, e, api.StepFailed, false)
 	default:
@@ -317,21 +318,14 @@ func (s *State) Request(i int) (driver.Request, error) {
 		}
 	}
 	var err error
-	if req.Resource.Settings, err = driver.Fill(step.Resource.Settings, st.Inputs); err != nil {
+	if req.Resource.Settings, err = driver.FillKnown(step.Resource.Settings, st.Inputs); err != nil {
 		return req, err
 	}
-	// Each site's settings are filled as far as this step's inputs go; the driver reads the site it acts at.
-	sites := make(map[model.SiteID]jsonRaw, len(step.Resource.Sites))
+	req.Resource.Sites = make(map[model.SiteID]json.RawMessage, len(step.Resource.Sites))
 	for site, raw := range step.Resource.Sites {
-		filled, err := driver.Fill(raw, st.Inputs)
-		if err != nil && site == step.Site {
+		if req.Resource.Sites[site], err = driver.FillKnown(raw, st.Inputs); err != nil {
 			return req, err
 		}
-		if err == nil {
-			raw = filled
-		}
-		sites[site] = raw
 	}
-	req.Resource.Sites = sites
 	return req, nil
 }

@@ -3,7 +3,6 @@ package engine
 import (
 	"crypto/sha256"
 	"encoding/base32"
-	"encoding/json"
 	"fmt"
 	"slices"
 	"strings"
@@ -13,8 +12,6 @@ import (
 	"github.com/lifeboat-dr/lifeboat/failure"
 	"github.com/lifeboat-dr/lifeboat/model"
 )
-
-type jsonRaw = json.RawMessage
 
 // maxDecisions bounds one Decide, so that a commit stays small; the rest follows at the next call.
 const maxDecisions = 256
@@ -206,7 +203,7 @@ func (s *State) outcome() api.Outcome {
 		return api.Aborted
 	}
 	for i := range s.Steps {
-		if st := &s.Steps[i]; st.Status == api.StepFailed || st.Status == api.StepCanceled {
+		if st := &s.Steps[i]; !s.Plan.Steps[i].Advisory && (st.Status == api.StepFailed || st.Status == api.StepCanceled) {
 			return api.Failed
 		}
 	}

@@ -1,0 +1,33 @@
+package plan
+
+import (
+	"time"
+
+	"github.com/lifeboat-dr/lifeboat/model"
+)
+
+// Predict gives the length of the critical path through the steps that clients wait for, from the durations of earlier
+// runs of the same steps. Steps on which nothing is known are listed; then the length says nothing. Approvals count as
+// no time: people take theirs.
+func Predict(p *model.Plan, took map[model.StepID]time.Duration) (rto time.Duration, unknown []model.StepID) {
+	ends := make(map[model.StepID]time.Duration, len(p.Steps))
+	for _, s := range p.Steps {
+		var start time.Duration
+		for _, n := range s.Needs {
+			start = max(start, ends[n])
+		}
+		var d time.Duration
+		if s.Outage && s.Action != model.ActionApprove && s.Action != model.ActionJoin {
+			known, ok := took[s.ID]
+			if !ok {
+				unknown = append(unknown, s.ID)
+			}
+			d = known
+		}
+		ends[s.ID] = start + d
+		if s.Outage {
+			rto = max(rto, ends[s.ID])
+		}
+	}
+	return rto, unknown
+}
