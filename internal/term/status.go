@@ -1,0 +1,196 @@
+package term
+
+import (
+	"fmt"
+	"io"
+	"slices"
+	"time"
+
+	"github.com/lifeboat-dr/lifeboat/api"
+	"github.com/lifeboat-dr/lifeboat/internal/term/units"
+	"github.com/lifeboat-dr/lifeboat/model"
+)
+
+// Status shows an app: where it serves, each resource at each site, what is wrong, what runs.
+func Status(w io.Writer, r *api.StatusReply, s Style) error {
+	p := newPage(s)
+	head := []span{{string(r.App), bold}}
+	switch {
+	case r.Serving == "":
+		head = append(head, span{"  serves nowhere that could be seen", bad})
+	case r.Serving == r.Home:
+		head = append(head, span{"  serves at " + string(r.Serving) + ", its home", plain})
+	default:
+		head = append(head, span{"  serves at " + string(r.Serving), plain}, span{", not at its home " + string(r.Home), warn})
+	}
+	p.text(0, 2, head...)
+	p.text(0, 2, span{"objective: " + objective(r.Objective), dim})
+	p.blank()
+	p.resources(r.Resources)
+	p.blank()
+	p.findings(r.Findings)
+	if len(r.Active) > 0 {
+		p.blank()
+		p.line(span{"running now", bold})
+		var rows [][]span
+		for _, a := range r.Active {
+			rows = append(rows, []span{{string(a.ID), plain}, statusSpan(a.Status), {fmt.Sprintf("%d/%d", a.Done, a.Total), plain}, {runTitle(&a), plain}})
+		}
+		p.table(2, rows)
+	}
+	p.blank()
+	p.lastDrill(r.LastDrill)
+	return p.flush(w)
+}
+
+func (p *page) lastDrill(d *api.RunSummary) {
+	if d == nil {
+		p.text(0, 2, span{"never drilled", warn}, span{": that it can be recovered is a belief, not a measurement", dim})
+		return
+	}
+	when := d.Started
+	if d.Ended != nil {
+		when = *d.Ended
+	}
+	spans := []span{{"last drill ", plain}, statusSpan(d.Status), {" " + units.Instant(when, p.Zone), plain}}
+	if !p.Now.IsZero() {
+		spans = append(spans, span{" (" + units.Ago(when, p.Now) + ")", dim})
+	}
+	p.text(0, 2, append(spans, span{", run " + string(d.ID), dim})...)
+}
+
+// objective is "RTO 10 s, RPO 0 s".
+func objective(o model.Objective) string {
+	one := func(name string, d *model.Duration) string {
+		if d == nil {
+			return "no " + name
+		}
+		return name + " " + units.Duration(d.Std())
+	}
+	return one("RTO", o.RTO) + ", " + one("RPO", o.RPO)
+}
+
+// resources is the table of what is where.
+func (p *page) resources(all []model.Description) {
+	if len(all) == 0 {
+		p.line(span{"no resources were described", warn})
+		return
+	}
+	rows := [][]span{{{"RESOURCE", dim}, {"SITE", dim}, {"ROLE", dim}, {"HEALTH", dim}, {"LAG", dim}, {"AS SEEN", dim}}}
+	for _, d := range all {
+		health := span{"ok", good}
+		if !d.Healthy {
+			health = span{"unhealthy", bad}
+		}
+		rows = append(rows, []span{
+			{string(d.Resource), plain}, {string(d.Site), plain}, roleSpan(d.Role), health, {lag(d), plain}, {d.Summary, plain},
+		})
+	}
+	p.table(0, rows)
+}
+
+func roleSpan(r model.Role) span {
+	switch r {
+	case model.RolePrimary:
+		return span{string(r), bold}
+	case model.RoleUnreachable, model.RoleUnknown, "":
+		if r == "" {
+			r = model.RoleUnknown
+		}
+		return span{string(r), bad}
+	case model.RoleAbsent, model.RoleStopped, model.RoleFenced:
+		return span{string(r), warn}
+	}
+	return span{string(r), plain}
+}
+
+// lag is how far a standby is behind, in what is known of bytes and time.
+func lag(d model.Description) string {
+	var text string
+	switch {
+	case d.LagBytes != nil && d.LagTime != nil:
+		text = units.Bytes(*d.LagBytes) + ", " + units.Duration(d.LagTime.Std())
+	case d.LagBytes != nil:
+		text = units.Bytes(*d.LagBytes)
+	case d.LagTime != nil:
+		text = units.Duration(d.LagTime.Std())
+	}
+	if d.Sync {
+		if text != "" {
+			text += ", "
+		}
+		text += "sync"
+	}
+	if text == "" && d.Role == model.RoleStandby {
+		return "unknown"
+	}
+	return text
+}
+
+// Points lists recovery points, newest first as given.
+func Points(w io.Writer, points []model.Point, s Style) error {
+	p := newPage(s)
+	if len(points) == 0 {
+		p.line(span{"no recovery points", warn})
+		return p.flush(w)
+	}
+	rows := [][]span{{{"POINT", dim}, {"RESOURCE", dim}, {"SITE", dim}, {"STATE OF", dim}, {"PROVED", dim}, {"WHAT", dim}}}
+	for _, pt := range points {
+		at := units.Instant(pt.At, s.Zone)
+		if !p.Now.IsZero() {
+			at += " (" + units.Ago(pt.At, p.Now) + ")"
+		}
+		if pt.Live {
+			at += ", live"
+		}
+		proved := span{"never", warn}
+		if pt.ProvedAt != nil {
+			proved = span{units.Instant(*pt.ProvedAt, s.Zone), good}
+			if pt.ProvedBy != "" {
+				proved.text += " by run " + string(pt.ProvedBy)
+			}
+		}
+		rows = append(rows, []span{
+			{pt.ID, plain}, {string(pt.Resource), plain}, {string(pt.Site), plain}, {at, plain}, proved, {pt.Summary, plain},
+		})
+	}
+	p.table(0, rows)
+	return p.flush(w)
+}
+
+// Round shows one round of protection on one line, and its errors below.
+func Round(w io.Writer, r *api.ProtectRound, s Style) error {
+	p := newPage(s)
+	spans := []span{{units.Time(r.At, s.Zone) + "  ", dim}}
+	ids := make([]model.ResourceID, 0, len(r.Markers))
+	for id := range r.Markers {
+		ids = append(ids, id)
+	}
+	slices.Sort(ids)
+	for _, id := range ids {
+		m := r.Markers[id]
+		spans = append(spans, span{fmt.Sprintf("marker %d in %s (%s)  ", m.Seq, id, m.At.In(zone(s)).Format("15:04:05.000")), plain})
+	}
+	if r.ProbeOK != nil {
+		if *r.ProbeOK {
+			spans = append(spans, span{"probe ok", good})
+		} else {
+			spans = append(spans, span{"probe failed", bad})
+		}
+	}
+	if len(ids) == 0 && r.ProbeOK == nil && len(r.Errors) == 0 {
+		spans = append(spans, span{"nothing to do", dim})
+	}
+	p.text(0, 10, spans...)
+	for _, e := range r.Errors {
+		p.failure(10, e)
+	}
+	return p.flush(w)
+}
+
+func zone(s Style) *time.Location {
+	if s.Zone == nil {
+		return time.Local
+	}
+	return s.Zone
+}
