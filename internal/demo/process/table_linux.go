@@ -81,8 +81,17 @@ func look(pid int) (seen, error) {
 	return info, nil
 }
 
+// Folder is the process's working folder, or "" where it cannot be seen.
+func Folder(pid int) string {
+	folder, err := os.Readlink(filepath.Join("/proc", strconv.Itoa(pid), "cwd"))
+	if err != nil {
+		return ""
+	}
+	return strings.TrimSuffix(folder, " (deleted)")
+}
+
 // HasEnv reports whether the process was started with the variable in its environment, as "NAME=value". Where that
-// cannot be seen it is false.
+// cannot be seen it is false: a program that writes its own title may overwrite it.
 func HasEnv(pid int, variable string) bool {
 	env, err := os.ReadFile(filepath.Join("/proc", strconv.Itoa(pid), "environ"))
 	return err == nil && slices.Contains(strings.Split(string(env), "\x00"), variable)

@@ -71,6 +71,9 @@ func ps(which ...string) ([]seen, error) {
 	return table, nil
 }
 
+// Folder is the process's working folder, or "" where it cannot be seen, as here.
+func Folder(pid int) string { return "" }
+
 // HasEnv reports whether the process was started with the variable in its environment, as "NAME=value". It cannot be
 // seen here and is false.
 func HasEnv(pid int, variable string) bool { return false }

@@ -1,0 +1,149 @@
+package world
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"net"
+	"os"
+	"strconv"
+	"strings"
+	"text/template"
+
+	"github.com/lifeboat-dr/lifeboat/failure"
+	"github.com/lifeboat-dr/lifeboat/internal/demo/cluster"
+)
+
+// configuration is the lifeboat.yaml of the world, as a user would write it. Every text goes through quote: a JSON
+// text is a YAML one.
+var configuration = template.Must(template.New("lifeboat.yaml").Funcs(template.FuncMap{"quote": quote, "list": list}).Parse(
+	`# The shop of the demo: PostgreSQL, a web program and a name, at two sites on this machine.
+version: 1
+state: state
+
+sites:
+  east: {description: "the home site, on {{.East}}"}
+  west: {description: "the recovery site, on {{.West}}"}
+
+apps:
+  shop:
+    home: east
+    recovery: [west]
+    objective: {rto: 10s, rpo: 0s}
+    protect: {marker: 250ms, probe: 100ms}
+    probe:                          # what a client would ask; measures the RTO
+      kind: http
+      settings: {url: {{quote .HealthByName}}, resolver: {{quote .Resolver}}, timeout: 1s}
+    resources:
+      db:
+        kind: postgres
+        settings:
+          database: {{.Database}}
+          user: {{.Admin}}
+          password: {{quote .AdminPassword}}
+          synchronous: true         # an order is acknowledged only when both sites have it
+        sites:
+          {{- range .Sites}}
+          {{.Name}}:
+            host: {{.Address}}
+            port: {{$.Ports.Postgres}}
+            data: {{quote .Data}}
+            bin: {{quote $.Bin}}
+            {{- if $.Via}}
+            via: {{list $.Via}}
+            {{- end}}
+            options: {cluster_name: {{.Name}}}
+            drill: {folder: {{quote .Drill}}}
+          {{- end}}
+        checks:
+          - name: orders are readable
+            kind: sql
+            within: 10s
+            settings:
+              endpoint: "${db.endpoint}"
+              database: {{.Database}}
+              user: {{.Admin}}
+              password: {{quote .AdminPassword}}
+              query: select count(*) > 0 from orders
+              expect: "t"
+      web:
+        kind: command
+        needs: [db]
+        settings:
+          background: true
+        sites:
+          {{- range .Sites}}
+          {{.Name}}:
+            start: {{list .Start}}
+            outputs: {endpoint: {{quote .Shop}}}
+            drill: {outputs: {endpoint: {{quote .ShopDrill}}}}
+          {{- end}}
+        checks:
+          - name: the shop answers
+            kind: http
+            within: 10s
+            settings: {url: "http://${web.endpoint}/healthz"}
+      name:
+        kind: dns.record
+        needs: [web]
+        settings:
+          zone: {{.Zone}}
+          name: {{.Name}}
+          type: A
+          ttl: {{.TTL}}
+          servers: [{{quote .Resolver}}]
+          tsig: {name: {{.Key}}, algorithm: {{.Algorithm}}, secret: {{quote .Secret}}}
+        sites:
+          {{- range .Sites}}
+          {{.Name}}: {values: [{{.Address}}]}
+          {{- end}}
+    checks:
+      - name: the shop takes orders under its name
+        kind: http
+        within: 10s
+        on: [failover, failback]
+        settings: {url: {{quote .HealthByName}}, resolver: {{quote .Resolver}}}
+`))
+
+// siteData is what the template says of one site.
+type siteData struct {
+	Name, Address, Data, Drill, Shop, ShopDrill string
+	Start                                       []string
+}
+
+// writeConfig writes lifeboat.yaml.
+func (w *World) writeConfig(context.Context) error {
+	var sites []siteData
+	for _, site := range []string{East, West} {
+		at := func(port int) string { return net.JoinHostPort(Addresses[site], strconv.Itoa(port)) }
+		start := append(w.shopArgs(site), "--listen", "${self.endpoint}", "--database", "${db.endpoint}")
+		sites = append(sites, siteData{Name: site, Address: Addresses[site], Data: w.path(site, "pgdata"), Drill: w.path(site, "drill"),
+			Shop: at(w.state.Ports.Shop), ShopDrill: at(w.state.Ports.ShopDrill), Start: start})
+	}
+	data := map[string]any{
+		"East": Addresses[East], "West": Addresses[West], "Sites": sites, "Ports": w.state.Ports, "Resolver": w.Resolver(),
+		"HealthByName": fmt.Sprintf("http://%s:%d/healthz", trimDot(Name), w.state.Ports.Shop),
+		"Database":     Database, "Admin": cluster.Admin, "AdminPassword": "file:" + w.path("secrets", adminPassword),
+		"Bin": w.inst.Bin, "Via": w.inst.As, "Zone": Zone, "Name": Name, "TTL": TTL.String(),
+		"Key": keyName, "Algorithm": strings.TrimSuffix(keyAlg, "."), "Secret": "file:" + w.path("secrets", tsigKey),
+	}
+	var text bytes.Buffer
+	if err := configuration.Execute(&text, data); err != nil {
+		return failure.WrapAs(failure.Internal, err, "write", "lifeboat.yaml")
+	}
+	if err := os.WriteFile(w.Config(), text.Bytes(), 0o644); err != nil {
+		return failure.WrapAs(failure.Denied, err, "write", w.Config())
+	}
+	return nil
+}
+
+func quote(text string) (string, error) {
+	b, err := json.Marshal(text)
+	return string(b), err
+}
+
+func list(words []string) (string, error) {
+	b, err := json.Marshal(words)
+	return string(b), err
+}
