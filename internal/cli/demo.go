@@ -1,0 +1,46 @@
+package cli
+
+import (
+	"context"
+
+	"github.com/spf13/cobra"
+
+	"github.com/lifeboat-dr/lifeboat/failure"
+)
+
+func newDemo(inv *invocation) *cobra.Command {
+	var opt DemoOptions
+	cmd := withFormats(&cobra.Command{
+		Use:   "demo",
+		Short: "Destroy a site of its own making and bring the app back, for real",
+		Long: `Two sites with a real PostgreSQL, a shop and a name server are made on this machine, under load. One of them is
+destroyed, the shop fails over, and comes back. It takes under two minutes, needs PostgreSQL's server programs, and
+cleans up after itself. The exit code is 0 only if no order was lost and every check passed.`,
+		Example: `  lifeboat demo
+  lifeboat demo --keep
+  lifeboat demo -o json`,
+		Args: wants(),
+		RunE: func(cmd *cobra.Command, _ []string) error { return runDemo(cmd.Context(), inv, opt) },
+	}, "text", "json")
+	cmd.Flags().BoolVar(&opt.Keep, "keep", false, "leave its world running, to drive it with the ordinary commands")
+	cmd.Flags().StringVar(&opt.Dir, "dir", "", "make its world in `FOLDER` (default: a new temporary one)")
+	_ = cmd.MarkFlagDirname("dir")
+	return cmd
+}
+
+func runDemo(ctx context.Context, inv *invocation, opt DemoOptions) error {
+	if inv.Demo == nil {
+		return failure.New(failure.Unsupported, "", "", "this build has no demo").
+			WithHint("build Lifeboat on Linux or macOS with `make build`")
+	}
+	opt.JSON, opt.Out, opt.Err = inv.json(), &flagWriter{inv}, inv.Err
+	return inv.Demo(ctx, opt)
+}
+
+// flagWriter is standard output that remembers that something was written to it.
+type flagWriter struct{ inv *invocation }
+
+func (w *flagWriter) Write(b []byte) (int, error) {
+	w.inv.wroteJSON = true
+	return w.inv.Out.Write(b)
+}

@@ -1,0 +1,136 @@
+package cli
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/lifeboat-dr/lifeboat/failure"
+)
+
+// topics are help texts that belong to no command.
+func topics() []*cobra.Command {
+	return []*cobra.Command{
+		{Use: "exit-codes", Short: "The exit codes of all commands", Long: exitCodesHelp()},
+		{Use: "environment", Short: "The environment variables that Lifeboat reads", Long: environmentHelp},
+	}
+}
+
+const environmentHelp = `These variables change what commands do. A flag goes before a variable.
+
+  LIFEBOAT_CONFIG  the configuration file, in place of lifeboat.yaml here or above
+  NO_COLOR         when set, no colours
+  TERM             "dumb" turns colours and the live view off
+
+Secrets named env:NAME in lifeboat.yaml are read from the variable NAME when they are used.`
+
+// isTopic reports whether cmd is a help text alone.
+func isTopic(cmd *cobra.Command) bool { return !cmd.Runnable() && !cmd.HasSubCommands() }
+
+// newHelp is `lifeboat help`.
+func newHelp() *cobra.Command {
+	return &cobra.Command{
+		Use:   "help [COMMAND...]",
+		Short: "Explain a command or a topic",
+		Example: `  lifeboat help
+  lifeboat help failover
+  lifeboat help run retry
+  lifeboat help exit-codes`,
+		Args: cobra.ArbitraryArgs,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			about := cmd.Root()
+			for i, word := range args {
+				next := child(about, word)
+				if next == nil {
+					near := unknownCommand(about, word)
+					hint := strings.Replace(failure.HintOf(near), "`lifeboat ", "`lifeboat help ", 1)
+					return failure.New(failure.Invalid, "", "", "there is no help about %q", strings.Join(args[:i+1], " ")).
+						WithHint("%s", strings.Replace(hint, "help help", "help", 1))
+				}
+				about = next
+			}
+			return writeHelp(about)
+		},
+		ValidArgsFunction: func(cmd *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
+			about := cmd.Root()
+			for _, word := range args {
+				if about = child(about, word); about == nil {
+					return nil, cobra.ShellCompDirectiveNoFileComp
+				}
+			}
+			var names []string
+			for _, c := range about.Commands() {
+				if c.IsAvailableCommand() || isTopic(c) {
+					names = append(names, c.Name()+"\t"+c.Short)
+				}
+			}
+			return names, cobra.ShellCompDirectiveNoFileComp
+		},
+	}
+}
+
+func child(cmd *cobra.Command, name string) *cobra.Command {
+	for _, c := range cmd.Commands() {
+		if c.Name() == name {
+			return c
+		}
+	}
+	return nil
+}
+
+// writeHelp writes the help of one command: what it is, how it is written, its details, examples and flags.
+func writeHelp(cmd *cobra.Command) error {
+	var b strings.Builder
+	section := func(title, body string) {
+		if body = strings.Trim(body, "\n"); body != "" {
+			fmt.Fprintf(&b, "\n%s:\n%s\n", title, body)
+		}
+	}
+	fmt.Fprintf(&b, "%s.\n", cmd.Short)
+	if cmd.Long != "" {
+		fmt.Fprintf(&b, "\n%s\n", strings.TrimSpace(cmd.Long))
+	}
+	if !isTopic(cmd) {
+		use := cmd.UseLine()
+		if cmd.HasAvailableSubCommands() && (!cmd.HasParent() || cmd.Annotations[formatsKey] == "") {
+			use = cmd.CommandPath() + " COMMAND"
+		}
+		section("Usage", "  "+use)
+	}
+	writeCommands(cmd, section)
+	section("Examples", cmd.Example)
+	if !isTopic(cmd) {
+		section("Flags", cmd.LocalNonPersistentFlags().FlagUsages())
+		if cmd.HasParent() {
+			section("Global flags", cmd.InheritedFlags().FlagUsages())
+		} else {
+			section("Global flags", cmd.PersistentFlags().FlagUsages())
+		}
+	}
+	if list := formats(cmd); len(list) > 0 {
+		section("Output formats", "  "+strings.Join(list, ", ")+" (the first is the default)")
+	}
+	if _, err := cmd.OutOrStdout().Write([]byte(b.String())); err != nil {
+		return failure.WrapAs(failure.Unavailable, err, "write", "help")
+	}
+	return nil
+}
+
+// writeCommands lists what is below cmd, in groups where there are some.
+func writeCommands(cmd *cobra.Command, section func(title, body string)) {
+	list := func(member func(*cobra.Command) bool) string {
+		var b strings.Builder
+		for _, c := range cmd.Commands() {
+			if member(c) && !c.Hidden {
+				fmt.Fprintf(&b, "  %-11s  %s\n", c.Name(), c.Short)
+			}
+		}
+		return b.String()
+	}
+	for _, g := range cmd.Groups() {
+		section(g.Title, list(func(c *cobra.Command) bool { return c.GroupID == g.ID && !isTopic(c) }))
+	}
+	section("Commands", list(func(c *cobra.Command) bool { return c.GroupID == "" && !isTopic(c) }))
+	section("Topics", list(isTopic))
+}
