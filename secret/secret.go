@@ -8,6 +8,7 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"io"
 	"os"
 	"os/exec"
 	"strings"
@@ -59,13 +60,13 @@ func (r Ref) Resolve(ctx context.Context) (Value, error) {
 			return Value{}, failure.New(failure.NotFound, "read secret", string(r), "the variable is not set").
 				WithHint("export %s before running lifeboat", rest)
 		}
-		return Value{text}, nil
+		return Value{&text}, nil
 	case "file":
 		text, err := os.ReadFile(rest)
 		if err != nil {
 			return Value{}, failure.WrapAs(failure.NotFound, err, "read secret", string(r))
 		}
-		return Value{strings.TrimRight(string(text), "\r\n")}, nil
+		return newValue(text), nil
 	case "exec":
 		var stderr bytes.Buffer
 		cmd := exec.CommandContext(ctx, "sh", "-c", rest)
@@ -75,20 +76,35 @@ func (r Ref) Resolve(ctx context.Context) (Value, error) {
 			cause := fmt.Errorf("%w: %s", err, strings.TrimSpace(stderr.String()))
 			return Value{}, failure.WrapAs(failure.Unavailable, cause, "read secret", "exec:…")
 		}
-		return Value{strings.TrimRight(string(out), "\r\n")}, nil
+		return newValue(out), nil
 	}
 	return Value{}, failure.New(failure.Invalid, "read secret", "", "unknown scheme").
 		WithHint("write env:NAME, file:/path/to/file or exec:command")
 }
 
-// Value is a secret in memory. It cannot be printed or marshalled by accident.
-type Value struct{ text string }
+// Value is a secret in memory. It cannot be printed or marshalled by accident: not by any verb of package fmt, and not
+// as an unexported field of something else, where fmt cannot call its methods and follows no pointer.
+type Value struct{ text *string }
+
+// newValue cuts the trailing newline that files and commands end with.
+func newValue(raw []byte) Value {
+	text := strings.TrimRight(string(raw), "\r\n")
+	return Value{&text}
+}
 
 // Reveal gives the secret itself; the caller must not print or store it.
-func (v Value) Reveal() string { return v.text }
+func (v Value) Reveal() string {
+	if v.text == nil {
+		return ""
+	}
+	return *v.text
+}
 
 // Empty reports whether there is no secret.
-func (v Value) Empty() bool { return v.text == "" }
+func (v Value) Empty() bool { return v.Reveal() == "" }
+
+// Format redacts for every verb.
+func (v Value) Format(f fmt.State, _ rune) { io.WriteString(f, redacted) }
 
 // String redacts.
 func (v Value) String() string { return redacted }
