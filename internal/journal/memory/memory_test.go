@@ -14,3 +14,10 @@ func TestConformance(t *testing.T) {
 		return func(testing.TB) journal.Store { return db.Open() }
 	})
 }
+
+func TestArchiveConformance(t *testing.T) {
+	journaltest.RunArchive(t, func(testing.TB) func() journal.Archive {
+		a := memory.NewArchive()
+		return func() journal.Archive { return a }
+	})
+}
