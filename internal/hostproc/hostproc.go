@@ -95,7 +95,7 @@ func (p Place) Start(ctx context.Context, spec Spec) (State, error) {
 		record = "1"
 	}
 	args := append([]string{spec.Token, spec.Same, record, spec.Dir}, spec.Argv...)
-	return p.call(ctx, environment(spec.Env), "start", args...)
+	return p.call(ctx, Exports(spec.Env), "start", args...)
 }
 
 // Look says what is known of the place and changes nothing.
@@ -164,8 +164,9 @@ func scriptError(res hostexec.Result, op string, p Place) error {
 	return res.Err(failure.Indeterminate, op, subject)
 }
 
-// environment writes variables as shell code.
-func environment(env map[string]string) string {
+// Exports writes variables as lines of shell code, in order of their names: what a script reads from its standard input
+// and evaluates, so that no value stands in a command line.
+func Exports(env map[string]string) string {
 	var b strings.Builder
 	for _, name := range slices.Sorted(maps.Keys(env)) {
 		fmt.Fprintf(&b, "export %s=%s\n", name, hostexec.Quote(env[name]))

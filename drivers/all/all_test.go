@@ -1,0 +1,37 @@
+package all
+
+import (
+	"log/slog"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/lifeboat-dr/lifeboat/driver"
+	"github.com/lifeboat-dr/lifeboat/model"
+)
+
+func TestRegistry(t *testing.T) {
+	r := Registry(slog.New(slog.DiscardHandler))
+	want := []model.Kind{"command", "dns.record", "exec", "fake", "http", "postgres", "sql", "tcp"}
+	if diff := cmp.Diff(want, r.Kinds()); diff != "" {
+		t.Errorf("kinds (-want +got):\n%s", diff)
+	}
+	for _, kind := range r.Kinds() {
+		d, err := r.Get(kind)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if d.Facts().Summary == "" {
+			t.Errorf("%s says nothing of itself", kind)
+		}
+	}
+	for _, kind := range []model.Kind{"http", "tcp", "sql", "exec"} {
+		d, _ := r.Get(kind)
+		if _, ok := driver.As[driver.Asker](d); !ok {
+			t.Errorf("%s cannot stand under probe:", kind)
+		}
+		if !driver.Can(d, model.ActionVerify) {
+			t.Errorf("%s cannot stand under checks:", kind)
+		}
+	}
+}
