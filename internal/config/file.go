@@ -1,0 +1,132 @@
+package config
+
+import (
+	"github.com/lifeboat-dr/lifeboat/model"
+	"github.com/lifeboat-dr/lifeboat/secret"
+)
+
+// The types of this file are the shape of lifeboat.yaml: the loader fills them, and the JSON Schema is made of them, so
+// that the two cannot drift apart. What a field means, its default included, stands in its description. A Node is the
+// place of the mapping that a struct was filled from; it is nil when the file has something else there.
+
+type document struct {
+	Node    *node              `json:"-"`
+	Version int                `json:"version" jsonschema:"required,enum=1" jsonschema_description:"The version of this format: 1."`
+	State   string             `json:"state,omitempty" jsonschema:"minLength=1" jsonschema_description:"The state folder: journal, archive, reports, signing key. Relative to this file. Default .lifeboat."`
+	Journal *journalDoc        `json:"journal,omitempty" jsonschema_description:"An etcd of yours to record runs in, instead of the one in the state folder."`
+	Limits  limitsDoc          `json:"limits,omitempty" jsonschema_description:"How many steps run at once. Without a limit, all that can."`
+	Sites   map[string]siteDoc `json:"sites" jsonschema:"required" jsonschema_description:"The failure domains, by name: a data centre, an account and region, a cluster, a group of hosts."`
+	Apps    map[string]appDoc  `json:"apps" jsonschema:"required" jsonschema_description:"What the business wants back, by name."`
+	Plans   map[string]planDoc `json:"plans,omitempty" jsonschema_description:"Plans of your own, by name, which may call each other and the operations of apps."`
+}
+
+type journalDoc struct {
+	Node      *node      `json:"-"`
+	Endpoints []string   `json:"endpoints" jsonschema:"required,minItems=1" jsonschema_description:"The members' client URLs, such as https://etcd-1:2379."`
+	Prefix    string     `json:"prefix,omitempty" jsonschema:"minLength=1" jsonschema_description:"What all keys begin with. Default /lifeboat/."`
+	CA        string     `json:"ca,omitempty" jsonschema:"minLength=1" jsonschema_description:"The file of the authority that signed the members' certificates. Relative to this file. Default: the system's."`
+	Cert      string     `json:"cert,omitempty" jsonschema:"minLength=1" jsonschema_description:"The file of the client certificate. Relative to this file. Needs key."`
+	Key       string     `json:"key,omitempty" jsonschema:"minLength=1" jsonschema_description:"The file of the client certificate's key. Relative to this file. Needs cert."`
+	Username  string     `json:"username,omitempty" jsonschema:"minLength=1" jsonschema_description:"The etcd user. Needs password."`
+	Password  secret.Ref `json:"password,omitempty" jsonschema_description:"The etcd user's password, as a reference. Needs username."`
+}
+
+type limitsDoc struct {
+	Node  *node          `json:"-"`
+	Steps int            `json:"steps,omitempty" jsonschema:"minimum=1" jsonschema_description:"Steps at once in one run."`
+	Sites map[string]int `json:"sites,omitempty" jsonschema_description:"Steps at once that act at a site, by site."`
+	Kinds map[string]int `json:"kinds,omitempty" jsonschema_description:"Steps at once on resources of a kind, by kind."`
+}
+
+type siteDoc struct {
+	Node        *node  `json:"-"`
+	Description string `json:"description,omitempty" jsonschema_description:"For people: what and where it is."`
+}
+
+type appDoc struct {
+	Node      *node                  `json:"-"`
+	Home      string                 `json:"home" jsonschema:"required" jsonschema_description:"The site where the app normally serves."`
+	Recovery  []string               `json:"recovery" jsonschema:"required,minItems=1" jsonschema_description:"The sites where it can be recovered, the preferred one first."`
+	Objective objectiveDoc           `json:"objective,omitempty" jsonschema_description:"What may be lost. Reports compare it with what was measured."`
+	Protect   protectDoc             `json:"protect,omitempty" jsonschema_description:"What lifeboat protect does between operations."`
+	Probe     *probeDoc              `json:"probe,omitempty" jsonschema_description:"The question that a client of the app asks. It is asked during operations and measures the RTO."`
+	Approvals map[string]int         `json:"approvals,omitempty" jsonschema_description:"How many people must approve before an operation's first outage step, by operation. Default 0."`
+	Resources map[string]resourceDoc `json:"resources" jsonschema:"required" jsonschema_description:"What the app consists of, by name."`
+	Checks    []checkDoc             `json:"checks,omitempty" jsonschema_description:"Questions asked of the whole app at the end of an operation."`
+}
+
+type objectiveDoc struct {
+	RTO *model.Duration `json:"rto,omitempty" jsonschema_description:"The longest time without service, more than 0s. Default: no objective."`
+	RPO *model.Duration `json:"rpo,omitempty" jsonschema_description:"The longest time whose writes may be lost; 0s is none. Default: no objective."`
+}
+
+type protectDoc struct {
+	Marker model.Duration `json:"marker,omitempty" jsonschema_description:"The interval between markers. Default: one for each lifeboat protect."`
+	Probe  model.Duration `json:"probe,omitempty" jsonschema_description:"The interval between probes. Needs a probe."`
+}
+
+type probeDoc struct {
+	Node     *node  `json:"-"`
+	Name     string `json:"name,omitempty" jsonschema:"minLength=1" jsonschema_description:"For people. Default probe."`
+	Kind     string `json:"kind" jsonschema:"required" jsonschema_description:"A kind that can be asked at any time."`
+	Settings *node  `json:"settings,omitempty" jsonschema_description:"The kind's settings. References to outputs cannot stand here."`
+}
+
+type resourceDoc struct {
+	Node     *node            `json:"-"`
+	Kind     string           `json:"kind" jsonschema:"required" jsonschema_description:"The kind of resource, which decides its settings."`
+	Needs    []string         `json:"needs,omitempty" jsonschema_description:"Resources of this app that must be there first. Their outputs can be used in settings as ${name.output}."`
+	Settings *node            `json:"settings,omitempty" jsonschema_description:"The kind's settings, at all sites."`
+	Sites    map[string]*node `json:"sites,omitempty" jsonschema_description:"The kind's settings at each site: the home and every recovery site, where the kind has any."`
+	Checks   []checkDoc       `json:"checks,omitempty" jsonschema_description:"Questions asked of the recovered resource before what needs it goes on."`
+	Hooks    []hookDoc        `json:"hooks,omitempty" jsonschema_description:"Steps of your own before or after the resource's."`
+	Timeout  model.Duration   `json:"timeout,omitempty" jsonschema_description:"How long one attempt of each of its steps may take. Default: the kind's."`
+}
+
+type checkDoc struct {
+	Node     *node          `json:"-"`
+	Name     string         `json:"name" jsonschema:"required,minLength=1" jsonschema_description:"What is asked, for people. Unique in its list."`
+	Kind     string         `json:"kind" jsonschema:"required" jsonschema_description:"A kind that can verify."`
+	Settings *node          `json:"settings,omitempty" jsonschema_description:"The kind's settings."`
+	Within   model.Duration `json:"within,omitempty" jsonschema_description:"How long it is asked again until it passes, more than 0s. Default 10s."`
+	On       []string       `json:"on,omitempty" jsonschema:"minItems=1" jsonschema_description:"The operations at which it is asked. Default: all."`
+}
+
+type hookDoc struct {
+	Node   *node    `json:"-"`
+	Before string   `json:"before,omitempty" jsonschema_description:"The action of the resource that waits for the step."`
+	After  string   `json:"after,omitempty" jsonschema_description:"The action of the resource that the step waits for."`
+	On     []string `json:"on,omitempty" jsonschema:"minItems=1" jsonschema_description:"The operations in which it runs. Default: all that have the action."`
+	Step   hookStep `json:"step" jsonschema:"required" jsonschema_description:"What is done."`
+}
+
+type hookStep struct {
+	Node *node  `json:"-"`
+	Name string `json:"name" jsonschema:"required,minLength=1" jsonschema_description:"What it does, for people."`
+	Work
+}
+
+type planDoc struct {
+	Node  *node     `json:"-"`
+	Steps []stepDoc `json:"steps" jsonschema:"required,minItems=1" jsonschema_description:"The steps. What does not need each other runs at once."`
+}
+
+type stepDoc struct {
+	Node  *node    `json:"-"`
+	Name  string   `json:"name" jsonschema:"required" jsonschema_description:"The step's name, unique in its plan."`
+	Needs []string `json:"needs,omitempty" jsonschema_description:"Steps of this plan that must succeed first."`
+	Work
+}
+
+// Work is what a step of the user's own does: exactly one of kind, approve, plan and app with operation.
+type Work struct {
+	Kind      string         `json:"kind,omitempty" jsonschema_description:"Either: a kind that can run a step of yours."`
+	Settings  *node          `json:"settings,omitempty" jsonschema_description:"The kind's settings."`
+	Timeout   model.Duration `json:"timeout,omitempty" jsonschema_description:"How long one attempt of the kind's work may take. Default: the kind's."`
+	Approve   int            `json:"approve,omitempty" jsonschema:"minimum=1" jsonschema_description:"Or: wait until this many different people approve."`
+	Plan      string         `json:"plan,omitempty" jsonschema_description:"Or: run another of your plans."`
+	App       string         `json:"app,omitempty" jsonschema_description:"Or: carry out an operation of this app."`
+	Operation string         `json:"operation,omitempty" jsonschema_description:"The operation of the app."`
+	To        string         `json:"to,omitempty" jsonschema_description:"The site that the app moves to. Default: its first recovery site, or its home for a failback."`
+	Mode      string         `json:"mode,omitempty" jsonschema:"enum=planned,enum=unplanned" jsonschema_description:"Of a failover: whether the site that is left cooperates. Default planned."`
+}
