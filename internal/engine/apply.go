@@ -76,7 +76,7 @@ func (s *State) applyStep(i int, e Event) ([]Effect, error) {
 		if st.Status != api.StepBeginning || e.Handle == nil {
 			return nil, s.corrupt(e, "the step is %s", st.Status)
 		}
-		st.Handle, st.Status = e.Handle, api.StepRunning
+		st.Handle, st.Status, st.BegunAt = e.Handle, api.StepRunning, e.At
 		if st.Cancel {
 			return []Effect{{Kind: Cancel, Step: i}}, nil
 		}
@@ -115,14 +115,14 @@ func (s *State) applyIntent(i int, e Event) ([]Effect, error) {
 		st.Handle = nil
 	}
 	st.Status, st.queued, st.Began, st.Terminal = api.StepBeginning, false, true, false
-	st.Attempt, st.Token, st.Inputs, st.IntentAt, st.Phase = e.Attempt, e.Token, e.Inputs, e.At, ""
+	st.Attempt, st.Token, st.Inputs, st.Phase = e.Attempt, e.Token, e.Inputs, ""
 	st.Tries++
 	if st.FirstAt.IsZero() {
 		st.FirstAt = e.At
 	}
 	s.hold(i, 1)
 	if st.Handle != nil { // the last attempt was begun and is not known to be over: go on watching it
-		st.Status = api.StepRunning
+		st.Status, st.BegunAt = api.StepRunning, e.At
 		return []Effect{{Kind: Observe, Step: i}}, nil
 	}
 	return []Effect{{Kind: Begin, Step: i, Resumed: resumed}}, nil

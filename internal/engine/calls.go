@@ -47,9 +47,12 @@ func (r *runner) leave(ctx context.Context, eff Effect) {
 	}
 	st := &r.state.Steps[eff.Step]
 	c := &call{r: r, step: &r.state.Plan.Steps[eff.Step], tries: st.Tries, resumed: eff.Resumed}
-	c.deadline = st.IntentAt.Add(c.step.Timeout.Std())
-	if grace := time.Now().Add(min(graceResumed, c.step.Timeout.Std())); eff.Resumed && c.deadline.Before(grace) {
-		c.deadline = grace
+	c.deadline = time.Now().Add(c.step.Timeout.Std())
+	if eff.Kind != Begin { // it was begun, perhaps by a predecessor who then was silent for long
+		c.deadline = st.BegunAt.Add(c.step.Timeout.Std())
+		if grace := time.Now().Add(min(graceResumed, c.step.Timeout.Std())); st.BegunAt.Before(r.since) && c.deadline.Before(grace) {
+			c.deadline = grace
+		}
 	}
 	var err error
 	if c.req, err = r.state.Request(eff.Step); err == nil {

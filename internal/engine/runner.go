@@ -22,6 +22,7 @@ type runner struct {
 	epoch   int64
 	owner   string
 	session journal.Session
+	since   time.Time // when this owner took over
 	probed  *Event
 
 	leaseMu  sync.Mutex
@@ -36,7 +37,7 @@ type runner struct {
 
 func newRunner(e *Engine, state *State, h *header, mod int64, session journal.Session) *runner {
 	return &runner{
-		e: e, state: state, h: h, mod: mod, epoch: h.Epoch, owner: h.Owner, session: session,
+		e: e, state: state, h: h, mod: mod, epoch: h.Epoch, owner: h.Owner, session: session, since: time.Now(),
 		facts: make(chan Event, chunkEvents), inbox: make(chan []journal.KV), wake: make(chan struct{}, 1),
 		calls: map[int]context.CancelFunc{},
 	}

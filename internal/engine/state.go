@@ -63,10 +63,10 @@ type StepState struct {
 	Phase    string
 	Err      *failure.Error
 	Force    bool
-	Cancel   bool // was asked to stop
-	Began    bool // an intent was journalled
-	OK       bool // final, and what needs it may go on
-	IntentAt time.Time
+	Cancel   bool      // was asked to stop
+	Began    bool      // an intent was journalled
+	OK       bool      // final, and what needs it may go on
+	BegunAt  time.Time // when the last handle came
 	FirstAt  time.Time
 	EndedAt  time.Time
 	RetryAt  time.Time
