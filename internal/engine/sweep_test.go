@@ -480,3 +480,29 @@ func TestZombieWakesBeforeHeirsFirstWrite(t *testing.T) {
 		})
 	}
 }
+
+// TestUnknownOutcomeKeepsOwner answers every commit with an error although it landed: the owner finds out each time and
+// goes on owning. Were it to stand back, it would be a new owner after each write.
+func TestUnknownOutcomeKeepsOwner(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newSweep(t)
+		ctx := t.Context()
+		s.create(ctx)
+		over := make(chan struct{})
+		go func() { defer close(over); s.operator(ctx) }()
+		hook := func(point string, _ journal.Txn) error {
+			if point == memory.After {
+				return failure.New(failure.Indeterminate, "commit", "", "the answer was lost")
+			}
+			return nil
+		}
+		if err := s.drive(ctx, "", memory.WithHook(hook)); err != nil {
+			t.Fatal(err)
+		}
+		s.check([]string{"every answer lost"})
+		if state, _, err := s.open(nil).Load(ctx, s.run); err != nil || state.Epoch != 1 {
+			t.Errorf("the run had %d owners, want 1 (%v)", state.Epoch, err)
+		}
+		<-over
+	})
+}
