@@ -1,0 +1,225 @@
+package service
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/lifeboat-dr/lifeboat/api"
+	"github.com/lifeboat-dr/lifeboat/driver"
+	"github.com/lifeboat-dr/lifeboat/model"
+)
+
+// How long one question to a site may take, and how many are asked at once.
+const (
+	lookTimeout = 5 * time.Second
+	lookAtOnce  = 16
+)
+
+// look describes all of an app's resources at all its sites, side by side.
+func (s *Service) look(ctx context.Context, app model.App, serving model.SiteID) []model.Description {
+	sites := append([]model.SiteID{app.Home}, app.Recovery...)
+	out := make([]model.Description, len(app.Resources)*len(sites))
+	each(len(out), func(i int) {
+		r, site := app.Resources[i/len(sites)], sites[i%len(sites)]
+		out[i] = s.describe(ctx, app, r, site, serving)
+	})
+	return out
+}
+
+// each calls f for 0..n-1, some at once, and waits for all.
+func each(n int, f func(i int)) {
+	var group sync.WaitGroup
+	places := make(chan struct{}, lookAtOnce)
+	for i := range n {
+		places <- struct{}{}
+		group.Go(func() { defer func() { <-places }(); f(i) })
+	}
+	group.Wait()
+}
+
+func (s *Service) describe(ctx context.Context, app model.App, r model.Resource, site, peer model.SiteID) model.Description {
+	failed := func(err error) model.Description {
+		return model.Description{Resource: r.ID, Site: site, At: time.Now().UTC(), Role: model.RoleUnknown, Summary: err.Error()}
+	}
+	d, err := s.opts.Drivers.Get(r.Kind)
+	if err != nil {
+		return failed(err)
+	}
+	if peer == site || peer == "" {
+		peer = app.Home
+		if site == app.Home && len(app.Recovery) > 0 {
+			peer = app.Recovery[0]
+		}
+	}
+	ctx, cancel := context.WithTimeout(ctx, lookTimeout)
+	defer cancel()
+	seen, err := d.Describe(ctx, driver.Target{App: app.ID, Resource: r, Site: site, Peer: peer})
+	if err != nil {
+		return failed(err)
+	}
+	seen.Resource, seen.Site = r.ID, site
+	return seen
+}
+
+// serving works out where an app serves: where what holds its data is primary; else where its traffic goes; else where
+// the last move left it; else home. Two answers at once are a finding that blocks.
+func (s *Service) serving(ctx context.Context, app model.App, seen []model.Description) (model.SiteID, []model.Finding, error) {
+	var data, rest []model.SiteID
+	var findings []model.Finding
+	for _, r := range app.Resources {
+		d, err := s.opts.Drivers.Get(r.Kind)
+		if err != nil {
+			return "", nil, err
+		}
+		primaries := primariesOf(r.ID, seen)
+		if !d.Facts().Stateful {
+			rest = append(rest, primaries...)
+			continue
+		}
+		data = append(data, primaries...)
+		if len(primaries) > 1 {
+			findings = append(findings, model.Finding{Severity: model.Block, Code: "two-primaries", Resource: r.ID,
+				What: fmt.Sprintf("%s is primary at %v", r.ID, primaries), Why: "both may take writes that the other never sees",
+				Fix: "decide which one is right, stop the other, then: lifeboat failback " + string(app.ID)})
+		}
+	}
+	last, err := s.lastMove(ctx, app)
+	if err != nil {
+		return "", nil, err
+	}
+	for _, sites := range [][]model.SiteID{data, rest} {
+		switch distinct := unique(sites); {
+		case len(distinct) == 1:
+			return distinct[0], findings, nil
+		case len(distinct) > 1 && slices.Contains(distinct, last):
+			return last, findings, nil
+		case len(distinct) > 1:
+			return distinct[0], findings, nil
+		}
+	}
+	return last, findings, nil
+}
+
+func primariesOf(r model.ResourceID, seen []model.Description) (sites []model.SiteID) {
+	for _, d := range seen {
+		if d.Resource == r && d.Role == model.RolePrimary {
+			sites = append(sites, d.Site)
+		}
+	}
+	return sites
+}
+
+func unique(sites []model.SiteID) (out []model.SiteID) {
+	for _, s := range sites {
+		if !slices.Contains(out, s) {
+			out = append(out, s)
+		}
+	}
+	return out
+}
+
+// lastMove is where the last successful move left the app, or home.
+func (s *Service) lastMove(ctx context.Context, app model.App) (model.SiteID, error) {
+	past, err := s.past(ctx)
+	if err != nil {
+		return "", err
+	}
+	for _, p := range past {
+		moved := p.Operation == model.OpFailover || p.Operation == model.OpFailback
+		if p.App == app.ID && moved && p.Outcome == api.Succeeded {
+			return p.To, nil
+		}
+	}
+	return app.Home, nil
+}
+
+// Status describes an app.
+func (s *Service) Status(ctx context.Context, id model.AppID) (*api.StatusReply, error) {
+	app, err := s.app(id)
+	if err != nil {
+		return nil, err
+	}
+	seen := s.look(ctx, app, "")
+	serving, findings, err := s.serving(ctx, app, seen)
+	if err != nil {
+		return nil, err
+	}
+	reply := &api.StatusReply{App: app.ID, Serving: serving, Home: app.Home, Objective: app.Objective, Resources: seen, Findings: findings}
+	for _, d := range seen {
+		switch {
+		case d.Role == model.RoleUnknown:
+			reply.Findings = append(reply.Findings, model.Finding{Severity: model.Warn, Code: "not-described", Resource: d.Resource, Site: d.Site, What: d.Summary})
+		case !d.Healthy && d.Site != serving && d.Role != model.RoleFenced && d.Role != model.RoleStopped:
+			reply.Findings = append(reply.Findings, model.Finding{Severity: model.Warn, Code: "not-recoverable", Resource: d.Resource, Site: d.Site,
+				What: fmt.Sprintf("%s at %s: %s", d.Resource, d.Site, d.Summary), Why: "a failover to this site could not use it",
+				Fix: "lifeboat plan failover " + string(app.ID) + " --to " + string(d.Site)})
+		}
+	}
+	runs, err := s.Runs(ctx, api.RunsRequest{App: app.ID})
+	if err != nil {
+		return nil, err
+	}
+	for _, r := range runs {
+		if r.Outcome == "" {
+			reply.Active = append(reply.Active, r)
+		}
+		if r.Operation == model.OpDrill && r.Outcome != "" && reply.LastDrill == nil {
+			reply.LastDrill = &r
+		}
+	}
+	return reply, nil
+}
+
+// Points lists the recovery points of an app, newest first.
+func (s *Service) Points(ctx context.Context, id model.AppID) ([]model.Point, error) {
+	app, err := s.app(id)
+	if err != nil {
+		return nil, err
+	}
+	points := []model.Point{}
+	for _, r := range app.Resources {
+		d, err := s.opts.Drivers.Get(r.Kind)
+		if err != nil {
+			return nil, err
+		}
+		lister, ok := driver.As[driver.Lister](d)
+		if !ok {
+			continue
+		}
+		for _, site := range append([]model.SiteID{app.Home}, app.Recovery...) {
+			call, cancel := context.WithTimeout(ctx, lookTimeout)
+			found, err := lister.Points(call, driver.Target{App: app.ID, Resource: r, Site: site})
+			cancel()
+			if err != nil {
+				s.log.Warn("recovery points not listed", "resource", r.ID, "site", site, "err", err)
+				continue
+			}
+			points = append(points, found...)
+		}
+	}
+	if err := s.prove(ctx, app, points); err != nil {
+		return nil, err
+	}
+	slices.SortStableFunc(points, func(a, b model.Point) int { return b.At.Compare(a.At) })
+	return points, nil
+}
+
+// prove says of each live point when a drill last recovered from it.
+func (s *Service) prove(ctx context.Context, app model.App, points []model.Point) error {
+	past, err := s.past(ctx)
+	if err != nil {
+		return err
+	}
+	for i := range points {
+		for _, p := range past {
+			if points[i].Live && p.App == app.ID && p.Operation == model.OpDrill && p.OK && p.To == points[i].Site {
+				points[i].ProvedAt, points[i].ProvedBy = p.Ended, p.ID
+				break
+			}
+		}
+	}
+	return nil
+}

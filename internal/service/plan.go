@@ -1,0 +1,206 @@
+package service
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"sort"
+	"time"
+
+	"github.com/lifeboat-dr/lifeboat/api"
+	"github.com/lifeboat-dr/lifeboat/driver"
+	"github.com/lifeboat-dr/lifeboat/failure"
+	"github.com/lifeboat-dr/lifeboat/internal/plan"
+	"github.com/lifeboat-dr/lifeboat/model"
+)
+
+// historyRuns is how many earlier runs a prediction rests on at most.
+const historyRuns = 10
+
+// Plan derives a plan and looks at the world. It changes nothing.
+func (s *Service) Plan(ctx context.Context, req api.PlanRequest) (*api.PlanReply, error) {
+	in := plan.Input{Config: s.cfg, Drivers: s.opts.Drivers, Operation: req.Operation, Mode: req.Mode, To: req.To,
+		Custom: req.Custom, Serving: map[model.AppID]model.SiteID{}}
+	reply := &api.PlanReply{Findings: []model.Finding{}, Sites: []model.Description{}}
+	apps := s.cfg.Apps // a user's plan may name any
+	if req.Custom == "" {
+		app, err := s.app(req.App)
+		if err != nil {
+			return nil, err
+		}
+		in.App, apps = app.ID, []model.App{app}
+	}
+	for _, app := range apps {
+		seen := s.look(ctx, app, req.From)
+		from, findings, err := s.serving(ctx, app, seen)
+		if err != nil {
+			return nil, err
+		}
+		if req.From != "" {
+			if from != req.From {
+				findings = append(findings, model.Finding{Severity: model.Warn, Code: "serves-elsewhere", Site: req.From,
+					What: fmt.Sprintf("%s is seen to serve at %s, not at %s", app.ID, from, req.From)})
+			}
+			from = req.From
+		}
+		in.Serving[app.ID] = from
+		reply.Findings = append(reply.Findings, findings...)
+		reply.Sites = append(reply.Sites, seen...)
+		if req.Custom == "" && in.Mode == "" && in.Operation == model.OpFailover {
+			in.Mode = modeFor(app, from, seen)
+		}
+	}
+	p, findings, err := plan.Compile(in)
+	if err != nil {
+		return nil, err
+	}
+	reply.Plan, reply.Hash = p, p.Hash()
+	reply.Findings = append(reply.Findings, findings...)
+	reply.Findings = append(reply.Findings, s.ask(ctx, p)...)
+	if err := s.predict(ctx, reply); err != nil {
+		return nil, err
+	}
+	return reply, nil
+}
+
+// modeFor is planned while everything at the serving site answers.
+func modeFor(app model.App, from model.SiteID, seen []model.Description) model.Mode {
+	for _, d := range seen {
+		if d.Site != from {
+			continue
+		}
+		switch d.Role {
+		case model.RoleUnreachable, model.RoleAbsent, model.RoleUnknown, model.RoleStopped, model.RoleFenced:
+			return model.Unplanned
+		}
+	}
+	return model.Planned
+}
+
+// ask asks the driver of each step what stands in its way.
+func (s *Service) ask(ctx context.Context, p *model.Plan) []model.Finding {
+	found := make([][]model.Finding, len(p.Steps))
+	each(len(p.Steps), func(i int) {
+		step := p.Steps[i]
+		if step.Kind == "" {
+			return
+		}
+		d, err := s.opts.Drivers.Get(step.Kind)
+		if err != nil {
+			return // the compiler has said so
+		}
+		call, cancel := context.WithTimeout(ctx, lookTimeout)
+		defer cancel()
+		found[i], err = d.Check(call, driver.Request{
+			Target: driver.Target{App: step.App, Resource: step.Resource, Site: step.Site, Peer: step.Peer},
+			Action: step.Action, Operation: step.Operation, Mode: step.Mode, Step: step.ID, Attempt: 1, Preview: true,
+		})
+		if err != nil {
+			found[i] = append(found[i], model.Finding{Severity: model.Warn, Code: "not-checked", What: "could not be checked: " + err.Error(), Fix: failure.HintOf(err)})
+		}
+		for n := range found[i] {
+			f := &found[i][n]
+			f.Step, f.Site = step.ID, step.Site
+			if step.Action != model.ActionVerify && step.Action != model.ActionRun {
+				f.Resource = step.Resource.ID
+			}
+		}
+	})
+	var out []model.Finding
+	for _, fs := range found {
+		for _, f := range fs {
+			same := func(o model.Finding) bool {
+				return o.Code == f.Code && o.Resource == f.Resource && o.Site == f.Site && o.What == f.What
+			}
+			if !slices.ContainsFunc(out, same) {
+				out = append(out, f)
+			}
+		}
+	}
+	return out
+}
+
+// predict says what the operation would cost if it ran now.
+func (s *Service) predict(ctx context.Context, r *api.PlanReply) error {
+	past, err := s.past(ctx)
+	if err != nil {
+		return err
+	}
+	samples := map[model.StepID][]time.Duration{}
+	for _, m := range past {
+		if m.App != r.Plan.App || r.Prediction.Runs >= historyRuns || m.Outcome != api.Succeeded {
+			continue
+		}
+		used := false
+		for id, seconds := range m.Took {
+			if step, ok := r.Plan.Step(id); ok && step.Operation == m.Operation {
+				samples[id] = append(samples[id], time.Duration(seconds*float64(time.Second)))
+				used = true
+			}
+		}
+		if used {
+			r.Prediction.Runs++
+		}
+	}
+	took := map[model.StepID]time.Duration{}
+	for id, all := range samples {
+		sort.Slice(all, func(i, j int) bool { return all[i] < all[j] })
+		took[id] = all[len(all)/2]
+	}
+	rto, unknown := plan.Predict(r.Plan, took)
+	r.Prediction.Unknown = unknown
+	if len(unknown) == 0 && len(took) > 0 {
+		d := model.Duration(rto.Round(time.Millisecond))
+		r.Prediction.RTO = &d
+	}
+	s.predictRPO(r)
+	return nil
+}
+
+// predictRPO says what would be lost if the operation ran now.
+func (s *Service) predictRPO(r *api.PlanReply) {
+	zero := model.Duration(0)
+	if r.Plan.Mode == model.Planned && r.Plan.Operation != model.OpDrill {
+		r.Prediction.RPO, r.Prediction.Basis = &zero, "planned: work stops and is carried over before anything moves"
+		return
+	}
+	app, ok := s.cfg.App(r.Plan.App)
+	if !ok {
+		r.Prediction.Basis = "a plan of your own: see those of its apps"
+		return
+	}
+	worst := model.Duration(-1)
+	basis := ""
+	for _, res := range app.Resources {
+		d, err := s.opts.Drivers.Get(res.Kind)
+		if err != nil || !d.Facts().Stateful {
+			continue
+		}
+		i := slices.IndexFunc(r.Sites, func(d model.Description) bool { return d.Resource == res.ID && d.Site == r.Plan.To })
+		if i < 0 {
+			continue
+		}
+		seen := r.Sites[i]
+		var lag model.Duration
+		switch {
+		case seen.Sync:
+			basis = fmt.Sprintf("%s at %s holds all that was acknowledged (synchronous)", res.ID, seen.Site)
+		case seen.LagTime != nil:
+			lag = *seen.LagTime
+			basis = fmt.Sprintf("%s at %s is %s behind", res.ID, seen.Site, lag)
+		default:
+			r.Prediction.RPO = nil
+			r.Prediction.Basis = fmt.Sprintf("how far %s at %s is behind cannot be told: %s", res.ID, seen.Site, seen.Summary)
+			return
+		}
+		if lag > worst {
+			worst = lag
+			r.Prediction.Basis = basis
+		}
+	}
+	if worst < 0 {
+		r.Prediction.Basis = "nothing in this app holds data"
+		worst = 0
+	}
+	r.Prediction.RPO = &worst
+}

@@ -1,0 +1,200 @@
+package service
+
+import (
+	"context"
+	"encoding/json"
+	"iter"
+	"time"
+
+	"github.com/lifeboat-dr/lifeboat/api"
+	"github.com/lifeboat-dr/lifeboat/driver"
+	"github.com/lifeboat-dr/lifeboat/failure"
+	"github.com/lifeboat-dr/lifeboat/internal/journal"
+	"github.com/lifeboat-dr/lifeboat/model"
+)
+
+// Keys of what is measured, beside the engine's runs.
+const measures = "/lb/v1/measure/"
+
+func markersKey(app model.AppID, r model.ResourceID) string {
+	return measures + "markers/" + string(app) + "/" + string(r)
+}
+
+func probeKey(app model.AppID) string { return measures + "probe/" + string(app) }
+
+// Bounds of protection.
+const (
+	markerTimeout = 10 * time.Second
+	markersKept   = 120 // newest markers of a resource: what an RPO is measured against
+	protectEvery  = 5 * time.Second
+)
+
+// markers is what is known of a resource's markers: those that were acknowledged, oldest first.
+type markers struct {
+	Acked []ackedMarker `json:"acked"`
+}
+
+// ackedMarker is a marker that the resource acknowledged at Acked.
+type ackedMarker struct {
+	model.Marker
+	Acked time.Time `json:"acked"`
+}
+
+// probed is what the last probe outside of a run saw.
+type probed struct {
+	Asked    time.Time  `json:"asked"`
+	Up       bool       `json:"up"`
+	LastGood *time.Time `json:"last_good,omitempty"`
+}
+
+// Protect writes markers and probes the app, once or until ctx ends.
+func (s *Service) Protect(ctx context.Context, req api.ProtectRequest) iter.Seq2[*api.ProtectRound, error] {
+	return func(yield func(*api.ProtectRound, error) bool) {
+		app, err := s.app(req.App)
+		if err != nil {
+			yield(nil, err)
+			return
+		}
+		_, store, err := s.open(ctx)
+		if err != nil {
+			yield(nil, err)
+			return
+		}
+		every := time.Duration(app.Protect.Marker)
+		if req.Every != nil {
+			every = req.Every.Std()
+		}
+		if every <= 0 {
+			every = protectEvery
+		}
+		for {
+			began := time.Now()
+			round := s.round(ctx, store, app)
+			if ctx.Err() != nil || !yield(round, nil) || req.Once {
+				return
+			}
+			select {
+			case <-ctx.Done():
+				return
+			case <-time.After(time.Until(began.Add(every))):
+			}
+		}
+	}
+}
+
+// round writes a marker into each resource that takes one, and asks the probe.
+func (s *Service) round(ctx context.Context, store journal.Store, app model.App) *api.ProtectRound {
+	round := &api.ProtectRound{At: time.Now().UTC(), Markers: map[model.ResourceID]model.Marker{}}
+	failed := func(err error, op string, what string) {
+		if ctx.Err() == nil {
+			round.Errors = append(round.Errors, failure.From(failure.Wrap(err, op, what)))
+		}
+	}
+	for _, r := range app.Resources {
+		d, err := s.opts.Drivers.Get(r.Kind)
+		if err != nil {
+			failed(err, "protect", string(r.ID))
+			continue
+		}
+		if w, ok := driver.As[driver.MarkerWriter](d); ok {
+			m, err := s.mark(ctx, store, w, app, r)
+			if err != nil {
+				failed(err, "write marker into", string(r.ID))
+				continue
+			}
+			round.Markers[r.ID] = m
+		}
+	}
+	if app.Probe != nil {
+		up, err := s.probe(ctx, store, app)
+		if err != nil {
+			failed(err, "probe", string(app.ID))
+		} else {
+			round.ProbeOK = &up
+		}
+	}
+	return round
+}
+
+// mark writes the next marker and records it once it is acknowledged.
+func (s *Service) mark(ctx context.Context, store journal.Store, w driver.MarkerWriter, app model.App, r model.Resource) (model.Marker, error) {
+	known, mod, err := read[markers](ctx, store, markersKey(app.ID, r.ID))
+	if err != nil {
+		return model.Marker{}, err
+	}
+	m := model.Marker{Seq: 1, At: time.Now().UTC()}
+	if n := len(known.Acked); n > 0 {
+		m.Seq = known.Acked[n-1].Seq + 1
+	}
+	call, cancel := context.WithTimeout(ctx, markerTimeout)
+	defer cancel()
+	target := driver.Target{App: app.ID, Resource: r, Site: app.Home}
+	if len(app.Recovery) > 0 {
+		target.Peer = app.Recovery[0]
+	}
+	if err := w.WriteMarker(call, target, m); err != nil {
+		return m, err
+	}
+	known.Acked = append(known.Acked, ackedMarker{Marker: m, Acked: time.Now().UTC()})
+	if extra := len(known.Acked) - markersKept; extra > 0 {
+		known.Acked = known.Acked[extra:]
+	}
+	// Another writer may have been faster: then its record stands, and ours is one marker more than is known of.
+	return m, write(ctx, store, markersKey(app.ID, r.ID), known, mod)
+}
+
+// probe asks the app's probe once and records what it saw.
+func (s *Service) probe(ctx context.Context, store journal.Store, app model.App) (bool, error) {
+	known, mod, err := read[probed](ctx, store, probeKey(app.ID))
+	if err != nil {
+		return false, err
+	}
+	asked := time.Now().UTC()
+	up, _, err := s.askProbe(ctx, *app.Probe)
+	if err != nil {
+		return false, err
+	}
+	known.Asked, known.Up = asked, up
+	if up {
+		now := time.Now().UTC()
+		known.LastGood = &now
+	}
+	return up, write(ctx, store, probeKey(app.ID), known, mod)
+}
+
+// askProbe asks a probe's question once.
+func (s *Service) askProbe(ctx context.Context, c model.Check) (up bool, detail string, err error) {
+	d, err := s.opts.Drivers.Get(c.Kind)
+	if err != nil {
+		return false, "", err
+	}
+	asker, ok := driver.As[driver.Asker](d)
+	if !ok {
+		return false, "", failure.New(failure.Invalid, "probe", string(c.Kind), "this kind cannot be a probe").WithHint("use http, tcp, sql or exec")
+	}
+	a, err := asker.Ask(ctx, c.Settings)
+	return a.OK, a.Detail, err
+}
+
+// read reads one record; an absent one is the zero T at revision zero.
+func read[T any](ctx context.Context, store journal.Store, key string) (T, int64, error) {
+	var v T
+	kv, ok, _, err := store.Get(ctx, key)
+	if err != nil || !ok {
+		return v, 0, err
+	}
+	if err := json.Unmarshal(kv.Value, &v); err != nil {
+		return v, 0, failure.WrapAs(failure.Corrupt, err, "read", key)
+	}
+	return v, kv.Mod, nil
+}
+
+// write replaces a record if it still is at revision mod; one that somebody else has replaced is left alone.
+func write(ctx context.Context, store journal.Store, key string, v any, mod int64) error {
+	b, err := json.Marshal(v)
+	if err != nil {
+		return failure.WrapAs(failure.Internal, err, "write", key)
+	}
+	_, _, err = store.Commit(ctx, journal.Txn{If: []journal.Cond{{Key: key, Mod: mod}}, Then: []journal.Op{{Key: key, Value: b}}})
+	return err
+}
