@@ -7,11 +7,9 @@ package programs
 import (
 	"context"
 	"flag"
-	"fmt"
 	"log/slog"
 	"os"
 	"os/signal"
-	"path/filepath"
 	"syscall"
 	"time"
 
@@ -41,7 +39,6 @@ func runShop(ctx context.Context, args []string) error {
 	name := flags.String("name", "shop", "the database's name")
 	user := flags.String("user", "shop", "the role to connect as")
 	password := flags.String("password", "", "a reference to its password, such as file:PATH")
-	pidFile := flags.String("pid-file", "", "a file to keep the process number in while the shop runs")
 	log := flags.String("log", "", "a file to log to (default: standard error)")
 	if err := parse(flags, args); err != nil {
 		return err
@@ -60,13 +57,6 @@ func runShop(ctx context.Context, args []string) error {
 	server, err := shop.New(ctx, shop.Config{Listen: *listen, Database: *database, Name: *name, User: *user, Password: ref, Log: logger})
 	if err != nil {
 		return err
-	}
-	if *pidFile != "" {
-		if err := writePID(*pidFile); err != nil {
-			server.Close()
-			return err
-		}
-		defer os.Remove(*pidFile) // one that stays says the same of a killed shop
 	}
 	return server.Run(ctx)
 }
@@ -129,17 +119,4 @@ func openLog(path string) (*slog.Logger, func(), error) {
 		return nil, nil, failure.WrapAs(failure.Denied, err, "open log", path)
 	}
 	return slog.New(slog.NewTextHandler(f, nil)), func() { f.Close() }, nil
-}
-
-// writePID replaces the file as a whole: whoever reads it sees a whole number.
-func writePID(path string) error {
-	tmp := filepath.Join(filepath.Dir(path), "."+filepath.Base(path)+fmt.Sprint(os.Getpid()))
-	err := os.WriteFile(tmp, fmt.Appendf(nil, "%d\n", os.Getpid()), 0o644)
-	if err == nil {
-		err = os.Rename(tmp, path)
-	}
-	if err != nil {
-		return failure.WrapAs(failure.Denied, err, "write", path)
-	}
-	return nil
 }

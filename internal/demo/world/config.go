@@ -72,12 +72,14 @@ apps:
         needs: [db]
         settings:
           background: true
+          probe_http: "http://${self.endpoint}/healthz"
         sites:
           {{- range .Sites}}
           {{.Name}}:
             start: {{list .Start}}
+            folder: {{quote .Program}}
             outputs: {endpoint: {{quote .Shop}}}
-            drill: {outputs: {endpoint: {{quote .ShopDrill}}}}
+            drill: {folder: {{quote .ProgramDrill}}, outputs: {endpoint: {{quote .ShopDrill}}}}
           {{- end}}
         checks:
           - name: the shop answers
@@ -108,8 +110,8 @@ apps:
 
 // siteData is what the template says of one site.
 type siteData struct {
-	Name, Address, Data, Drill, Shop, ShopDrill string
-	Start                                       []string
+	Name, Address, Data, Drill, Program, ProgramDrill, Shop, ShopDrill string
+	Start                                                              []string
 }
 
 // writeConfig writes lifeboat.yaml.
@@ -119,6 +121,7 @@ func (w *World) writeConfig(context.Context) error {
 		at := func(port int) string { return net.JoinHostPort(Addresses[site], strconv.Itoa(port)) }
 		start := append(w.shopArgs(site), "--listen", "${self.endpoint}", "--database", "${db.endpoint}")
 		sites = append(sites, siteData{Name: site, Address: Addresses[site], Data: w.path(site, "pgdata"), Drill: w.path(site, "drill"),
+			Program: w.path(site, "shop"), ProgramDrill: w.path(site, "shop-drill"),
 			Shop: at(w.state.Ports.Shop), ShopDrill: at(w.state.Ports.ShopDrill), Start: start})
 	}
 	data := map[string]any{

@@ -151,7 +151,7 @@ func (w *World) startDNS(ctx context.Context) error {
 // shopArgs is the shop's command line at a site, but for its listener and database.
 func (w *World) shopArgs(site string) []string {
 	return []string{w.binary, programs.Shop, "--password", "file:" + w.path("secrets", shopPassword),
-		"--pid-file", w.path(site, "shop.pid"), "--log", w.path(site, "shop.log")}
+		"--log", w.path(site, "shop.log")}
 }
 
 // startShop starts the shop in east and waits until it takes orders.
@@ -159,7 +159,8 @@ func (w *World) startShop(ctx context.Context) error {
 	address := net.JoinHostPort(Addresses[East], strconv.Itoa(w.state.Ports.Shop))
 	w.say("the shop in east: http://%s", address)
 	args := append(w.shopArgs(East), "--listen", address, "--database", w.Cluster(East).Addr())
-	if err := w.spawn("shop", os.DevNull, args...); err != nil {
+	// With the mark of the folder that lifeboat.yaml names, Lifeboat sees the program as one that it looks after.
+	if err := w.spawn("shop", os.DevNull, append([]string{"env", "LIFEBOAT_FOLDER=" + w.path(East, "shop")}, args...)...); err != nil {
 		return err
 	}
 	return until(ctx, "the shop in east", func(ctx context.Context) error {

@@ -1,0 +1,288 @@
+// Package demo is `lifeboat demo`: it makes a small world, puts load on it, and has the real lifeboat program drill,
+// fail over after a real disaster, and fail back, while the clients' own ledger says what was lost.
+//
+// It has no path of its own through the product: it writes a lifeboat.yaml and runs the commands that a user would run.
+// The world is in package world, the clients in package clients. Start with [Run].
+package demo
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"syscall"
+	"time"
+
+	"github.com/lifeboat-dr/lifeboat/failure"
+	"github.com/lifeboat-dr/lifeboat/internal/demo/clients"
+	"github.com/lifeboat-dr/lifeboat/internal/demo/programs"
+	"github.com/lifeboat-dr/lifeboat/internal/demo/world"
+)
+
+// Options steer a demo.
+type Options struct {
+	JSON    bool      // one JSON document on Out; what happens is told on Err
+	Keep    bool      // leave the world running at the end
+	Dir     string    // its folder; empty: a new temporary one
+	Reports string    // folder of the reports; empty: a new one in lifeboat-demo-reports here
+	Binary  string    // the lifeboat program; empty: the running one
+	Out     io.Writer // nil: nowhere
+	Err     io.Writer
+}
+
+// ErrNotWell is the cause when the demo ran to its end, and orders were lost or checks failed.
+var ErrNotWell = errors.New("orders were lost or checks failed")
+
+// The load: together the clients place this many orders a second when nothing holds them up.
+const (
+	clientCount = 5
+	pace        = 25 * time.Millisecond
+)
+
+// steady is for how long orders are counted before and after each operation.
+const steady = 2 * time.Second
+
+// cleanTimeout bounds the taking away of the world at the end.
+const cleanTimeout = 45 * time.Second
+
+// Hidden gives the commands of the binary that the demo's world runs, by name.
+func Hidden() map[string]func(ctx context.Context, args []string) error { return programs.All() }
+
+// Run runs the demo from beginning to end. It returns nil only if no order was lost and every check passed. When it
+// returns, also because ctx ended or a signal came, nothing of the world is left, unless Keep asked for it.
+func Run(ctx context.Context, opt Options) (err error) {
+	ctx, stop := signal.NotifyContext(ctx, os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
+	defer stop()
+	if opt, err = opt.complete(); err != nil {
+		return err
+	}
+	d := &demo{opt: opt, began: time.Now(), ledger: clients.NewLedger(), result: Result{Operations: []Operation{}}}
+	if err := world.CleanLeftovers(ctx, opt.Dir, d.say); err != nil {
+		return err
+	}
+	d.say("making a world of two sites")
+	d.world, err = world.Create(ctx, world.Options{Dir: opt.Dir, Binary: opt.Binary, Say: d.say})
+	if err != nil {
+		return err
+	}
+	keep := false
+	defer func() { err = errors.Join(err, d.close(ctx, keep)) }()
+	runErr := d.run(ctx)
+	keep = opt.Keep && ctx.Err() == nil
+	if err := d.finish(runErr, keep); err != nil {
+		return err
+	}
+	switch {
+	case ctx.Err() != nil:
+		return failure.New(failure.Canceled, "demo", "", "interrupted")
+	case runErr != nil:
+		return runErr
+	case !d.result.OK:
+		return failure.WrapAs(failure.Corrupt, ErrNotWell, "demo", "").WithHint("the reports say more: %s", d.result.Reports)
+	}
+	return nil
+}
+
+// complete fills in what was left out.
+func (opt Options) complete() (Options, error) {
+	if opt.Out == nil {
+		opt.Out = io.Discard
+	}
+	if opt.Err == nil {
+		opt.Err = io.Discard
+	}
+	if opt.Binary == "" {
+		self, err := os.Executable()
+		if err != nil {
+			return opt, failure.WrapAs(failure.Unsupported, err, "find", "the running program")
+		}
+		opt.Binary = self
+	}
+	if opt.Reports == "" {
+		opt.Reports = filepath.Join("lifeboat-demo-reports", time.Now().UTC().Format("2006-01-02T150405Z"))
+	}
+	reports, err := filepath.Abs(opt.Reports)
+	if err == nil {
+		err = os.MkdirAll(reports, 0o755)
+	}
+	if err != nil {
+		if reports, err = os.MkdirTemp("", "lifeboat-reports-"); err != nil {
+			return opt, failure.WrapAs(failure.Denied, err, "make folder", opt.Reports)
+		}
+	}
+	opt.Reports = reports
+	return opt, nil
+}
+
+// demo is one demo under way.
+type demo struct {
+	opt    Options
+	began  time.Time
+	world  *world.World
+	ledger *clients.Ledger
+	fleet  *clients.Fleet
+	result Result
+}
+
+// say tells what happens now.
+func (d *demo) say(format string, args ...any) {
+	out := d.opt.Out
+	if d.opt.JSON {
+		out = d.opt.Err
+	}
+	fmt.Fprintf(out, "%5.1fs  %s\n", time.Since(d.began).Seconds(), fmt.Sprintf(format, args...))
+}
+
+// run is the story: drill, disaster, failover, failback.
+func (d *demo) run(ctx context.Context) error {
+	if err := d.command(ctx, "validate"); err != nil {
+		return err
+	}
+	d.say("in the background: lifeboat protect %s", world.App)
+	if err := d.world.Protect(); err != nil {
+		return err
+	}
+	d.fleet = clients.Start(ctx, clients.Config{URL: d.world.ShopURL(), Resolver: d.world.Resolver(), Clients: clientCount,
+		Pace: pace, Prefix: d.world.ID()}, d.ledger)
+	d.say("%d clients place orders at %s, without pause", clientCount, d.world.ShopURL())
+	if err := d.serving(ctx); err != nil {
+		return err
+	}
+	if err := d.rest(ctx); err != nil {
+		return err
+	}
+	err := d.operate(ctx, operation{name: "drill", from: world.East, to: world.West, serves: world.East,
+		args: []string{"drill", world.App}})
+	if err != nil {
+		return err
+	}
+	err = d.operate(ctx, operation{name: "failover", mode: "unplanned", from: world.East, to: world.West, serves: world.West,
+		args: []string{"failover", world.App, "--unplanned", "--yes"}, disaster: d.disaster})
+	if err != nil {
+		return err
+	}
+	d.say("a new, empty machine in east")
+	if err := d.world.Rack(world.East); err != nil {
+		return err
+	}
+	return d.operate(ctx, operation{name: "failback", mode: "planned", from: world.West, to: world.East, serves: world.East,
+		args: []string{"failback", world.App, "--yes"}})
+}
+
+// disaster destroys east.
+func (d *demo) disaster(ctx context.Context) error {
+	lost, killed, err := d.world.Destroy(ctx, world.East)
+	if err != nil {
+		return err
+	}
+	d.say("DISASTER: all %d processes in east killed with SIGKILL, its disk taken away (to %s)", killed, filepath.Base(lost))
+	return nil
+}
+
+// serving waits until the clients get good answers.
+func (d *demo) serving(ctx context.Context) error {
+	return d.wait(ctx, "the clients' first orders", func() bool { return d.ledger.Acknowledged(time.Time{}, time.Now()) >= clientCount })
+}
+
+// wait waits for something that is seen from here.
+func (d *demo) wait(ctx context.Context, what string, there func() bool) error {
+	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
+	defer cancel()
+	for !there() {
+		select {
+		case <-ctx.Done():
+			return failure.WrapAs(failure.KindOf(ctx.Err()), ctx.Err(), "wait for", what)
+		case <-time.After(10 * time.Millisecond):
+		}
+	}
+	return nil
+}
+
+// rest lets the clients go on in peace, so that their orders can be counted.
+func (d *demo) rest(ctx context.Context) error {
+	select {
+	case <-ctx.Done():
+		return failure.WrapAs(failure.Canceled, context.Cause(ctx), "demo", "")
+	case <-time.After(steady):
+		return nil
+	}
+}
+
+// finish prints what came of it all.
+func (d *demo) finish(runErr error, keep bool) error {
+	if d.fleet != nil {
+		d.fleet.Stop()
+	}
+	r := &d.result
+	r.Reports, r.Seconds = d.opt.Reports, time.Since(d.began).Seconds()
+	r.OK = runErr == nil && len(r.Operations) == 3
+	for _, o := range r.Operations {
+		r.OK = r.OK && o.OK
+	}
+	if runErr != nil {
+		r.Error = runErr.Error()
+	}
+	if keep {
+		r.World = d.world.Dir()
+	}
+	if !r.OK {
+		logs := filepath.Join(d.opt.Reports, "logs")
+		d.world.SaveLogs(logs)
+		d.say("the logs of the world are in %s", logs)
+	}
+	if err := r.write(d.opt); err != nil {
+		return err
+	}
+	if keep {
+		d.tellKept()
+	}
+	return nil
+}
+
+// tellKept says what can be done with a world that was kept.
+func (d *demo) tellKept() {
+	out := d.opt.Out
+	if d.opt.JSON {
+		out = d.opt.Err
+	}
+	line := fmt.Sprintf("%s -c %s", d.opt.Binary, d.world.Config())
+	fmt.Fprintf(out, "\nThe world is still running, in %s. Try:\n\n", d.world.Dir())
+	for _, words := range []string{"status shop", "plan failover shop", "drill shop", "failover shop --planned", "failback shop", "run list"} {
+		fmt.Fprintf(out, "  %s %s\n", line, words)
+	}
+	fmt.Fprintf(out, "  curl -X POST -d '{\"id\": \"mine-1\"}' http://%s/orders\n", d.world.ShopAddress(world.East))
+	fmt.Fprintf(out, "\nand end it with:\n\n  %s demo --stop %s\n", d.opt.Binary, d.world.Dir())
+}
+
+// close takes the world away, or leaves it.
+func (d *demo) close(ctx context.Context, keep bool) error {
+	if keep {
+		return d.world.Keep()
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), cleanTimeout)
+	defer cancel()
+	return d.world.Down(ctx)
+}
+
+// Stop ends a world that was kept, and removes its folder.
+func Stop(ctx context.Context, dir string, out io.Writer) error {
+	w, err := world.Open(dir)
+	if err != nil {
+		return err
+	}
+	if w.Running() {
+		return failure.New(failure.Conflict, "stop demo", dir, "its demo is still running").WithHint("interrupt it with Ctrl-C")
+	}
+	n, err := w.Processes()
+	if err != nil {
+		return err
+	}
+	if err := w.Down(ctx); err != nil {
+		return err
+	}
+	fmt.Fprintf(out, "%d processes ended, %s removed\n", n, dir)
+	return nil
+}
