@@ -50,6 +50,7 @@ func FillKnown(settings json.RawMessage, values map[string]model.Value) (json.Ra
 func Fill(settings json.RawMessage, values map[string]model.Value) (json.RawMessage, error) {
 	return walkStrings(settings, func(s string) (string, error) {
 		var missing string
+		complete := true
 		filled := reference.ReplaceAllStringFunc(s, func(m string) string {
 			if m[1] == '$' {
 				return m[1:]
@@ -60,12 +61,12 @@ func Fill(settings json.RawMessage, values map[string]model.Value) (json.RawMess
 			}
 			v, ok := values[name]
 			if !ok {
-				missing = name
+				missing, complete = name, false
 				return m
 			}
 			return v.Text
 		})
-		if missing != "" {
+		if !complete {
 			return "", failure.New(failure.Invalid, "fill in", "${"+missing+"}", "no earlier step has left this output").
 				WithHint("name it in needs, or set it with: lifeboat run skip RUN STEP --set")
 		}
