@@ -85,7 +85,7 @@ func TestMutantsAreCaught(t *testing.T) {
 			if err := os.WriteFile(list, overlay, 0o600); err != nil {
 				t.Fatal(err)
 			}
-			cmd := exec.CommandContext(t.Context(), "go", "test", "-overlay", list, "-count=1", "-failfast", "-timeout=120s", "-run", m.tests, ".")
+			cmd := exec.CommandContext(t.Context(), "go", "test", "-overlay", list, "-count=1", "-failfast", "-timeout=20s", "-run", m.tests, ".")
 			cmd.Env = append(os.Environ(), "LIFEBOAT_MUTANT=1")
 			out, err := cmd.CombinedOutput()
 			if strings.Contains(string(out), "[build failed]") {
