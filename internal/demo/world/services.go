@@ -3,11 +3,9 @@ package world
 import (
 	"context"
 	"fmt"
-	"net"
 	"net/http"
 	"os"
 	"os/exec"
-	"strconv"
 	"syscall"
 	"time"
 
@@ -154,16 +152,18 @@ func (w *World) shopArgs(site string) []string {
 		"--log", w.path(site, "shop.log")}
 }
 
-// startShop starts the shop in east and waits until it takes orders.
-func (w *World) startShop(ctx context.Context) error {
-	address := net.JoinHostPort(Addresses[East], strconv.Itoa(w.state.Ports.Shop))
-	w.say("the shop in east: http://%s", address)
-	args := append(w.shopArgs(East), "--listen", address, "--database", w.Cluster(East).Addr())
+func (w *World) startShop(ctx context.Context) error { return w.startShopAt(ctx, East) }
+
+// startShopAt starts the shop of a site and waits until it takes orders.
+func (w *World) startShopAt(ctx context.Context, site string) error {
+	address := w.ShopAddress(site)
+	w.say("the shop in %s: http://%s", site, address)
+	args := append(w.shopArgs(site), "--listen", address, "--database", w.Cluster(site).Addr())
 	// With the mark of the folder that lifeboat.yaml names, Lifeboat sees the program as one that it looks after.
-	if err := w.spawn("shop", os.DevNull, append([]string{"env", "LIFEBOAT_FOLDER=" + w.path(East, "shop")}, args...)...); err != nil {
+	if err := w.spawn("shop", os.DevNull, append([]string{"env", "LIFEBOAT_FOLDER=" + w.path(site, "shop")}, args...)...); err != nil {
 		return err
 	}
-	return until(ctx, "the shop in east", func(ctx context.Context) error {
+	return until(ctx, "the shop in "+site, func(ctx context.Context) error {
 		req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+address+"/healthz", nil)
 		if err != nil {
 			return err
