@@ -184,12 +184,12 @@ func (n *node) write(b *bytes.Buffer, sorted bool, level int) {
 
 // writeString escapes as RFC 8785 does: the quote, the backslash and the control characters.
 func writeString(b *bytes.Buffer, s string) {
-	short := map[rune]byte{'"': '"', '\\': '\\', '\b': 'b', '\t': 't', '\n': 'n', '\f': 'f', '\r': 'r'}
+	const plain, short = "\"\\\b\t\n\f\r", `"\btnfr`
 	b.WriteByte('"')
 	for _, c := range s {
-		if e, ok := short[c]; ok {
+		if i := strings.IndexRune(plain, c); i >= 0 {
 			b.WriteByte('\\')
-			b.WriteByte(e)
+			b.WriteByte(short[i])
 		} else if c < 0x20 {
 			fmt.Fprintf(b, `\u%04x`, c)
 		} else {

@@ -59,7 +59,12 @@ func renderHTML(r *api.Report, zone *time.Location) ([]byte, error) {
 	if err := tmpl.Execute(&b, newPage(r, zone)); err != nil {
 		return nil, failure.WrapAs(failure.Internal, err, "render", "report")
 	}
-	return b.Bytes(), nil
+	return bytes.Map(func(c rune) rune { // an error of a remote side may hold escape codes
+		if c != '\n' && printable(string(c)) == "" {
+			return -1
+		}
+		return c
+	}, b.Bytes()), nil
 }
 
 func newPage(r *api.Report, zone *time.Location) *page {
