@@ -1,0 +1,54 @@
+// Command lifeboat keeps applications recoverable at a second site, moves them there and back by one durable plan, and
+// measures that it can. This file only wires the parts together: the command line is internal/cli, what it calls is
+// internal/service.
+package main
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"github.com/lifeboat-dr/lifeboat/api"
+	"github.com/lifeboat-dr/lifeboat/drivers/all"
+	"github.com/lifeboat-dr/lifeboat/internal/cli"
+	"github.com/lifeboat-dr/lifeboat/internal/demo"
+	"github.com/lifeboat-dr/lifeboat/internal/service"
+)
+
+// version is set by the build.
+var version = "devel"
+
+func main() {
+	ctx := context.Background()
+	if len(os.Args) > 1 {
+		if program, ok := demo.Hidden()[os.Args[1]]; ok { // the demonstration's own programs, started by it
+			runHidden(ctx, program)
+			return
+		}
+	}
+	signals := make(chan os.Signal, 2)
+	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
+	os.Exit(cli.Main(ctx, os.Args[1:], cli.Deps{
+		Open: func(ctx context.Context, opt cli.OpenOptions) (api.Service, error) {
+			return service.Open(ctx, service.Options{Config: opt.Config, State: opt.State, Drivers: all.Registry(opt.Log), Log: opt.Log})
+		},
+		Documents: service.Documents{Drivers: all.Registry(slog.New(slog.DiscardHandler))},
+		Demo:      runDemo,
+		Version:   version,
+		Signals:   signals,
+	}))
+}
+
+func runDemo(ctx context.Context, opt cli.DemoOptions) error {
+	return demo.Run(ctx, demo.Options{JSON: opt.JSON, Keep: opt.Keep, Dir: opt.Dir, Out: opt.Out, Err: opt.Err})
+}
+
+func runHidden(ctx context.Context, program func(context.Context, []string) error) {
+	if err := program(ctx, os.Args[2:]); err != nil {
+		fmt.Fprintln(os.Stderr, "lifeboat "+os.Args[1]+":", err)
+		os.Exit(1)
+	}
+}

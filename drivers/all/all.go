@@ -1,0 +1,31 @@
+// Package all is the one list of drivers that a Lifeboat binary has. It is explicit: a driver that is not named here is
+// not in the binary. It holds no logic.
+package all
+
+import (
+	"log/slog"
+
+	"github.com/lifeboat-dr/lifeboat/driver"
+	"github.com/lifeboat-dr/lifeboat/driver/fake"
+	"github.com/lifeboat-dr/lifeboat/drivers/check"
+	"github.com/lifeboat-dr/lifeboat/drivers/command"
+	"github.com/lifeboat-dr/lifeboat/drivers/dns"
+	"github.com/lifeboat-dr/lifeboat/drivers/postgres"
+)
+
+// Registry makes every driver. Each call makes new ones; the fake's worlds are in memory unless a resource's settings
+// name a file for them.
+func Registry(log *slog.Logger) *driver.Registry {
+	world := fake.NewWorld()
+	return driver.NewRegistry(
+		check.NewExec(log),
+		check.NewHTTP(),
+		check.NewSQL(),
+		check.NewTCP(),
+		command.New(log),
+		dns.New(log),
+		fake.New(world),
+		fake.New(world, fake.Stateful()),
+		postgres.New(log),
+	)
+}
