@@ -103,22 +103,26 @@ func (c *checker[Q]) Describe(ctx context.Context, t driver.Target) (model.Descr
 }
 
 // Check finds nothing in the way of asking, once the settings can be read.
-func (c *checker[Q]) Check(_ context.Context, req driver.Request) ([]model.Finding, error) {
-	_, err := c.settings(req.Resource.Settings)
+func (c *checker[Q]) Check(ctx context.Context, req driver.Request) ([]model.Finding, error) {
+	_, err := c.settings(ctx, req.Target)
 	return nil, err
 }
 
-func (c *checker[Q]) settings(raw json.RawMessage) (*Q, error) {
-	if len(raw) == 0 {
-		raw = json.RawMessage(`{}`)
+// settings reads a target's settings; a check has none at a site. A context that is over ends here.
+func (c *checker[Q]) settings(ctx context.Context, t driver.Target) (*Q, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, failure.Wrap(err, "check", string(t.Resource.ID))
 	}
-	q, err := driver.Decode[Q](raw)
+	if len(t.Resource.Settings) == 0 {
+		t.Resource.Settings = json.RawMessage(`{}`)
+	}
+	q, _, err := driver.SettingsOf[Q, struct{}](t, t.Site)
 	return &q, err
 }
 
 // Ask asks once, outside of a run.
 func (c *checker[Q]) Ask(ctx context.Context, raw json.RawMessage) (driver.Answer, error) {
-	q, err := c.settings(raw)
+	q, err := c.settings(ctx, driver.Target{Resource: model.Resource{Settings: raw}})
 	if err != nil {
 		return driver.Answer{}, err
 	}
@@ -126,8 +130,8 @@ func (c *checker[Q]) Ask(ctx context.Context, raw json.RawMessage) (driver.Answe
 }
 
 // Verify has nothing to begin: the question is asked by Observe.
-func (c *checker[Q]) Verify(_ context.Context, req driver.Request) (driver.Handle, error) {
-	if _, err := c.settings(req.Resource.Settings); err != nil {
+func (c *checker[Q]) Verify(ctx context.Context, req driver.Request) (driver.Handle, error) {
+	if _, err := c.settings(ctx, req.Target); err != nil {
 		return driver.Handle{}, err
 	}
 	return driver.Handle{Version: handleVersion}, nil
@@ -139,7 +143,10 @@ func (c *checker[Q]) Observe(ctx context.Context, req driver.Request, h driver.H
 		return driver.Observation{}, failure.New(failure.Unsupported, "observe", "", "a handle of version %d", h.Version).
 			WithHint("finish the run with the version of lifeboat that began it")
 	}
-	q, err := c.settings(req.Resource.Settings)
+	if len(h.Data) > 0 {
+		return driver.Observation{}, failure.New(failure.Corrupt, "observe", string(req.Step), "the handle is not a check's")
+	}
+	q, err := c.settings(ctx, req.Target)
 	if err != nil {
 		return driver.Observation{}, err
 	}

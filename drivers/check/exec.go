@@ -85,8 +85,8 @@ func (e *Exec) Facts() driver.Facts {
 }
 
 // Describe runs nothing: what a command does is not known here.
-func (e *Exec) Describe(_ context.Context, t driver.Target) (model.Description, error) {
-	s, err := e.settings(t.Resource.Settings)
+func (e *Exec) Describe(ctx context.Context, t driver.Target) (model.Description, error) {
+	s, err := e.settings(ctx, t)
 	if err != nil {
 		return model.Description{}, err
 	}

@@ -43,7 +43,7 @@ func (s *ExecSettings) place(req driver.Request) hostproc.Place {
 // not known is not run a second time unless it is idempotent or a person forces it: the error is Denied. One that still
 // runs is waited for in place of starting another (Conflict).
 func (e *Exec) Run(ctx context.Context, req driver.Request) (driver.Handle, error) {
-	s, err := e.settings(req.Resource.Settings)
+	s, err := e.settings(ctx, req.Target)
 	if err != nil {
 		return driver.Handle{}, err
 	}
@@ -83,7 +83,7 @@ func (e *Exec) Run(ctx context.Context, req driver.Request) (driver.Handle, erro
 
 // observeRun looks at the record.
 func (e *Exec) observeRun(ctx context.Context, req driver.Request, h driver.Handle) (driver.Observation, error) {
-	s, err := e.settings(req.Resource.Settings)
+	s, err := e.settings(ctx, req.Target)
 	if err != nil {
 		return driver.Observation{}, err
 	}
@@ -152,7 +152,7 @@ func (e *Exec) Cancel(ctx context.Context, req driver.Request, h driver.Handle) 
 	if req.Action != model.ActionRun {
 		return nil
 	}
-	s, err := e.settings(req.Resource.Settings)
+	s, err := e.settings(ctx, req.Target)
 	if err != nil {
 		return err
 	}

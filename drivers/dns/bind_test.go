@@ -82,7 +82,7 @@ func (b *bind) settings(changes map[string]any) map[string]any {
 }
 
 // request to send clients to the site; values are by site.
-func request(t *testing.T, settings map[string]any, values map[model.SiteID][]string, to model.SiteID) driver.Request {
+func request(t testing.TB, settings map[string]any, values map[model.SiteID][]string, to model.SiteID) driver.Request {
 	t.Helper()
 	raw := func(v any) json.RawMessage {
 		b, err := json.Marshal(v)
@@ -139,7 +139,7 @@ func (b *bind) answers(t *testing.T, name string, typ uint16) []mdns.RR {
 }
 
 // change changes the record behind the driver's back.
-func (b *bind) change(t *testing.T, remove []mdns.RR, add ...string) {
+func (b *bind) change(t testing.TB, remove []mdns.RR, add ...string) {
 	t.Helper()
 	m := new(mdns.Msg)
 	m.SetUpdate(b.conf["ZONE"])

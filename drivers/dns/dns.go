@@ -6,8 +6,7 @@
 //
 // A [Driver] redirects: one update replaces the whole record set, on the condition that it still is what was read just
 // before, so that somebody else's change is noticed and never overwritten by accident. The redirect is done when every
-// server of the zone serves the new values; how long caches may hold the old answer is in the evidence and in the
-// output safe_at.
+// server of the zone serves the new values; how long caches may hold the old answer is in the evidence.
 package dns
 
 import (
@@ -43,9 +42,6 @@ func (d *Driver) Facts() driver.Facts {
 		Summary:  "a record set in a DNS zone, changed by signed dynamic update (RFC 2136, TSIG)",
 		Settings: &Settings{},
 		Site:     &Site{},
-		Outputs: map[model.Action]map[string]model.ValueType{
-			model.ActionRedirect: {"changed_at": model.TypeTime, "safe_at": model.TypeTime},
-		},
 		Verbs:    map[model.Action]string{model.ActionRedirect: "switch the name"},
 		Effects:  map[model.Action]string{model.ActionRedirect: "replaces the record set by the site's values"},
 		Timeouts: map[model.Action]time.Duration{model.ActionRedirect: 2 * time.Minute},

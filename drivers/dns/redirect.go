@@ -39,6 +39,9 @@ type work struct {
 }
 
 func (d *Driver) work(ctx context.Context, t driver.Target) (*work, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, failure.Wrap(err, "", string(t.Resource.ID))
+	}
 	s, at, err := driver.SettingsOf[Settings, Site](t, t.Site)
 	if err != nil {
 		return nil, err
@@ -173,7 +176,8 @@ func changedAgain(w *work, r reply) driver.Observation {
 		WithHint("somebody else is changing the record: find out who before you retry")}
 }
 
-// done makes the evidence. Caches may have asked a lagging secondary until it was seen to serve the new values, so
+// done makes the evidence. There are no outputs: when the change happened is known to the begin that made it alone, and
+// a begin that is repeated after a crash finds it made. Caches may have asked a lagging secondary until it was seen to serve the new values, so
 // with several servers the old answer's time counts from now.
 func (d *Driver) done(w *work, h handle, replies []reply) driver.Observation {
 	old := time.Duration(h.OldTTL) * time.Second
@@ -185,11 +189,11 @@ func (d *Driver) done(w *work, h handle, replies []reply) driver.Observation {
 	evidence := []model.Fact{{Name: "values", Value: valuesOf(w.want)}, {Name: "values before", Value: h.was()},
 		{Name: "ttl before", Value: old.String()}, {Name: "ttl", Value: w.s.ttl().String()}}
 	if h.Unchanged {
-		safe = h.ChangedAt
 		evidence = append(evidence, model.Fact{Name: "update", Value: "not needed: the record held the values already"})
 	} else {
-		evidence = append(evidence, model.Fact{Name: "caches",
-			Value: "may hold the old answer until " + safe.UTC().Format(time.RFC3339)})
+		evidence = append(evidence, model.Fact{Name: "changed_at", Value: h.ChangedAt.UTC().Format(time.RFC3339Nano)},
+			model.Fact{Name: "safe_at", Value: safe.UTC().Format(time.RFC3339Nano)},
+			model.Fact{Name: "caches", Value: "may hold the old answer until " + safe.UTC().Format(time.RFC3339)})
 	}
 	for _, r := range replies {
 		seen := fmt.Sprintf("serves it, serial %d", r.serial)
@@ -198,9 +202,5 @@ func (d *Driver) done(w *work, h handle, replies []reply) driver.Observation {
 		}
 		evidence = append(evidence, model.Fact{Name: "server " + r.server, Value: seen})
 	}
-	return driver.Observation{
-		State:    driver.Done,
-		Evidence: evidence,
-		Outputs:  map[string]model.Value{"changed_at": driver.Time(h.ChangedAt), "safe_at": driver.Time(safe)},
-	}
+	return driver.Observation{State: driver.Done, Evidence: evidence}
 }
