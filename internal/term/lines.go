@@ -98,6 +98,11 @@ func (l *lines) step(p *page, v *api.RunView, old, st *api.StepView, now time.Ti
 		return
 	}
 	at := v.At
+	if st.Ended != nil && final(st.Status) {
+		at = *st.Ended
+	} else if st.Started != nil && st.Attempt == 1 && active(st.Status) {
+		at = *st.Started
+	}
 	switch st.Status {
 	case api.StepWaiting:
 	case api.StepBeginning, api.StepRunning:

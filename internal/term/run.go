@@ -255,9 +255,9 @@ func (p *page) asks(v *api.RunView, at time.Time) {
 			p.failure(2, st.Err)
 			id := string(st.ID)
 			cmd("once more", "run", "retry", run, id)
-			cmd("go on as if it had succeeded; you have done it by hand", "run", "skip", run, id, "--reason", `"why"`)
+			cmd("it was done by hand, go on", "run", "skip", run, id, "--reason", `"why"`)
 			cmd(forceNote(st.Action), "run", "force", run, id, "--reason", `"why"`)
-			cmd("give up; what was made for a drill is released", "run", "abort", run)
+			cmd("give up; what a drill made is released", "run", "abort", run)
 		case api.StepApproval:
 			p.blank()
 			p.text(0, 2, span{"? ", warn}, span{st.Title, bold}, span{" waits for approval: " + approvals(st) + waited(st, at), plain})
@@ -297,9 +297,9 @@ func waited(st *api.StepView, at time.Time) string {
 // forceNote says what forcing a step of this action means.
 func forceNote(a model.Action) string {
 	if a == model.ActionFence {
-		return "go on without the proof that the old copy takes no writes; the report keeps your reason"
+		return "go on unproved: the old copy may still take writes"
 	}
-	return "once more, past the objections of the step itself"
+	return "once more, past its own objections"
 }
 
 // next lists the waiting steps of which everything they need is over or under way, in the plan's order.
