@@ -156,27 +156,36 @@ func (o *operateOptions) title() string {
 	return string(o.operation) + " " + o.app
 }
 
-// blocked refuses to go on while something blocks the plan that was shown, unless a person set that aside.
+// blocked refuses to go on while something blocks the plan that was shown and no person set that aside. The service
+// would refuse as well, but only after the confirmation.
 func (o *operateOptions) blocked(plan *api.PlanReply) error {
 	var what []string
+	fence := false
 	for _, f := range plan.Findings {
-		if f.Severity == model.Block {
-			what = append(what, f.What)
+		if f.Severity != model.Block {
+			continue
 		}
+		step, _ := plan.Plan.Step(f.Step)
+		if step.Waiver == model.Unfenced {
+			if o.acceptUnfenced != "" {
+				continue
+			}
+			fence = true
+		}
+		what = append(what, f.What)
 	}
-	if len(what) == 0 || o.force || o.acceptUnfenced != "" {
+	if len(what) == 0 || o.force {
 		return nil
 	}
 	message := "blocked: " + what[0]
 	if n := len(what) - 1; n > 0 {
 		message = fmt.Sprintf("%s, and %d more", message, n)
 	}
-	err := failure.New(failure.Denied, o.title(), "", "%s; nothing was started", message)
-	if o.confirm {
-		return err.WithHint("mend it as shown above; or start in spite of it with --force, or where the fence is missing " +
-			"with --accept-unfenced REASON")
+	hint := "mend it as shown above, or start in spite of it with --force"
+	if fence && o.confirm {
+		hint = "mend it as shown above, or go on without the proof with --accept-unfenced REASON"
 	}
-	return err.WithHint("mend it as shown above, or start in spite of it with --force")
+	return failure.New(failure.Conflict, o.title(), "", "%s; nothing was started", message).WithHint("%s", hint)
 }
 
 // confirm has the person type the subject's name.
