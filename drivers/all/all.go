@@ -10,6 +10,7 @@ import (
 	"github.com/lifeboat-dr/lifeboat/drivers/check"
 	"github.com/lifeboat-dr/lifeboat/drivers/command"
 	"github.com/lifeboat-dr/lifeboat/drivers/dns"
+	"github.com/lifeboat-dr/lifeboat/drivers/postgres"
 )
 
 // Registry makes every driver. Each call makes new ones; the fake's worlds are in memory unless a resource's settings
@@ -25,5 +26,6 @@ func Registry(log *slog.Logger) *driver.Registry {
 		dns.New(log),
 		fake.New(world),
 		fake.New(world, fake.Stateful()),
+		postgres.New(log),
 	)
 }

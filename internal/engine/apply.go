@@ -33,7 +33,7 @@ func (s *State) Apply(e Event) ([]Effect, error) {
 		return nil, nil
 	case OwnerChanged:
 		if s.Epoch > 0 {
-			s.note(e, "taken over by "+e.By)
+			s.note(e, "took the run over")
 		}
 		s.Owner, s.Epoch = e.By, e.Epoch
 		return nil, nil
