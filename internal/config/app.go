@@ -17,7 +17,8 @@ type appChecker struct {
 	*checker
 	doc   appDoc
 	where *where
-	sites []string // home and recovery sites that exist
+	sites []string // home and recovery sites
+	sure  bool     // whether home and recovery had no problem
 	order []string // the names of the resources, in the order of the file
 	built map[string]builtResource
 }
@@ -33,7 +34,9 @@ type builtResource struct {
 func (c *checker) app(id string, d appDoc) model.App {
 	a := &appChecker{checker: c, doc: d, where: &where{what: "app " + quote(id)}, built: map[string]builtResource{}}
 	app := model.App{ID: model.AppID(id), Home: model.SiteID(d.Home), Objective: model.Objective{RTO: d.Objective.RTO, RPO: d.Objective.RPO}}
+	before := len(c.p.list)
 	a.home(&app)
+	a.sure = len(c.p.list) == before && d.Home != "" && len(d.Recovery) > 0
 	app.Protect = a.protection()
 	app.Probe = a.probe()
 	app.Approvals = a.approvals()
@@ -189,7 +192,7 @@ func (a *appChecker) resourceSites(d resourceDoc, facts driver.Facts, w *where) 
 		switch {
 		case !slices.Contains(a.siteNames(), f.key):
 			a.known(f.key, f.at, "site", a.siteNames())
-		case !slices.Contains(a.sites, f.key):
+		case a.sure && !slices.Contains(a.sites, f.key):
 			a.p.add(f.at, "add it to the app's recovery sites, or remove it", "site %s is no site of %s", quote(f.key), a.where)
 		}
 		at := w.sub("site " + quote(f.key))
@@ -208,7 +211,7 @@ func (a *appChecker) resourceSites(d resourceDoc, facts driver.Facts, w *where) 
 		return nil
 	}
 	for _, site := range a.sites {
-		if n.get(site) == nil {
+		if n.get(site) == nil && (n == nil || n.kind == mapping) {
 			at := d.Node.head
 			if n != nil {
 				at = n.head
@@ -289,7 +292,7 @@ func (a *appChecker) checks(n *node, docs []checkDoc, w *where, s scope) []model
 		if d.Node == nil {
 			continue
 		}
-		at := w.sub("check " + quote(d.Name))
+		at := w.sub(called("check", d.Name))
 		a.title(d.Node, at)
 		names.add(d.Node, d.Name)
 		a.positive(d.Node, "within", d.Within)
@@ -315,7 +318,7 @@ func (a *appChecker) hooks(name string) []model.Hook {
 		if h.Node == nil {
 			continue
 		}
-		w := a.resourceWhere(name).sub("hook")
+		w := a.resourceWhere(name).sub("a hook")
 		hook := model.Hook{Before: model.Action(h.Before), After: model.Action(h.After), On: a.operations(h.Node, "on")}
 		before, after := h.Node.get("before"), h.Node.get("after")
 		switch {
@@ -329,7 +332,7 @@ func (a *appChecker) hooks(name string) []model.Hook {
 			a.hookAction(after, name)
 		}
 		if h.Step.Node != nil {
-			at := w.sub("step " + quote(h.Step.Name))
+			at := w.sub(called("step", h.Step.Name))
 			a.title(h.Step.Node, at)
 			names.add(h.Step.Node, h.Step.Name)
 			s := a.reach(name, false)

@@ -27,12 +27,25 @@ type where struct {
 }
 
 func (w *where) String() string {
-	parts := []string{}
-	for ; w != nil; w = w.in {
-		parts = append(parts, w.what)
+	if w.in == nil {
+		return w.what
+	}
+	var parts []string
+	for ; w != nil && w.what != theFile; w = w.in {
+		what := w.what
+		if w.in != nil && strings.HasPrefix(what, `"`) && named[w.in.what] != "" {
+			what = named[w.in.what] + " " + what
+			w = w.in
+		}
+		parts = append(parts, what)
 	}
 	return strings.Join(parts, " of ")
 }
+
+const theFile = "the file"
+
+// named says what the entries of the file's mappings are.
+var named = map[string]string{"apps": "app", "resources": "resource", "plans": "plan", "sites": "site"}
 
 func (w *where) sub(what string) *where { return &where{what, w} }
 
@@ -51,6 +64,9 @@ func (b binder) bind(n *node, v reflect.Value, w *where) {
 	if t == nodeType {
 		v.Set(reflect.ValueOf(n))
 		return
+	}
+	if n.kind == broken {
+		return // reported already
 	}
 	if n.kind == null {
 		b.p.add(n.head, "remove it, or give it a value; an empty mapping is {}, an empty list []", "%s has no value", w)
@@ -212,8 +228,11 @@ func (b binder) bindStruct(n *node, v reflect.Value, w *where) {
 			continue
 		}
 		at := w.sub(f.key)
+		before := len(b.p.list)
 		b.bind(f.value, fieldOf(v, sf.index), at)
-		b.rules(f.value, sf, at)
+		if len(b.p.list) == before {
+			b.rules(f.value, sf, at)
+		}
 	}
 	for _, name := range shape.names {
 		if shape.fields[name].required && n.get(name) == nil {
@@ -335,7 +354,7 @@ func (s *shape) collect(t reflect.Type, prefix []int) {
 			continue // the outer one hides it
 		}
 		sf := structField{index: append(slices.Clone(prefix), i), typ: f.Type}
-		for _, part := range strings.Split(f.Tag.Get("jsonschema"), ",") {
+		for _, part := range strings.Split(strings.ReplaceAll(f.Tag.Get("jsonschema"), `\,`, ";"), ",") {
 			key, value, _ := strings.Cut(part, "=")
 			switch key {
 			case "required":

@@ -46,10 +46,10 @@ func (c *checker) config(abs string) *model.Config {
 		}
 	}
 	c.planCycles()
-	if len(d.Sites) == 0 && d.Node.get("sites") != nil {
+	if n := d.Node.get("sites"); len(d.Sites) == 0 && n != nil && n.kind == mapping {
 		c.p.add(d.Node.place("sites"), "name at least the home site and a recovery site", "there are no sites")
 	}
-	if len(d.Apps) == 0 && d.Node.get("apps") != nil {
+	if n := d.Node.get("apps"); len(d.Apps) == 0 && n != nil && n.kind == mapping {
 		c.p.add(d.Node.place("apps"), "lifeboat init writes a commented example", "there are no apps")
 	}
 	return cfg
@@ -81,8 +81,23 @@ func (c *checker) ids(n *node, what string) []string {
 
 func (c *checker) id(name string, at pos, what string) {
 	if !identifier.MatchString(name) {
-		c.p.add(at, "use a-z, 0-9 and -, at most 63 of them, not beginning with -", "%s is no name for a %s", quote(name), what)
+		c.p.add(at, "use a-z, 0-9 and -, at most 63 of them, not beginning with -", "%s cannot be the name of %s", quote(name), article(what))
 	}
+}
+
+func article(what string) string {
+	if strings.HasPrefix(what, "a") {
+		return "an " + what
+	}
+	return "a " + what
+}
+
+// called names a thing by a name that it may lack.
+func called(what, name string) string {
+	if name == "" {
+		return article(what)
+	}
+	return what + " " + quote(name)
 }
 
 // title checks a name that is free text for people.

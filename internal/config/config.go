@@ -77,7 +77,7 @@ func decode(content []byte, file, abs string, reg *driver.Registry) (*model.Conf
 	}
 	var doc document
 	b := binder{p}
-	b.bind(root, reflect.ValueOf(&doc).Elem(), &where{what: "the file"})
+	b.bind(root, reflect.ValueOf(&doc).Elem(), &where{what: theFile})
 	c := checker{p: p, b: b, reg: reg, doc: &doc, folder: filepath.Dir(abs)}
 	cfg := c.config(abs)
 	if err := p.err(); err != nil {

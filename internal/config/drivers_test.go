@@ -61,8 +61,8 @@ func (s databaseSettings) Validate() error {
 		return fmt.Errorf("name: %q has a space in it", s.Name)
 	case len(s.Users) > 0 && s.Users[0].Name == "root":
 		return errors.New("users[0].name: root is not allowed")
-	case s.Weight < 0 && s.Retries < 0:
-		return errors.New("both are negative")
+	case s.Weight < 0:
+		return errors.New("such a database cannot be")
 	}
 	return nil
 }
@@ -146,14 +146,16 @@ func no() (driver.Handle, error) { return driver.Handle{}, errStill }
 func (*databaseDriver) Fence(context.Context, driver.Request) (driver.Handle, error)   { return no() }
 func (*databaseDriver) Promote(context.Context, driver.Request) (driver.Handle, error) { return no() }
 func (*databaseDriver) Drill(context.Context, driver.Request) (driver.Handle, error)   { return no() }
-func (*databaseDriver) WriteMarker(context.Context, driver.Target, model.Marker) error { return errStill }
-func (*processDriver) Promote(context.Context, driver.Request) (driver.Handle, error)  { return no() }
-func (*processDriver) Drill(context.Context, driver.Request) (driver.Handle, error)    { return no() }
-func (*recordDriver) Redirect(context.Context, driver.Request) (driver.Handle, error)  { return no() }
-func (*clusterDriver) Promote(context.Context, driver.Request) (driver.Handle, error)  { return no() }
-func (*askDriver) Verify(context.Context, driver.Request) (driver.Handle, error)       { return no() }
-func (*verifyDriver) Verify(context.Context, driver.Request) (driver.Handle, error)    { return no() }
-func (*scriptDriver) Run(context.Context, driver.Request) (driver.Handle, error)       { return no() }
+func (*databaseDriver) WriteMarker(context.Context, driver.Target, model.Marker) error {
+	return errStill
+}
+func (*processDriver) Promote(context.Context, driver.Request) (driver.Handle, error) { return no() }
+func (*processDriver) Drill(context.Context, driver.Request) (driver.Handle, error)   { return no() }
+func (*recordDriver) Redirect(context.Context, driver.Request) (driver.Handle, error) { return no() }
+func (*clusterDriver) Promote(context.Context, driver.Request) (driver.Handle, error) { return no() }
+func (*askDriver) Verify(context.Context, driver.Request) (driver.Handle, error)      { return no() }
+func (*verifyDriver) Verify(context.Context, driver.Request) (driver.Handle, error)   { return no() }
+func (*scriptDriver) Run(context.Context, driver.Request) (driver.Handle, error)      { return no() }
 func (*askDriver) Ask(context.Context, json.RawMessage) (driver.Answer, error) {
 	return driver.Answer{}, errStill
 }

@@ -16,10 +16,11 @@ const (
 	text
 	list
 	mapping
+	broken // has been reported as a problem, and is no reason for more
 )
 
 func (k nodeKind) String() string {
-	return [...]string{"nothing", "true or false", "a number", "text", "a list", "a mapping"}[k]
+	return [...]string{"nothing", "true or false", "a number", "text", "a list", "a mapping", "unreadable"}[k]
 }
 
 // node is one value of the file, with its place. Aliases are resolved: they share the node of their anchor, so that
@@ -90,7 +91,7 @@ func (n *node) json() json.RawMessage {
 
 func (n *node) writeJSON(b *bytes.Buffer) {
 	switch n.kind {
-	case null:
+	case null, broken:
 		b.WriteString("null")
 	case boolean, number:
 		b.WriteString(n.text)

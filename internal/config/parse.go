@@ -50,7 +50,7 @@ func parse(content []byte, p *problems) *node {
 			continue
 		}
 		if root != nil {
-			p.add(position(doc.Body.GetToken()), "keep one document, and remove the line ---",
+			p.add(start(doc.Body), "keep one document, and remove the line ---",
 				"the file holds more than one YAML document")
 			return nil
 		}
@@ -61,7 +61,7 @@ func parse(content []byte, p *problems) *node {
 		return nil
 	}
 	b := builder{p: p, anchors: map[string]*node{}}
-	n := b.node(root, position(root.GetToken()))
+	n := b.node(root, start(root))
 	if b.gaveUp {
 		return nil
 	}
@@ -70,6 +70,14 @@ func parse(content []byte, p *problems) *node {
 		return nil
 	}
 	return n
+}
+
+// start is where a value begins: the library puts a block mapping at its first colon.
+func start(y ast.Node) pos {
+	if m, ok := y.(*ast.MappingNode); ok && !m.IsFlowStyle && len(m.Values) > 0 {
+		return position(m.Values[0].Key.GetToken())
+	}
+	return position(y.GetToken())
 }
 
 // checkText refuses what is no text before the YAML library sees it, and cuts a byte order mark.
@@ -299,7 +307,7 @@ func (b *builder) giveUp(at pos) {
 }
 
 func (b *builder) build(y ast.Node, head pos) *node {
-	at := position(y.GetToken())
+	at := start(y)
 	n := &node{at: at, head: head}
 	switch y := y.(type) {
 	case *ast.NullNode:
@@ -310,6 +318,7 @@ func (b *builder) build(y ast.Node, head pos) *node {
 	case *ast.FloatNode:
 		n.kind, n.text = number, strconv.FormatFloat(y.Value, 'f', -1, 64)
 	case *ast.InfinityNode, *ast.NanNode:
+		n.kind = broken
 		b.p.add(at, "", "%s is not a number that can be used here", y.GetToken().Value)
 	case *ast.StringNode:
 		n.kind, n.text = text, y.Value
@@ -325,7 +334,7 @@ func (b *builder) build(y ast.Node, head pos) *node {
 	case *ast.SequenceNode:
 		n.kind = list
 		for _, v := range y.Values {
-			n.items = append(n.items, b.node(v, position(v.GetToken())))
+			n.items = append(n.items, b.node(v, start(v)))
 		}
 	case *ast.AnchorNode:
 		value := b.node(y.Value, head)
@@ -336,13 +345,8 @@ func (b *builder) build(y ast.Node, head pos) *node {
 	case *ast.TagNode:
 		return b.tag(y, head)
 	default:
+		n.kind = broken
 		b.p.add(at, "", "%s cannot be used here", strings.ToLower(y.Type().YAMLName()))
-	}
-	if n.kind == mapping && len(n.fields) > 0 {
-		n.at = n.fields[0].at
-		if m, ok := y.(*ast.MappingNode); ok && m.IsFlowStyle {
-			n.at = at
-		}
 	}
 	return n
 }
@@ -360,6 +364,7 @@ func (b *builder) integer(n *node, y *ast.IntegerNode) {
 	if len(digits) > 1 && digits[0] == '0' && digits[1] >= '0' && digits[1] <= '9' {
 		b.p.add(n.at, `write 0o`+strings.TrimLeft(digits, "0")+" for octal, or quote it to make it text",
 			"a number with a leading zero can be read as octal or as decimal")
+		n.kind = broken
 		return
 	}
 	n.kind, n.text = number, fmt.Sprint(y.Value)
@@ -378,7 +383,7 @@ func (b *builder) alias(y *ast.AliasNode, head pos) *node {
 		}
 		slices.Sort(known)
 		b.p.add(position(y.GetToken()), didYouMean(name, known), "no earlier anchor is called %s", quote(name))
-		return &node{at: position(y.GetToken()), head: head}
+		return &node{kind: broken, at: position(y.GetToken()), head: head}
 	}
 	return share(value)
 }
@@ -390,12 +395,15 @@ func (b *builder) tag(y *ast.TagNode, head pos) *node {
 	want, known := map[string]nodeKind{"!!null": null, "!!bool": boolean, "!!int": number, "!!float": number,
 		"!!str": text, "!!seq": list, "!!map": mapping}[name]
 	switch {
+	case n.kind == broken:
 	case !known:
 		b.p.add(at, "remove the tag", "the tag %s has no meaning here", quote(name))
+		n.kind = broken
 	case want == text && (n.kind == number || n.kind == boolean):
 		n.kind, n.text = text, y.Value.GetToken().Value
 	case want != n.kind:
 		b.p.add(at, "remove the tag", "the tag %s does not fit %s", quote(name), n.kind)
+		n.kind = broken
 	}
 	return n
 }
@@ -427,6 +435,9 @@ func (b *builder) mapping(n *node, values []*ast.MappingValueNode) {
 			sources = m.items
 		}
 		for _, source := range sources {
+			if source.kind == broken {
+				continue
+			}
 			if source.kind != mapping {
 				b.p.add(source.at, "write <<: *name, where &name stands at a mapping", "only mappings can be merged, not %s",
 					source.kind)

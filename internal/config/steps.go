@@ -92,12 +92,14 @@ func (c *checker) appStep(n *node, d Work, w *where) {
 	}
 	knownApp := c.known(d.App, n.place("app"), "app", keys(c.doc.Apps))
 	c.known(d.Operation, n.place("operation"), "operation", operations)
-	if app := c.doc.Apps[d.App]; knownApp && app.Node != nil && d.To != "" {
+	if app := c.doc.Apps[d.App]; knownApp && app.Node != nil && d.To != "" && slices.Contains(operations, d.Operation) {
 		sites := append([]string{app.Home}, app.Recovery...)
 		if d.Operation == string(model.OpDrill) {
 			sites = app.Recovery
 		}
-		c.known(d.To, n.place("to"), "site of app "+quote(d.App), sites)
+		if !slices.Contains(sites, d.To) {
+			c.p.add(n.place("to"), didYouMean(d.To, sites), "a %s of app %s cannot lead to %s", d.Operation, quote(d.App), quote(d.To))
+		}
 	}
 	if d.Mode == "" || d.Operation == string(model.OpFailover) {
 		return
@@ -133,7 +135,7 @@ func (c *checker) plan(name string, d planDoc) model.CustomPlan {
 		if s.Node == nil {
 			continue
 		}
-		at := w.sub("step " + quote(s.Name))
+		at := w.sub(called("step", s.Name))
 		step := (&appChecker{checker: c}).work(s.Node, s.Work, at, scope{in: at.String(), why: "a step of a plan of your own has no resources to refer to"})
 		step.Name = s.Name
 		c.each(s.Node, "needs", func(need string, p pos) {

@@ -28,7 +28,7 @@ func nearest(word string, known []string) string {
 		if strings.NewReplacer("_", "", "-", "").Replace(strings.ToLower(k)) == folded {
 			return k
 		}
-		if d := distance(word, k); d < bestDistance {
+		if d := distance(word, k); d < bestDistance && d < len(word) {
 			best, bestDistance = k, d
 		}
 	}
