@@ -13,6 +13,9 @@ import (
 
 // Check looks at the host and asks the probes.
 func (d *Driver) Check(ctx context.Context, req driver.Request) ([]model.Finding, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, failure.Wrap(err, "check", string(req.Resource.ID))
+	}
 	if _, err := d.OutputsOf(req.Resource, model.ActionPromote); err != nil {
 		return nil, err
 	}

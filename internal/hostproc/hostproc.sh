@@ -176,7 +176,7 @@ case $op in
     read_proc
     find_running
     if [ -n "$running" ] && { [ -z "$2" ] || [ "$2" = "$token" ]; }; then
-      : >"$folder/canceled" 2>/dev/null
+      touch "$folder/canceled" 2>/dev/null
       whole=''
       case " $running " in *" ${pid:-none} "*) kill -s "$1" -- "-$pid" 2>/dev/null && whole=$pid ;; esac
       for p in $running; do # each gets it once

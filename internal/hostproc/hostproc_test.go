@@ -173,6 +173,9 @@ func TestFoundWithoutItsFolder(t *testing.T) {
 	if again := mustStart(t, p, Spec{Token: "b", Argv: []string{"sleep", "1000"}}); len(again.Running) != 1 || again.Running[0] != st.Pid {
 		t.Errorf("a second one was started beside it: %+v", again)
 	}
+	if err := os.RemoveAll(p.Folder); err != nil {
+		t.Fatal(err)
+	}
 	if _, err := p.Signal(testContext(t), "KILL", ""); err != nil {
 		t.Fatal(err)
 	}
