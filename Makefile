@@ -1,0 +1,53 @@
+# Lifeboat. Needs Go (see go.mod for the version), make and git; `make test` and `make demo` install PostgreSQL and
+# BIND 9 from the distribution when they may, else they say what to install.
+
+GO          ?= go
+STATICCHECK ?= honnef.co/go/tools/cmd/staticcheck@v0.8.2
+VERSION     ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo devel)
+# How many packages are tested at once. Many of them start servers.
+P           ?= 2
+PLATFORMS   := linux/amd64 linux/arm64 darwin/amd64 darwin/arm64
+
+BUILD   := CGO_ENABLED=0 $(GO) build -trimpath -ldflags '-X main.version=$(VERSION)'
+
+.PHONY: help build test test-long race lint bench demo cross clean servers
+
+help: ## show this
+	@sed -n 's/^\([a-z-]*\):.*## /\1 - /p' Makefile
+
+build: ## bin/lifeboat
+	$(BUILD) -o bin/lifeboat ./cmd/lifeboat
+
+servers: ## install PostgreSQL and BIND 9 where that is possible
+	./test/servers/install.sh postgres bind9
+
+test: servers ## every test, except the long suites
+	$(GO) test -p $(P) -timeout 15m ./...
+
+test-long: servers ## every test, with the long suites
+	LIFEBOAT_LONG=1 $(GO) test -p $(P) -timeout 60m -count 1 ./...
+
+race: servers ## every test under the race detector; needs a C compiler
+	$(GO) test -race -p $(P) -timeout 30m ./...
+
+lint: ## gofmt, go vet, staticcheck
+	@unformatted=$$(gofmt -l $$(git ls-files --cached --others --exclude-standard '*.go')); \
+	if [ -n "$$unformatted" ]; then echo "not formatted (gofmt -w):"; echo "$$unformatted"; exit 1; fi
+	$(GO) vet ./...
+	$(GO) run $(STATICCHECK) ./...
+
+bench: ## benchmarks
+	$(GO) test -run '^$$' -bench . -benchmem -p 1 -timeout 30m ./...
+
+demo: build ## two sites, a disaster, a failover and a failback, on this machine
+	./test/servers/install.sh postgres
+	./bin/lifeboat demo
+
+cross: ## build for every platform
+	@set -e; for p in $(PLATFORMS); do \
+		echo "build $$p"; \
+		GOOS=$${p%/*} GOARCH=$${p#*/} $(BUILD) -o bin/lifeboat-$${p%/*}-$${p#*/} ./cmd/lifeboat; \
+	done
+
+clean: ## remove what was built
+	rm -rf bin coverage.out

@@ -1,0 +1,84 @@
+#!/usr/bin/env bash
+# Installs the servers that the tests and the demo start as children of their own: from the distribution, when it is
+# one with apt and we are root; else it says exactly what to install, and fails.
+#
+#   install.sh [postgres] [bind9]        default: both
+#
+# Nothing is left running: no PostgreSQL cluster is made, and no service is started.
+set -euo pipefail
+
+say() { echo "install.sh: $*" >&2; }
+
+has() {
+  case $1 in
+    postgres) command -v postgres >/dev/null || compgen -G '/usr/lib/postgresql/*/bin/postgres' >/dev/null ||
+      compgen -G '/opt/homebrew/opt/postgresql@*/bin/postgres' >/dev/null ;;
+    bind9) PATH=$PATH:/usr/sbin:/usr/local/sbin:/opt/homebrew/sbin command -v named >/dev/null ;;
+    *) say "unknown server: $1 (postgres, bind9)"; exit 2 ;;
+  esac
+}
+
+packages_of() {
+  case $1 in
+    postgres) echo "postgresql postgresql-client" ;;
+    bind9) echo "bind9 bind9-utils" ;;
+  esac
+}
+
+apt() {
+  DEBIAN_FRONTEND=noninteractive apt-get -q -y -o Dpkg::Options::=--force-confold -o DPkg::Lock::Timeout=120 "$@" >&2
+}
+
+# candidates fails when apt does not know one of the packages: its lists are empty or too old.
+candidates() {
+  local p
+  for p in "$@"; do
+    apt-cache policy "$p" 2>/dev/null | grep -q 'Candidate: [^(]' || return 1
+  done
+}
+
+# quiet_services keeps packages from starting what they bring, unless the machine has a rule of its own about that.
+quiet_services() {
+  [ ! -e /usr/sbin/policy-rc.d ] || return 0
+  printf '#!/bin/sh\nexit 101\n' >/usr/sbin/policy-rc.d
+  chmod 755 /usr/sbin/policy-rc.d
+  trap 'rm -f /usr/sbin/policy-rc.d' EXIT
+}
+
+missing=()
+for server in "${@:-postgres bind9}"; do
+  for one in $server; do
+    has "$one" || missing+=("$one")
+  done
+done
+[ ${#missing[@]} -gt 0 ] || exit 0
+
+packages=()
+for server in "${missing[@]}"; do
+  read -ra names <<<"$(packages_of "$server")"
+  packages+=("${names[@]}")
+done
+
+if ! command -v apt-get >/dev/null; then
+  say "missing: ${missing[*]}. Install PostgreSQL 13 or later and BIND 9 (brew install postgresql@15 bind), then try again."
+  exit 1
+fi
+if [ "$(id -u)" != 0 ]; then
+  say "missing: ${missing[*]}. Run: sudo apt-get install ${packages[*]}"
+  exit 1
+fi
+
+say "installing ${packages[*]}"
+candidates "${packages[@]}" || apt update
+quiet_services
+case " ${missing[*]} " in
+  *" postgres "*)
+    apt install --no-install-recommends postgresql-common || { apt update && apt install --no-install-recommends postgresql-common; }
+    sed -ri "s/^#?\s*create_main_cluster\s*=.*/create_main_cluster = false/" /etc/postgresql-common/createcluster.conf
+    ;;
+esac
+apt install --no-install-recommends "${packages[@]}" || { apt update && apt install --no-install-recommends "${packages[@]}"; }
+
+for server in "${missing[@]}"; do
+  has "$server" || { say "$server is still missing after installing ${packages[*]}"; exit 1; }
+done
