@@ -28,14 +28,16 @@ type lagWatch struct {
 	worst [stages]*int64
 }
 
-// watchLag watches the standby of the primary at a site until stop.
-func watchLag(ctx context.Context, w *world.World, site string) *lagWatch {
+// watchLag watches the standby of whichever site has the primary, until stop.
+func watchLag(ctx context.Context, w *world.World, sites ...string) *lagWatch {
 	ctx, cancel := context.WithCancel(ctx)
 	l := &lagWatch{cancel: cancel}
 	l.group.Go(func() {
 		for {
-			if bytes, err := w.Lag(ctx, site); err == nil { // no primary there any more: nothing is seen, and that is told
-				l.see(bytes)
+			for _, site := range sites {
+				if bytes, err := w.Lag(ctx, site); err == nil { // else no primary there, or no standby of it
+					l.see(bytes)
+				}
 			}
 			select {
 			case <-ctx.Done():

@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -37,7 +38,7 @@ type operation struct {
 // with the operation is in its problems; an error means that the demo cannot go on.
 func (d *demo) operate(ctx context.Context, op operation) error {
 	o := Operation{Operation: op.name, Mode: op.mode, From: op.from, To: op.to}
-	lag := watchLag(ctx, d.world, op.from)
+	lag := watchLag(ctx, d.world, op.from, op.to)
 	defer lag.stop()
 	if err := d.rest(ctx); err != nil {
 		return err
@@ -182,7 +183,10 @@ func secondsOf[D ~int64](d *D) *float64 {
 
 // command runs a lifeboat command on the world, as a user would, and shows what it prints.
 func (d *demo) command(ctx context.Context, words ...string) error {
-	_, err := d.lifeboat(ctx, words)
+	out, err := d.lifeboat(ctx, words)
+	for line := range strings.Lines(string(out)) {
+		d.say("  │ %s", strings.TrimRight(line, " \n"))
+	}
 	return err
 }
 
@@ -218,18 +222,38 @@ func (d *demo) lifeboat(ctx context.Context, words []string) ([]byte, error) {
 	if err != nil {
 		return nil, failure.WrapAs(failure.Unavailable, err, "run", "lifeboat "+shown)
 	}
-	last := ""
-	for lines := bufio.NewScanner(stderr); lines.Scan(); {
-		if last = lines.Text(); strings.TrimSpace(last) != "" {
-			d.say("  │ %s", last)
-		}
-	}
+	said := d.follow(stderr)
 	err = cmd.Wait()
 	if ctx.Err() != nil {
 		return nil, failure.WrapAs(failure.KindOf(ctx.Err()), context.Cause(ctx), "run", "lifeboat "+shown)
 	}
 	if err != nil {
-		return out.Bytes(), failure.WrapAs(failure.Unavailable, fmt.Errorf("%w: %s", err, last), "run", "lifeboat "+shown)
+		return out.Bytes(), failure.WrapAs(failure.Unavailable, err, "run", "lifeboat "+shown).WithHint("%s", said)
 	}
 	return out.Bytes(), nil
+}
+
+// follow shows what a command says, and gives the last of it. The plan that it shows first is in the report: it is
+// held back, and shown only when no run begins.
+func (d *demo) follow(stderr io.Reader) (last string) {
+	var held []string
+	started := false
+	for lines := bufio.NewScanner(stderr); lines.Scan(); {
+		line := strings.TrimRight(lines.Text(), " ")
+		if line == "" {
+			continue
+		}
+		last = line
+		if started = started || strings.HasPrefix(line, "run ") && strings.HasSuffix(line, " started"); !started {
+			held = append(held, line)
+			continue
+		}
+		d.say("  │ %s", line)
+	}
+	if !started {
+		for _, line := range held {
+			d.say("  │ %s", line)
+		}
+	}
+	return last
 }

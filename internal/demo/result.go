@@ -50,8 +50,8 @@ type Operation struct {
 	ChecksFailed int `json:"checks_failed"`
 
 	OrdersPerSecond Phases[float64] `json:"orders_per_second"`
-	// ReplicationLag is the furthest that the standby was behind the primary that served when the operation began, in
-	// bytes of its log.
+	// ReplicationLag is the furthest that the standby was seen behind its primary, in bytes of the log; null while there
+	// was no standby.
 	ReplicationLag Phases[*int64] `json:"replication_lag_bytes"`
 
 	ReportHTML string   `json:"report_html"`
