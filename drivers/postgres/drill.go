@@ -196,11 +196,14 @@ func (d *Driver) observeRelease(ctx context.Context, req driver.Request, h drive
 	if err != nil {
 		return driver.Observation{}, err
 	}
-	job, err := s.host().JobState(ctx, v.Dir)
+	res, err := s.host().Script(ctx, `if [ -e "$1" ] || [ -e "$1.removing" ]; then echo there; fi`, v.Dir)
+	if err == nil {
+		err = res.Err(failure.Unavailable, "", "")
+	}
 	if err != nil {
 		return driver.Observation{}, failure.Wrap(err, "release", s.subject())
 	}
-	if job.Phase != hostexec.JobAbsent {
+	if res.Text() != "" {
 		return pending(50*time.Millisecond, "deleting "+v.Dir)
 	}
 	return driver.Observation{

@@ -91,6 +91,10 @@ func (d *Driver) Reverse(ctx context.Context, req driver.Request) (driver.Handle
 		h.Way, h.Why = state.Values["way"], "begun already"
 		return makeHandle(h)
 	}
+	if selfErr == nil { // running: the job stops it in order, and its log then ends where it is now
+		st.Control.State = "shut down in recovery"
+		st.Control.MinEnd, st.Control.MinEndTLI = max(st.Control.MinEnd, self.LSN, self.Received), self.Timeline
+	}
 	return d.startReverse(ctx, req, s, p, conn, h, primary, st)
 }
 
@@ -111,11 +115,7 @@ func (d *Driver) startReverse(ctx context.Context, req driver.Request, s, p *ser
 		d.log.Warn("the primary's history cannot be read: the copy is rewound or rebuilt", "resource", s.id, "error", err)
 		history = nil
 	}
-	c := st.Control
-	if st.Folder == folderServer && st.Postmaster != 0 { // the job stops it in order before it goes on
-		c.State = "shut down in recovery"
-	}
-	dec := decide(c, primary.Timeline, history)
+	dec := decide(st.Control, primary.Timeline, history)
 	h.Way, h.Why = dec.Way, dec.Why
 	if err := conn.QueryRow(ctx, "select coalesce(sum(pg_database_size(oid)), 0)::bigint from pg_database").Scan(&h.Total); err != nil {
 		return driver.Handle{}, wrap(err, "reverse", s.subject())
@@ -140,7 +140,7 @@ func (d *Driver) startReverse(ctx context.Context, req driver.Request, s, p *ser
 	if dec.Diverged {
 		keep = "yes"
 	}
-	script := s.script(reverseScript, "way", dec.Way, "may_rebuild", mayRebuild, "keep", keep, "token", req.Token,
+	script := s.script(reverseScript, "way", dec.Way, "may_rebuild", mayRebuild, "keep", keep, "why", dec.Why, "token", req.Token,
 		"source_host", p.at.Host, "source_port", strconv.Itoa(p.at.Port), "source_user", p.own.User,
 		"source_db", p.own.Database, "repl_user", p.own.ReplicationUser, "sslmode", p.own.SSLMode,
 		"sslrootcert", p.own.SSLRootCert, "major", strconv.Itoa(primary.major()), "fresh", fresh)
@@ -222,7 +222,7 @@ func (d *Driver) observeReverse(ctx context.Context, req driver.Request, h drive
 		if obs, over := judgeJob(job, "reverse", s.subject(), v.Total); !over {
 			return obs, nil
 		}
-		evidence = jobEvidence(v, job)
+		evidence = jobEvidence(job)
 	}
 	self, err := s.ask(ctx)
 	if err != nil {
@@ -306,8 +306,8 @@ func progress(done, total int64) string {
 }
 
 // jobEvidence says which way was taken in the end and what became of what was there before.
-func jobEvidence(v reverseHandle, job hostexec.JobState) []model.Fact {
-	evidence := []model.Fact{{Name: "way", Value: job.Values["way"]}, {Name: "because", Value: v.Why}}
+func jobEvidence(job hostexec.JobState) []model.Fact {
+	evidence := []model.Fact{{Name: "way", Value: job.Values["way"]}, {Name: "because", Value: job.Values["why"]}}
 	if text := job.Values["rewound"]; text != "" {
 		evidence = append(evidence, model.Fact{Name: "pg_rewind", Value: text})
 	}

@@ -30,7 +30,6 @@ archive_cleanup_command = ''
 recovery_end_command = ''
 synchronous_standby_names = ''
 cluster_name = 'lifeboat-drill'
-max_wal_senders = '0'
 max_logical_replication_workers = '0'
 listen_addresses = '$listen'
 unix_socket_directories = ''
@@ -51,7 +50,7 @@ while :; do
 	[ $code -eq 0 ] && break
 	n=$((n + 1))
 	if [ -n "$fixed" ] || [ $n -gt 50 ] || ! grep -q -i -E 'in use|could not create any TCP' "$job/server.log"; then
-		cat "$job/server.log" >&2
+		grep -E 'FATAL|PANIC|ERROR' "$job/server.log" >&2
 		exit 1
 	fi
 	try=$((try + 1))

@@ -50,7 +50,7 @@ settle() {
 	phase "recovering the copy to the end of its own log"
 	: >"$data/standby.signal" && rm -f "$data/recovery.signal" "$data/postmaster.pid"
 	_sock=$(mktemp -d "${TMPDIR:-/tmp}/lb.XXXXXX") || return 1
-	_opts="-c listen_addresses='' -c unix_socket_directories='$_sock' -c primary_conninfo='' -c restore_command='' -c hot_standby=on -c archive_mode=off -c max_wal_senders=0"
+	_opts="-c listen_addresses='' -c unix_socket_directories='$_sock' -c primary_conninfo='' -c restore_command='' -c hot_standby=on -c archive_mode=off"
 	[ -n "$config" ] && _opts="$_opts -c config_file='$config'"
 	"$bin/pg_ctl" start -w -s -t 86400 -D "$data" -l "$job/settle.log" -o "$_opts" </dev/null >/dev/null 2>&1
 	_code=$?
@@ -120,6 +120,7 @@ if [ "$way" = rebuild ]; then
 	rebuild || fail "the base backup did not succeed"
 fi
 value "way=$way"
+value "why=$why"
 value "keep=$keep"
 : >"$data/standby.signal" && rm -f "$data/recovery.signal" "$data/lifeboat.fenced"
 write_conf "$job/conf" "$data" || exit 1
