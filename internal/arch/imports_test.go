@@ -1,0 +1,274 @@
+package arch
+
+import (
+	"encoding/json"
+	"os/exec"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+)
+
+// module is what the project's own packages are called.
+const module = "github.com/lifeboat-dr/lifeboat/"
+
+// rule is what the packages of one room may import of the project's own, besides their own room. Third is what they
+// may import of others; nil: whatever no other rule reserves.
+type rule struct {
+	room  string // the folder; the longest one that fits a package is its room
+	own   []string
+	third []string
+}
+
+// std stands for "nothing but the standard library".
+var std = []string{}
+
+// leaves are what everybody but the leaves themselves may import.
+var leaves = []string{"model", "failure", "secret"}
+
+// rules hold every room that there is. A package without a room fails, so that a new one is thought about.
+// A room may be listed before it exists.
+var rules = []rule{
+	{"model", nil, std},
+	{"failure", nil, std},
+	{"secret", []string{"failure"}, std},
+	{"driver", leaves, std},
+	{"driver/fake", with("driver"), std},
+	{"driver/drivertest", with("driver"), []string{"go.uber.org/goleak", "github.com/google/go-cmp"}},
+	{"drivers", with("driver", "internal/hostexec", "internal/hostproc", "internal/probe"), nil},
+	{"drivers/all", with("driver", "driver/fake", "drivers"), std},
+	{"api", []string{"model", "failure"}, std},
+	{"internal/hostexec", leaves, nil},
+	{"internal/hostproc", with("internal/hostexec"), nil},
+	{"internal/journal", []string{"failure", "secret"}, nil},
+	{"internal/engine", []string{"model", "failure", "driver", "api", "internal/journal"}, nil},
+	{"internal/plan", []string{"model", "failure", "driver", "api"}, std},
+	{"internal/config", with("driver", "api"), nil},
+	{"internal/probe", with("driver"), nil},
+	{"internal/report", []string{"model", "failure", "api", "internal/term/units"}, nil},
+	{"internal/service", with("driver", "driver/fake", "drivers", "api", "internal/config", "internal/plan", "internal/engine",
+		"internal/journal", "internal/report", "internal/probe", "internal/hostexec", "internal/hostproc"), nil},
+	{"internal/term", []string{"model", "failure", "api", "internal/term/units"}, nil},
+	{"internal/term/units", nil, std},
+	{"internal/cli", []string{"api", "model", "failure", "internal/term", "internal/term/units"}, nil},
+	{"internal/demo", with("api", "internal/probe", "internal/hostexec", "internal/hostproc", "internal/term", "internal/term/units"), nil},
+	{"internal/arch", nil, std},
+	{"internal/warm", nil, nil},
+	{"cmd/lifeboat", with("driver", "drivers", "api", "internal/cli", "internal/config", "internal/service", "internal/demo",
+		"internal/report", "internal/term"), nil},
+	{"test", with("api", "driver", "driver/fake"), nil},
+}
+
+func with(more ...string) []string { return append(slices.Clone(leaves), more...) }
+
+// reserved are modules that belong to certain rooms.
+var reserved = map[string][]string{
+	"github.com/aws/":                 {"drivers/aws"},
+	"github.com/jackc/pgx/":           {"drivers/postgres", "drivers/check", "internal/demo"},
+	"go.etcd.io/":                     {"internal/journal/etcd"},
+	"google.golang.org/grpc":          {"internal/journal/etcd"},
+	"github.com/miekg/dns":            {"drivers/dns", "drivers/check", "internal/demo", "internal/probe"},
+	"github.com/spf13/":               {"internal/cli", "cmd/lifeboat"},
+	"github.com/charmbracelet/":       {"internal/cli", "internal/term", "internal/demo"},
+	"golang.org/x/term":               {"internal/cli", "internal/term", "internal/demo"},
+	"github.com/goccy/go-yaml":        {"internal/config"},
+	"github.com/invopop/jsonschema":   {"internal/config"},
+	"k8s.io/":                         {"drivers/kubernetes"},
+	"github.com/google/go-cmp":        {"driver/drivertest", "internal/journal/journaltest"},
+	"go.uber.org/goleak":              {"driver/drivertest"},
+	"github.com/anishathalye/":        {"internal/journal/journaltest"},
+	"github.com/rogpeppe/go-internal": {},
+}
+
+// pure packages decide and do nothing: not even what they import may reach outside.
+var pure = map[string][]string{
+	"internal/plan": {"net", "net/http", "os", "os/exec", "syscall"},
+	"model":         {"net", "net/http", "os", "os/exec", "syscall"},
+	"api":           {"net", "net/http", "os", "os/exec", "syscall"},
+}
+
+// pkg is what go list says of one.
+type pkg struct {
+	ImportPath string
+	Dir        string
+	Standard   bool
+	GoFiles    []string
+	Imports    []string
+}
+
+// room finds the rule of a package by its path inside of the module.
+func room(path string) (rule, bool) {
+	var best rule
+	for _, r := range rules {
+		if within(path, r.room) && len(r.room) > len(best.room) {
+			best = r
+		}
+	}
+	return best, best.room != ""
+}
+
+func within(path, folder string) bool { return path == folder || strings.HasPrefix(path, folder+"/") }
+
+// packages lists the project's own packages with what they import, tests left out. Files for every platform count.
+func packages(t *testing.T) []pkg {
+	t.Helper()
+	listing.Lock()
+	defer listing.Unlock()
+	if listing.all == nil {
+		listing.all = list(t)
+	}
+	return listing.all
+}
+
+// listing is go list's answer, which takes its time and is the same for every test here.
+var listing struct {
+	sync.Mutex
+	all []pkg
+}
+
+func list(t *testing.T) []pkg {
+	t.Helper()
+	seen := map[string]*pkg{}
+	for _, goos := range []string{"linux", "darwin"} {
+		cmd := exec.Command("go", "list", "-e", "-json=ImportPath,Dir,Standard,GoFiles,Imports", "./...")
+		cmd.Dir = root(t)
+		cmd.Env = append(cmd.Environ(), "GOOS="+goos, "CGO_ENABLED=0")
+		out, err := cmd.Output()
+		if err != nil {
+			t.Fatalf("go list: %v", err)
+		}
+		dec := json.NewDecoder(strings.NewReader(string(out)))
+		for dec.More() {
+			var p pkg
+			if err := dec.Decode(&p); err != nil {
+				t.Fatal(err)
+			}
+			if had := seen[p.ImportPath]; had != nil {
+				had.Imports = append(had.Imports, p.Imports...)
+			} else {
+				seen[p.ImportPath] = &p
+			}
+		}
+	}
+	var all []pkg
+	for _, p := range seen {
+		slices.Sort(p.Imports)
+		p.Imports = slices.Compact(p.Imports)
+		all = append(all, *p)
+	}
+	slices.SortFunc(all, func(a, b pkg) int { return strings.Compare(a.ImportPath, b.ImportPath) })
+	if len(all) < 5 {
+		t.Fatalf("go list finds %d packages: that cannot be all", len(all))
+	}
+	return all
+}
+
+// TestArrows holds which way imports point.
+func TestArrows(t *testing.T) {
+	for _, p := range packages(t) {
+		for _, broken := range violations(p) {
+			t.Error(broken)
+		}
+	}
+}
+
+// violations lists what p imports and must not.
+func violations(p pkg) []string {
+	path := strings.TrimPrefix(p.ImportPath, module)
+	r, ok := room(path)
+	if !ok {
+		return []string{path + ": a room without a rule: say in internal/arch what it may import"}
+	}
+	var broken []string
+	for _, imp := range p.Imports {
+		if own, ours := strings.CutPrefix(imp, module); ours {
+			if !allowed(path, own, r) {
+				broken = append(broken, path+" must not import "+own+" (the rule of "+r.room+")")
+			}
+			continue
+		}
+		if !strings.Contains(strings.Split(imp, "/")[0], ".") {
+			continue // the standard library
+		}
+		if r.third != nil && !slices.ContainsFunc(r.third, func(m string) bool { return within(imp, m) }) {
+			broken = append(broken, path+" must not import "+imp+" (the rule of "+r.room+")")
+		}
+		for m, rooms := range reserved {
+			if strings.HasPrefix(imp, m) && path != "internal/warm" && !slices.ContainsFunc(rooms, func(room string) bool { return within(path, room) }) {
+				broken = append(broken, path+" must not import "+imp+": it is for "+strings.Join(rooms, ", "))
+			}
+		}
+	}
+	return broken
+}
+
+// allowed reports whether path may import own: what its rule lists, and its own room. Drivers know nothing of each
+// other; a listed "driver" does not stand for the suite and the fake below it.
+func allowed(path, own string, r rule) bool {
+	to, ok := room(own)
+	if !ok {
+		return false
+	}
+	if r.room == "drivers" && to.room == "drivers" {
+		return strings.Split(path, "/")[1] == strings.Split(own, "/")[1]
+	}
+	if to.room == r.room {
+		return true
+	}
+	return slices.ContainsFunc(r.own, func(listed string) bool { return listed == to.room || within(to.room, listed) && listed == "drivers" })
+}
+
+// TestPure holds that what only decides cannot reach outside, by whatever way.
+func TestPure(t *testing.T) {
+	for _, p := range packages(t) {
+		path := strings.TrimPrefix(p.ImportPath, module)
+		for _, imp := range p.Imports {
+			if slices.Contains(pure[path], imp) {
+				t.Errorf("%s only decides, and must not import %s", path, imp)
+			}
+		}
+	}
+}
+
+// TestArrowsBite shows that the rules catch what they are for.
+func TestArrowsBite(t *testing.T) {
+	for _, tt := range []struct {
+		path, imports string
+		ok            bool
+	}{
+		{"model", "time", true},
+		{"model", module + "failure", false},
+		{"model", "golang.org/x/sync/errgroup", false},
+		{"secret", module + "failure", true},
+		{"driver", module + "internal/engine", false},
+		{"drivers/dns", module + "driver", true},
+		{"drivers/dns", module + "drivers/postgres", false},
+		{"drivers/dns", module + "internal/hostexec", true},
+		{"drivers/dns", module + "internal/journal", false},
+		{"drivers/dns", module + "driver/fake", false},
+		{"drivers/all", module + "drivers/dns", true},
+		{"drivers/postgres", "github.com/jackc/pgx/v5", true},
+		{"drivers/command", "github.com/jackc/pgx/v5", false},
+		{"internal/engine", module + "internal/journal", true},
+		{"internal/engine", module + "drivers/dns", false},
+		{"internal/engine", "go.etcd.io/etcd/client/v3", false},
+		{"internal/journal/etcd", "go.etcd.io/etcd/client/v3", true},
+		{"internal/cli", module + "api", true},
+		{"internal/cli", module + "internal/service", false},
+		{"internal/cli", module + "internal/journal", false},
+		{"internal/cli", module + "driver", false},
+		{"internal/cli", module + "secret", false},
+		{"internal/cli", "github.com/spf13/cobra", true},
+		{"internal/service", "github.com/spf13/cobra", false},
+		{"internal/service", module + "internal/cli", false},
+		{"internal/demo/world", module + "internal/service", false},
+		{"internal/demo/world", module + "internal/plan", false},
+		{"internal/plan", module + "internal/journal", false},
+		{"internal/no-such-room", "time", false},
+	} {
+		broken := violations(pkg{ImportPath: module + tt.path, Imports: []string{tt.imports}})
+		if got := len(broken) == 0; got != tt.ok {
+			t.Errorf("%s imports %s: allowed %v, want %v", tt.path, tt.imports, got, tt.ok)
+		}
+	}
+}
