@@ -90,11 +90,15 @@ func (c *checker[Q]) Facts() driver.Facts {
 // Describe asks the question once. A check has no role.
 func (c *checker[Q]) Describe(ctx context.Context, t driver.Target) (model.Description, error) {
 	desc := model.Description{Resource: t.Resource.ID, Site: t.Site, At: c.now(), Role: model.RoleUnknown}
+	q, err := c.settings(ctx, t)
+	if err != nil {
+		return desc, err
+	}
 	if len(driver.Refs(t.Resource.Settings)) > 0 {
 		desc.Summary = "the question depends on a step that has not run"
 		return desc, nil
 	}
-	a, err := c.Ask(ctx, t.Resource.Settings)
+	a, err := c.ask(ctx, q, nil)
 	if err != nil {
 		return desc, err
 	}

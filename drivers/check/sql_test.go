@@ -1,0 +1,109 @@
+package check
+
+import (
+	"bytes"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/lifeboat-dr/lifeboat/driver"
+	"github.com/lifeboat-dr/lifeboat/failure"
+)
+
+// password is that of the test's user.
+const password = "correct horse battery"
+
+// startPostgres starts a throw-away PostgreSQL and gives its endpoint. It runs as the user postgres when we are root.
+func startPostgres(t *testing.T) string {
+	t.Helper()
+	bins, _ := filepath.Glob("/usr/lib/postgresql/*/bin")
+	if len(bins) == 0 {
+		t.Fatal("PostgreSQL is missing: apt-get install postgresql")
+	}
+	bin := bins[len(bins)-1]
+	var as []string
+	folder, err := os.MkdirTemp("", "lifeboat-sql-")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { os.RemoveAll(folder) })
+	pgRun := func(argv ...string) {
+		t.Helper()
+		argv = append(append([]string{}, as...), argv...)
+		cmd := exec.Command(argv[0], argv[1:]...)
+		var out bytes.Buffer
+		cmd.Stdout, cmd.Stderr, cmd.Dir = &out, &out, folder
+		if err := cmd.Run(); err != nil {
+			t.Fatalf("%s: %v: %s", strings.Join(argv, " "), err, out.String())
+		}
+	}
+	if os.Geteuid() == 0 {
+		as = []string{"runuser", "-u", "postgres", "--"}
+		if out, err := exec.Command("chown", "postgres", folder).CombinedOutput(); err != nil {
+			t.Fatalf("chown: %v: %s", err, out)
+		}
+	}
+	secret := filepath.Join(folder, "password")
+	if err := os.WriteFile(secret, []byte(password+"\n"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	data := filepath.Join(folder, "data")
+	pgRun(bin+"/initdb", "-D", data, "-U", "check", "-A", "scram-sha-256", "--pwfile="+secret, "-N")
+	endpoint := closedAddress(t)
+	host, port, _ := net.SplitHostPort(endpoint)
+	// The log goes to a file: pg_ctl's own output would be held open by the server.
+	pgRun(bin+"/pg_ctl", "-D", data, "-w", "-l", filepath.Join(folder, "log"), "-o",
+		"-F -c listen_addresses="+host+" -p "+port+" -c unix_socket_directories=", "start")
+	t.Cleanup(func() { pgRun(bin+"/pg_ctl", "-D", data, "-w", "-m", "immediate", "stop") })
+	return endpoint
+}
+
+func TestSQL(t *testing.T) {
+	endpoint := startPostgres(t)
+	t.Setenv("CHECK_TEST_PASSWORD", password)
+	t.Setenv("CHECK_TEST_WRONG", "wrong")
+	with := func(query string, changes map[string]any) map[string]any {
+		s := map[string]any{"endpoint": endpoint, "database": "postgres", "user": "check",
+			"password": "env:CHECK_TEST_PASSWORD", "query": query}
+		for k, v := range changes {
+			if s[k] = v; v == nil {
+				delete(s, k)
+			}
+		}
+		return s
+	}
+	d := NewSQL()
+	ask(t, d, with("select 1 = 1", map[string]any{"expect": "t"}), true, `"t"`)
+	ask(t, d, with("select 42, 'x'", map[string]any{"expect": "42"}), true, `"42"`)
+	ask(t, d, with("select 42", map[string]any{"expect": "43"}), false, `"42"; expected "43"`)
+	ask(t, d, with("select null", map[string]any{"expect": ""}), false, `null; expected ""`)
+	ask(t, d, with("select ''", map[string]any{"expect": ""}), true, `""`)
+	ask(t, d, with("select '2026-01-02'::date", map[string]any{"expect_regexp": "^2026-"}), true, "2026-01-02")
+	ask(t, d, with("select 'a'", map[string]any{"expect_regexp": "^b"}), false, `"a"; expected a match of "^b"`)
+	ask(t, d, with("select generate_series(1, 3)", map[string]any{"expect_rows": 3}), true, `"1" in 3 rows`)
+	ask(t, d, with("select 1 where false", map[string]any{"expect_rows": 0}), true, "no rows")
+	ask(t, d, with("select 1 where false", nil), false, "no rows; expected at least one")
+	ask(t, d, with("select pg_sleep(10)", map[string]any{"timeout": "100ms"}), false, "no answer within")
+	ask(t, d, with("select 1", map[string]any{"endpoint": closedAddress(t)}), false, "connection refused")
+	ask(t, d, with("select 1", map[string]any{"endpoint": nil, "user": nil, "database": nil,
+		"url": "postgres://check@" + endpoint + "/postgres?sslmode=disable"}), true, `"1"`)
+
+	mistake(t, d, with("create table t (i int)", nil), failure.Invalid, "read-only transaction")
+	mistake(t, d, with("commit; create table t (i int)", nil), failure.Invalid, "multiple commands")
+	mistake(t, d, with("select * from orders", nil), failure.Invalid, `relation "orders" does not exist`)
+	mistake(t, d, with("selec 1", nil), failure.Invalid, "syntax error")
+	mistake(t, d, with("select 1", map[string]any{"database": "nowhere"}), failure.NotFound, "nowhere")
+	mistake(t, d, with("select 1", map[string]any{"password": "env:CHECK_TEST_WRONG"}), failure.Denied, "authentication failed")
+	mistake(t, d, with("select 1", map[string]any{"password": "env:CHECK_TEST_NONE"}), failure.NotFound, "not set")
+	mistake(t, d, with("select 1", map[string]any{"password": "hunter2"}), failure.Invalid, "must be a reference")
+	mistake(t, d, with("select 1", map[string]any{"endpoint": nil}), failure.Invalid, "endpoint: name the server")
+	mistake(t, d, with("select 1", map[string]any{"url": "postgres://x/"}), failure.Invalid, "url: there is an endpoint too")
+	mistake(t, d, with("", nil), failure.Invalid, "query: is missing")
+	mistake(t, d, with("select 1", map[string]any{"endpoint": nil, "url": "postgres://u:pw1234@h/d"}), failure.Invalid, "url: it holds a password")
+
+	conform(t, func() driver.Driver { return NewSQL() }, with("select 1", map[string]any{"expect": "1"}),
+		with("select 1", map[string]any{"expect": "2"}), nil)
+}
