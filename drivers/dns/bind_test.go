@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -173,8 +174,8 @@ type relay struct {
 	// beforeUpdate, when set, is called before an update is forwarded; loseAnswer closes the connection in place of an
 	// update's answer; loseUpdate does so before the update is forwarded.
 	beforeUpdate func()
-	loseAnswer   bool
-	loseUpdate   bool
+	loseAnswer   atomic.Bool
+	loseUpdate   atomic.Bool
 }
 
 // newRelay starts a relay to target. It ends with the test.
@@ -244,13 +245,13 @@ func (r *relay) stream(conn net.Conn) {
 	if update && r.beforeUpdate != nil {
 		r.beforeUpdate()
 	}
-	if update && r.loseUpdate {
+	if update && r.loseUpdate.Load() {
 		return
 	}
 	if _, err := to.Write(buf[:n]); err != nil {
 		return
 	}
-	if n, err = to.Read(buf); err != nil || update && r.loseAnswer {
+	if n, err = to.Read(buf); err != nil || update && r.loseAnswer.Load() {
 		return
 	}
 	_, _ = from.Write(buf[:n])

@@ -287,7 +287,7 @@ func TestCheck(t *testing.T) {
 func TestLostAnswer(t *testing.T) {
 	b, d, ctx := startBind(t), newDriver(t), testContext(t)
 	r := newRelay(t, b.server())
-	r.loseAnswer = true
+	r.loseAnswer.Store(true)
 	req := request(t, b.settings(map[string]any{"servers": []string{r.address}}), sites, "west")
 	h, err := d.Redirect(ctx, req)
 	if err != nil {
@@ -297,12 +297,14 @@ func TestLostAnswer(t *testing.T) {
 		t.Errorf("observe: %+v", obs)
 	}
 	// A lost update is not known to be lost: the error says so, and a second begin makes the change.
-	r.loseAnswer, r.loseUpdate = false, true
+	r.loseAnswer.Store(false)
+	r.loseUpdate.Store(true)
 	req.Site = "east"
 	if _, err := d.Redirect(ctx, req); err == nil || failure.KindOf(err) != failure.Indeterminate {
 		t.Errorf("a lost update gives %v, want indeterminate", err)
 	}
-	r.loseUpdate, req.Resumed = false, true
+	r.loseUpdate.Store(false)
+	req.Resumed = true
 	if h, err = d.Redirect(ctx, req); err != nil {
 		t.Fatal(err)
 	}
