@@ -124,9 +124,13 @@ func (f *follower) watch(ctx context.Context) (view *api.RunView, step *api.Step
 	return view, nil, err
 }
 
-// newQuestion finds the first step that waits for a person and was not put to them yet.
+// newQuestion finds the first step that waits for a person and was not put to them yet. While nobody drives the run
+// there is none: an answer may lie recorded already, for whoever takes the run up.
 func (f *follower) newQuestion(v *api.RunView) *api.StepView {
 	f.forget(v)
+	if v.Owner == "" {
+		return nil
+	}
 	for _, s := range v.Steps {
 		if q := questionOf(s); open(s) && !f.seen[q] {
 			f.seen[q] = true
