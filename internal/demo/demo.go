@@ -71,7 +71,8 @@ func Run(ctx context.Context, opt Options) (err error) {
 	keep := false
 	defer func() { err = errors.Join(err, d.close(ctx, keep)) }()
 	runErr := d.run(ctx)
-	keep = opt.Keep && ctx.Err() == nil
+	d.interrupted = ctx.Err() != nil
+	keep = opt.Keep && !d.interrupted
 	if err := d.finish(runErr, keep); err != nil {
 		return err
 	}
@@ -125,6 +126,8 @@ type demo struct {
 	ledger *clients.Ledger
 	fleet  *clients.Fleet
 	result Result
+
+	interrupted bool
 }
 
 // say tells what happens now.
@@ -228,12 +231,14 @@ func (d *demo) finish(runErr error, keep bool) error {
 	if keep {
 		r.World = d.world.Dir()
 	}
-	if !r.OK {
+	if !r.OK && !d.interrupted {
 		logs := filepath.Join(d.opt.Reports, "logs")
 		d.world.SaveLogs(logs)
 		d.say("the logs of the world are in %s", logs)
 	}
-	if err := r.write(d.opt); err != nil {
+	if d.interrupted && !d.opt.JSON {
+		d.say("interrupted; the world is taken away")
+	} else if err := r.write(d.opt); err != nil {
 		return err
 	}
 	if keep {
