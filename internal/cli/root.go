@@ -77,15 +77,14 @@ func newRoot(inv *invocation) *cobra.Command {
 	help.GroupID = groupOther
 	root.SetHelpCommand(help)
 	root.AddCommand(topics()...)
-	for _, cmd := range root.Commands() {
-		finishTree(cmd)
-	}
+	finishTree(root)
 	return root
 }
 
 // finishTree sets what every command has alike.
 func finishTree(cmd *cobra.Command) {
-	cmd.DisableFlagsInUseLine = false
+	cmd.InitDefaultHelpFlag()
+	cmd.Flags().Lookup("help").Hidden = true // everybody knows it, and the hints name it
 	cmd.Flags().SortFlags = false
 	for _, c := range cmd.Commands() {
 		finishTree(c)
