@@ -91,6 +91,15 @@ job_state() {
 
 # job_stop DIR: ends the job and all it started, and waits for that.
 job_stop() {
+	[ -e "$1/body.sh" ] || return 0
+	if mkdir "$1/running" 2>/dev/null; then # it never ran, and now never will
+		dir=$1
+		job_end 143 "stopped before it began"
+		rm -f "$1/secret"
+		return 0
+	fi
+	_n=0
+	while [ ! -r "$1/pid" ] && [ ! -r "$1/result" ] && [ $_n -lt 40 ]; do _n=$((_n + 1)); sleep 0.05; done
 	_pid=$(job_pid "$1") || return 0
 	kill -TERM "-$_pid" 2>/dev/null || kill -TERM "$_pid" 2>/dev/null
 	_n=0

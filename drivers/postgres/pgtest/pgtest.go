@@ -191,17 +191,25 @@ func (p *Pair) Kill(site model.SiteID) {
 		killed = append(killed, left...)
 		time.Sleep(2 * time.Millisecond)
 	}
-	for _, pid := range killed { // until they are reaped: a zombie still holds postmaster.pid's number
+	reaped(killed)
+}
+
+// Freeze stops a site's server with all its processes by SIGSTOP. The function it returns waits until somebody else has
+// ended them all.
+func (p *Pair) Freeze(site model.SiteID) (gone func()) {
+	frozen := p.processes(p.Data(site))
+	for _, pid := range frozen {
+		_ = syscall.Kill(pid, syscall.SIGSTOP) // it may have ended
+	}
+	return func() { reaped(frozen) }
+}
+
+// reaped waits until processes are gone altogether: a zombie still holds the number in postmaster.pid.
+func reaped(pids []int) {
+	for _, pid := range pids {
 		for syscall.Kill(pid, 0) == nil {
 			time.Sleep(2 * time.Millisecond)
 		}
-	}
-}
-
-// Freeze stops a site's server with all its processes by SIGSTOP.
-func (p *Pair) Freeze(site model.SiteID) {
-	for _, pid := range p.processes(p.Data(site)) {
-		_ = syscall.Kill(pid, syscall.SIGSTOP) // it may have ended
 	}
 }
 

@@ -74,18 +74,28 @@ wait_gone() {
 	return 1
 }
 
+# frozen PID: stopped by SIGSTOP or a debugger; no other signal but SIGKILL will do.
+frozen() {
+	if [ -r "/proc/$1/stat" ]; then _fz=$(sed 's/^.*) //' "/proc/$1/stat"); else _fz=$(ps -o stat= -p "$1"); fi
+	case $_fz in T* | t*) return 0 ;; esac
+	return 1
+}
+
 # stop_server FOLDER SECONDS: fast, then immediate, then by SIGKILL with all its children. Says how on its output.
 stop_server() {
 	_run=$(postmaster "$1") || { echo "was not running"; return 0; }
 	_kids=$(children "$_run")
+	_patience=$2
+	if frozen "$_run"; then _patience=0; fi
 	if [ "$1" = "$data" ] && [ -n "$service_stop" ]; then
 		(eval "$service_stop") >/dev/null 2>&1 </dev/null &
 	else
 		kill -INT "$_run" 2>/dev/null
 	fi
-	if wait_gone "$2" "$_run"; then echo "stopped (fast)"; return 0; fi
+	if wait_gone "$_patience" "$_run"; then echo "stopped (fast)"; return 0; fi
 	kill -QUIT "$_run" 2>/dev/null
-	if wait_gone 3 "$_run"; then echo "stopped (immediate)"; return 0; fi
+	if [ "$_patience" -gt 3 ]; then _patience=3; fi
+	if wait_gone "$_patience" "$_run"; then echo "stopped (immediate)"; return 0; fi
 	_kids="$_kids $(children "$_run")"
 	kill -KILL "$_run" 2>/dev/null
 	for _k in $_kids; do is_postgres "$_k" && kill -KILL "$_k" 2>/dev/null; done
