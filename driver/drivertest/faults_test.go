@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"maps"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -158,7 +159,7 @@ func touch(ctx context.Context, b *broken, t driver.Target) {
 
 func beginFaults() []fault {
 	var serial atomic.Int64
-	memory := map[string]bool{}
+	var memory sync.Map
 	return []fault{
 		{"every begin begins", model.ActionPromote, "promote/work/landed once", "changed the world", func(b *broken, _ *fake.World) {
 			b.begin = func(ctx context.Context, req driver.Request) (driver.Handle, error) {
@@ -184,10 +185,9 @@ func beginFaults() []fault {
 		{"a begun token is an error", model.ActionPromote, "promote/work/once", "exists already", func(b *broken, _ *fake.World) {
 			b.begin = func(ctx context.Context, req driver.Request) (driver.Handle, error) {
 				h, err := b.Driver.Promote(ctx, req)
-				if err == nil && memory[req.Token] {
+				if _, begun := memory.LoadOrStore(req.Token, true); begun && err == nil {
 					return h, failure.New(failure.Exists, "promote", "", "it exists already")
 				}
-				memory[req.Token] = true
 				return h, err
 			}
 		}},
