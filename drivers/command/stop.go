@@ -58,8 +58,13 @@ func (d *Driver) beginStop(ctx context.Context, p *program, req driver.Request) 
 		return driver.Handle{}, failure.New(failure.Invalid, "stop", id, "stop: is missing, and lifeboat did not start it itself").
 			WithHint("say how it is stopped: stop: [systemctl, stop, NAME]")
 	default:
-		if _, err := p.home().Signal(ctx, "TERM", ""); err != nil {
+		st, err := p.home().Signal(ctx, "TERM", "")
+		if err != nil {
 			return driver.Handle{}, failure.Wrap(err, "stop", id)
+		}
+		if st.Token == "" && len(st.Running) == 0 {
+			return driver.Handle{}, failure.New(failure.Invalid, "stop", id, "a program that lifeboat did not start answers its probe").
+				WithHint("stop it by hand, then retry; or say how it is stopped: stop: [systemctl, stop, NAME]")
 		}
 	}
 	return h.write()
