@@ -43,6 +43,9 @@ func main() {
 }
 
 func runDemo(ctx context.Context, opt cli.DemoOptions) error {
+	if opt.Stop != "" {
+		return demo.Stop(ctx, opt.Stop, opt.Out)
+	}
 	return demo.Run(ctx, demo.Options{JSON: opt.JSON, Keep: opt.Keep, Dir: opt.Dir, Out: opt.Out, Err: opt.Err})
 }
 

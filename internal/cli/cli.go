@@ -64,6 +64,7 @@ type DemoOptions struct {
 	JSON bool   // one JSON document on Out in place of tables
 	Keep bool   // leave the demonstration's world running
 	Dir  string // the folder of that world; empty: a new temporary one
+	Stop string // end the world that was kept in this folder, and do nothing else
 	Out  io.Writer
 	Err  io.Writer
 }

@@ -18,13 +18,18 @@ destroyed, the shop fails over, and comes back. It takes under two minutes, need
 cleans up after itself. The exit code is 0 only if no order was lost and every check passed.`,
 		Example: `  lifeboat demo
   lifeboat demo --keep
+  lifeboat demo --stop FOLDER
   lifeboat demo -o json`,
 		Args: wants(),
 		RunE: func(cmd *cobra.Command, _ []string) error { return runDemo(cmd.Context(), inv, opt) },
 	}, "text", "json")
 	cmd.Flags().BoolVar(&opt.Keep, "keep", false, "leave its world running, to drive it with the ordinary commands")
 	cmd.Flags().StringVar(&opt.Dir, "dir", "", "make its world in `FOLDER` (default: a new temporary one)")
+	cmd.Flags().StringVar(&opt.Stop, "stop", "", "end the world that --keep left in `FOLDER`, and remove it")
 	_ = cmd.MarkFlagDirname("dir")
+	_ = cmd.MarkFlagDirname("stop")
+	cmd.MarkFlagsMutuallyExclusive("stop", "keep")
+	cmd.MarkFlagsMutuallyExclusive("stop", "dir")
 	return cmd
 }
 
