@@ -230,7 +230,7 @@ func TestJudge(t *testing.T) {
 		want   []string
 	}{
 		{"well", func(*api.Report) {}, 3.5, nil},
-		{"refused for longer than the report says", func(*api.Report) {}, 5, []string{"clients were refused for 5s, the report says 3s"}},
+		{"refused for longer than the report says", func(*api.Report) {}, 5.5, []string{"clients were refused for 5.5s, the report says 3s"}},
 		{"a check failed", func(r *api.Report) {
 			r.OK = false
 			r.Run.Status = "failed"

@@ -25,7 +25,7 @@ const operationTimeout = 3 * time.Minute
 
 // slack is by how much the clients' outage may exceed the report's, which is seen by a probe that asks for the name
 // each time: a client holds a name for its TTL, and pauses between two attempts.
-const slack = world.TTL + 500*time.Millisecond
+const slack = world.TTL + time.Second
 
 // operation is what is to be done, and where the app is to serve after it.
 type operation struct {
