@@ -21,7 +21,7 @@ import (
 // value's path, and an alias can stand for a structure of any size.
 const (
 	maxFile     = 4 << 20  // bytes
-	maxTokens   = 200_000  // of YAML's grammar, about five to a line
+	maxTokens   = 100_000  // of YAML's grammar, about five to a line
 	maxDepth    = 64       // of nesting, aliases written out
 	maxKeys     = 5_000    // in one mapping
 	maxKey      = 256      // characters in one key
