@@ -43,7 +43,6 @@ type fakeRun struct {
 	plan     *model.Plan
 	inbox    []api.SignalRequest
 	paused   bool
-	aborted  bool
 	attempts map[model.StepID]int
 }
 

@@ -56,7 +56,6 @@ type follower struct {
 	run      model.RunID
 	state    *State
 	chunk    int64
-	epoch    int64
 	attended bool
 }
 

@@ -153,14 +153,6 @@ func (p *page) flush(w io.Writer) error {
 	return err
 }
 
-// now is the instant that "ago" counts from: the Style's, or else that of the reply.
-func (p *page) now(reply time.Time) time.Time {
-	if p.Now.IsZero() {
-		return reply
-	}
-	return p.Now
-}
-
 func (p *page) paint(s span) string {
 	text := clean(s.text)
 	if s.look == plain || text == "" {
