@@ -147,10 +147,11 @@ func (d *Driver) observeDrill(ctx context.Context, req driver.Request, h driver.
 	if err := writeOnce(ctx, conn, req.Token); err != nil {
 		return driver.Observation{}, wrapWrite(err, "drill", s.subject())
 	}
+	st.LSN = bornAt(ctx, conn, st)
 	return driver.Observation{
 		State: driver.Done, Outputs: serverOutputs(v.Host, port, st),
 		Evidence: []model.Fact{
-			{Name: "copy", Value: fmt.Sprintf("a primary of its own on timeline %d at %s, cut off from replication", st.Timeline, st.LSN)},
+			{Name: "copy", Value: fmt.Sprintf("a primary of its own on timeline %d from %s on, cut off from replication", st.Timeline, st.LSN)},
 			{Name: "folder", Value: v.Job},
 		},
 	}, nil

@@ -210,7 +210,9 @@ func TestWholeLife(t *testing.T) {
 	before := p.Text(east, senders)
 	drill := request(p, model.ActionDrill, west, east)
 	drill.Operation = model.OpDrill
+	start := time.Now()
 	copyOf := do(t, drill)
+	t.Logf("the drill's copy took %s", time.Since(start))
 	if after := p.Text(east, senders); after != before {
 		t.Errorf("replication: got %s after the drill, %s before", after, before)
 	}
@@ -251,7 +253,7 @@ func TestWholeLife(t *testing.T) {
 	if got := role(t, p, east); got.Role != model.RoleFenced {
 		t.Errorf("east after the fence: %+v", got)
 	}
-	start := time.Now()
+	start = time.Now()
 	promoted := do(t, request(p, model.ActionPromote, west, east))
 	t.Logf("promoted in %s", time.Since(start))
 	if got := promoted.Outputs["timeline"].Text; got != "2" {

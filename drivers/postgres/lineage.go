@@ -61,6 +61,16 @@ func readHistory(ctx context.Context, conn *pgx.Conn, timeline uint32) ([]fork, 
 	return parseHistory(text)
 }
 
+// bornAt is where a primary's timeline began: where it was promoted. It stays the same while the log goes on. A primary
+// on timeline 1, or one whose history we may not read, gives its present position.
+func bornAt(ctx context.Context, conn *pgx.Conn, st status) lsn {
+	history, err := readHistory(ctx, conn, st.Timeline)
+	if err != nil || len(history) == 0 {
+		return st.LSN
+	}
+	return history[len(history)-1].At
+}
+
 // decision is how a copy is made to follow, and why.
 type decision struct {
 	Way string

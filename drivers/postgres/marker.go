@@ -137,7 +137,10 @@ type markerHandle struct {
 
 // ReadMarker reads the marker in the copy at req.Site; in a drill, in the isolated copy, whose endpoint is the input
 // "<resource>.endpoint".
-func (d *Driver) ReadMarker(_ context.Context, req driver.Request) (driver.Handle, error) {
+func (d *Driver) ReadMarker(ctx context.Context, req driver.Request) (driver.Handle, error) {
+	if err := ctx.Err(); err != nil {
+		return driver.Handle{}, failure.Wrap(err, "read marker in", string(req.Resource.ID))
+	}
 	s, err := newServer(req.Target, req.Site)
 	if err != nil {
 		return driver.Handle{}, err

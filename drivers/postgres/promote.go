@@ -220,6 +220,7 @@ func (d *Driver) observePromote(ctx context.Context, req driver.Request, h drive
 	if v.Timeline == 0 {
 		evidence[1].Value = fmt.Sprint(st.Timeline)
 	}
+	st.LSN = bornAt(ctx, conn, st)
 	return driver.Observation{State: driver.Done, Outputs: s.outputs(st), Evidence: evidence}, nil
 }
 

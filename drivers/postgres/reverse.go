@@ -267,6 +267,9 @@ func (d *Driver) observeReverse(ctx context.Context, req driver.Request, h drive
 // judgeJob turns a job that is not over well into an observation; over is true when it ended well.
 func judgeJob(job hostexec.JobState, op, subject string, total int64) (driver.Observation, bool) {
 	obs := driver.Observation{State: driver.Pending, Phase: job.Doing, Again: 50 * time.Millisecond}
+	if obs.Phase == "" {
+		obs.Phase = "the job on the host is starting"
+	}
 	switch job.Phase {
 	case hostexec.JobStarting, hostexec.JobRunning:
 		if job.Bytes >= 0 {
