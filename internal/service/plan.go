@@ -60,6 +60,9 @@ func (s *Service) Plan(ctx context.Context, req api.PlanRequest) (*api.PlanReply
 	if err := s.predict(ctx, reply); err != nil {
 		return nil, err
 	}
+	s.mu.Lock()
+	s.shown, s.shownAt = reply, time.Now()
+	s.mu.Unlock()
 	return reply, nil
 }
 

@@ -17,7 +17,7 @@ import (
 
 // Start makes a run durable and drives it in the background.
 func (s *Service) Start(ctx context.Context, req api.StartRequest) (*api.RunView, error) {
-	reply, err := s.Plan(ctx, req.PlanRequest)
+	reply, err := s.planned(ctx, req)
 	if err != nil {
 		return nil, err
 	}
@@ -43,6 +43,21 @@ func (s *Service) Start(ctx context.Context, req api.StartRequest) (*api.RunView
 	s.drive(e, run)
 	return s.Run(ctx, run)
 }
+
+// planned is the plan that was just shown, or a new look: a dead site takes its time to not answer, and while clients
+// wait it is not asked twice. Each step's own check comes right before it begins in any case.
+func (s *Service) planned(ctx context.Context, req api.StartRequest) (*api.PlanReply, error) {
+	s.mu.Lock()
+	shown, at := s.shown, s.shownAt
+	s.mu.Unlock()
+	if shown != nil && req.Hash == shown.Hash && time.Since(at) < shownFor {
+		return shown, nil
+	}
+	return s.Plan(ctx, req.PlanRequest)
+}
+
+// shownFor is how long a plan that was shown is good for being started without another look.
+const shownFor = 10 * time.Second
 
 // admissible refuses a start that something blocks.
 func admissible(reply *api.PlanReply, req api.StartRequest) error {

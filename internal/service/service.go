@@ -14,6 +14,7 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
+	"time"
 
 	"github.com/lifeboat-dr/lifeboat/api"
 	"github.com/lifeboat-dr/lifeboat/driver"
@@ -50,6 +51,9 @@ type Service struct {
 	store  journal.Store
 	engine *engine.Engine
 	closed bool
+
+	shown   *api.PlanReply // the last plan that was made
+	shownAt time.Time
 
 	driving context.Context // ends with Close
 	stop    context.CancelFunc
