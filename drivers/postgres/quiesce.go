@@ -69,7 +69,7 @@ func (d *Driver) quiesceStopped(ctx context.Context, req driver.Request, s *serv
 	if err != nil {
 		return driver.Handle{}, failure.Wrap(err, "quiesce", s.subject())
 	}
-	if st.Folder == folderServer && st.Standby && (st.Postmaster != 0 || st.Control.stoppedCleanly()) {
+	if st.Folder == folderServer && st.Standby && (st.Postmaster != 0 || st.Control.State == "shut down") {
 		return makeHandle(quiesceHandle{SystemID: st.Control.SystemID}) // it is stopping, or has stopped, by our signal
 	}
 	return driver.Handle{}, failure.WrapAs(failure.Unavailable, cause, "quiesce", s.subject()).
