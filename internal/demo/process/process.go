@@ -101,12 +101,13 @@ func Ancestors(table []Info) map[int]bool {
 	return line
 }
 
-// Kill ends with SIGKILL all that find gives, asking again until it gives none: a process that is being killed may just
-// have started another. It returns those that it killed, and failure.Unavailable when some are still there as ctx ends.
+// Kill ends with SIGKILL all that find gives, and asks again until it gives none. They are stopped first, all of them:
+// none sees another die, tidies up or starts a new one, as when the power fails. It returns those that it killed, and
+// failure.Unavailable when some are still there as ctx ends.
 func Kill(ctx context.Context, find func() ([]Info, error)) ([]Info, error) {
 	var killed []Info
 	for {
-		found, err := find()
+		found, err := freeze(find)
 		if err != nil {
 			return killed, err
 		}
@@ -127,6 +128,30 @@ func Kill(ctx context.Context, find func() ([]Info, error)) ([]Info, error) {
 		case <-ctx.Done():
 			return killed, failure.WrapAs(failure.Unavailable, context.Cause(ctx), "kill", found[0].Args[0])
 		case <-time.After(5 * time.Millisecond):
+		}
+	}
+}
+
+// freeze stops all that find gives, until it gives no new one.
+func freeze(find func() ([]Info, error)) ([]Info, error) {
+	frozen := map[ID]bool{}
+	for {
+		found, err := find()
+		if err != nil {
+			return nil, err
+		}
+		fresh := false
+		for _, info := range found {
+			if frozen[info.ID] {
+				continue
+			}
+			if _, err := info.Signal(syscall.SIGSTOP); err != nil {
+				return nil, failure.WrapAs(failure.Denied, err, "stop", info.Args[0])
+			}
+			frozen[info.ID], fresh = true, true
+		}
+		if !fresh {
+			return found, nil
 		}
 	}
 }
