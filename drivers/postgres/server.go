@@ -150,20 +150,19 @@ func closeConn(conn *pgx.Conn) {
 
 // status is what a server says of itself.
 type status struct {
-	Recovery   bool // follows, or would if it could; takes no writes
-	LSN        lsn  // primary: written; standby: replayed
-	Received   lsn  // standby: received and flushed
-	Timeline   uint32
-	SystemID   string
-	Version    int    // server_version_num
-	Receiver   string // standby: the state of its WAL receiver, "" when there is none
-	From       string // standby: host:port that it receives from, as far as we may see it
-	ReplayAge  time.Duration
-	SyncNames  string
-	ReadOnly   bool // default_transaction_read_only
-	WALHints   bool // pg_rewind will work: wal_log_hints or checksums
-	WALKeep    string
-	StandbySig bool // standby.signal is there: it comes back as a standby
+	Recovery  bool // follows, or would if it could; takes no writes
+	LSN       lsn  // primary: written; standby: replayed
+	Received  lsn  // standby: received and flushed
+	Timeline  uint32
+	SystemID  string
+	Version   int    // server_version_num
+	Receiver  string // standby: the state of its WAL receiver, "" when there is none
+	From      string // standby: host:port that it receives from, as far as we may see it
+	ReplayAge time.Duration
+	SyncNames string
+	ReadOnly  bool // default_transaction_read_only
+	WALHints  bool // pg_rewind will work: wal_log_hints or checksums
+	WALKeep   string
 }
 
 // major is the major version, such as 15.
