@@ -3,6 +3,7 @@ package etcd
 import (
 	"context"
 	"errors"
+	"expvar"
 	"math"
 	"net"
 	"net/url"
@@ -16,6 +17,7 @@ import (
 	"go.etcd.io/etcd/server/v3/etcdserver/api/v3client"
 	"go.etcd.io/etcd/server/v3/etcdserver/api/v3rpc"
 	"go.etcd.io/etcd/server/v3/storage/wal"
+	"go.etcd.io/raft/v3"
 	"go.etcd.io/raft/v3/raftpb"
 	"go.uber.org/zap"
 	"golang.org/x/sys/unix"
@@ -98,6 +100,8 @@ func (h *host) start(ctx context.Context, dir string) error {
 // startMember starts etcd and waits until it can write. It starts in a goroutine of its own because that is what ends
 // when etcd finds its data beyond repair.
 func (h *host) startMember(ctx context.Context, data string) error {
+	starting.Lock()
+	defer starting.Unlock()
 	type result struct {
 		etcd *embed.Etcd
 		err  error
@@ -139,11 +143,25 @@ func (h *host) startMember(ctx context.Context, data string) error {
 	}
 }
 
+// starting lets one member of a process start at a time: raft's status is that of the one that was started last.
+var starting sync.Mutex
+
+// settled says whether raft has taken note that all it holds is applied. Before that it must not stand for election: it
+// would look for changes of membership in entries that etcd, further on, may have dropped from memory, and panic.
+func settled() bool {
+	published, ok := expvar.Get("raft.status").(expvar.Func)
+	if !ok {
+		return false
+	}
+	status, ok := published.Value().(raft.Status)
+	return ok && status.GetCommit() > 0 && status.Applied == status.GetCommit()
+}
+
 // elect has the member stand for election now instead of after a random part of the election timeout, in which it would
 // wait for messages of others: it is told what a leader tells the member that shall follow it (the raft thesis, 3.10).
 // Raft ignores it where it may not stand yet, and once it leads.
 func (h *host) elect(ctx context.Context) {
-	if h.etcd.Server.Leader() != 0 {
+	if h.etcd.Server.Leader() != 0 || !settled() {
 		return
 	}
 	self := uint64(h.etcd.Server.MemberID())
