@@ -5,6 +5,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"os"
@@ -46,7 +47,11 @@ func runDemo(ctx context.Context, opt cli.DemoOptions) error {
 	if opt.Stop != "" {
 		return demo.Stop(ctx, opt.Stop, opt.Out)
 	}
-	return demo.Run(ctx, demo.Options{JSON: opt.JSON, Keep: opt.Keep, Dir: opt.Dir, Out: opt.Out, Err: opt.Err})
+	err := demo.Run(ctx, demo.Options{JSON: opt.JSON, Keep: opt.Keep, Dir: opt.Dir, Out: opt.Out, Err: opt.Err})
+	if errors.Is(err, demo.ErrNotWell) {
+		return errors.Join(cli.ErrUnsuccessful, err)
+	}
+	return err
 }
 
 func runHidden(ctx context.Context, program func(context.Context, []string) error) {

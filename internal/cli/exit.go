@@ -56,6 +56,9 @@ func ExitCodes() []ExitCode {
 	return table
 }
 
+// ErrUnsuccessful is among the causes of what [Deps.Demo] returns when the demonstration ran and did not end well.
+var ErrUnsuccessful = errors.New("it ran and did not succeed")
+
 // quiet ends a command with a code when everything there is to say has been said.
 type quiet struct{ code int }
 
@@ -69,6 +72,8 @@ func exitCode(err error) int {
 		return ExitSuccess
 	case errors.As(err, &q):
 		return q.code
+	case errors.Is(err, ErrUnsuccessful):
+		return ExitUnsuccessful
 	}
 	return failure.KindOf(err).ExitCode()
 }

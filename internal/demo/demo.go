@@ -48,18 +48,8 @@ const steady = 2 * time.Second
 // cleanTimeout bounds the taking away of the world at the end.
 const cleanTimeout = 45 * time.Second
 
-// Hidden gives the commands of the binary that belong to the demo, by name: those that its world runs, and demo-stop,
-// which ends a world that was kept.
-func Hidden() map[string]func(ctx context.Context, args []string) error {
-	all := programs.All()
-	all["demo-stop"] = func(ctx context.Context, args []string) error {
-		if len(args) != 1 {
-			return failure.New(failure.Invalid, "demo-stop", "", "wants the folder that `lifeboat demo --keep` printed")
-		}
-		return Stop(ctx, args[0], os.Stdout)
-	}
-	return all
-}
+// Hidden gives the commands of the binary that the demo's world runs, by name.
+func Hidden() map[string]func(ctx context.Context, args []string) error { return programs.All() }
 
 // Run runs the demo from beginning to end. It returns nil only if no order was lost and every check passed. When it
 // returns, also because ctx ended or a signal came, nothing of the world is left, unless Keep asked for it.
@@ -269,7 +259,7 @@ func (d *demo) tellKept() {
 		fmt.Fprintf(out, "  %s %s\n", line, words)
 	}
 	fmt.Fprintf(out, "  curl -X POST -d '{\"id\": \"mine-1\"}' http://%s/orders\n", d.world.ShopAddress(world.East))
-	fmt.Fprintf(out, "\nand end it with:\n\n  %s demo-stop %s\n", d.opt.Binary, d.world.Dir())
+	fmt.Fprintf(out, "\nand end it with:\n\n  %s demo --stop %s\n", d.opt.Binary, d.world.Dir())
 }
 
 // close takes the world away, or leaves it.

@@ -77,6 +77,7 @@ func (s *State) applyStep(i int, e Event) ([]Effect, error) {
 			return nil, s.corrupt(e, "the step is %s", st.Status)
 		}
 		st.Handle, st.Status, st.BegunAt = e.Handle, api.StepRunning, e.At
+		st.begun[len(st.begun)-1].handle = e.Handle
 		if st.Cancel {
 			return []Effect{{Kind: Cancel, Step: i}}, nil
 		}
@@ -84,6 +85,9 @@ func (s *State) applyStep(i int, e Event) ([]Effect, error) {
 	case StepProgress:
 		st.Phase = e.Phase
 	case StepDone:
+		if s.releaseNext(i) {
+			return nil, nil
+		}
 		st.Outputs, st.Evidence, st.Phase, st.Err = e.Outputs, e.Evidence, e.Phase, nil
 		s.finish(i, e, api.StepDone, true)
 	case StepFailed:
@@ -104,6 +108,20 @@ func (s *State) applyStep(i int, e Event) ([]Effect, error) {
 	return nil, nil
 }
 
+// releaseNext says whether a release that has removed what one token left has another to look after: every attempt of
+// the step that it undoes may have left something.
+func (s *State) releaseNext(i int) bool {
+	step, st := &s.Plan.Steps[i], &s.Steps[i]
+	if step.Releases == "" || st.part+1 >= len(s.Steps[s.index[step.Releases]].begun) {
+		return false
+	}
+	s.hold(i, -1)
+	st.part++
+	st.Status, st.Terminal, st.Tries = api.StepWaiting, true, 0
+	s.queue(i)
+	return true
+}
+
 func (s *State) applyIntent(i int, e Event) ([]Effect, error) {
 	st := &s.Steps[i]
 	if st.Status != api.StepWaiting && st.Status != api.StepRetrying {
@@ -113,6 +131,7 @@ func (s *State) applyIntent(i int, e Event) ([]Effect, error) {
 	if !resumed {
 		st.generation++
 		st.Handle = nil
+		st.begun = append(st.begun, begun{token: e.Token})
 	}
 	st.Status, st.queued, st.Began, st.Terminal = api.StepBeginning, false, true, false
 	st.Attempt, st.Token, st.Inputs, st.Phase = e.Attempt, e.Token, e.Inputs, ""
@@ -312,9 +331,13 @@ func (s *State) Request(i int) (driver.Request, error) {
 	}
 	if step.Releases != "" {
 		r := &s.Steps[s.index[step.Releases]]
-		req.Released = &driver.Released{Step: step.Releases, Token: r.Token, Outputs: r.Outputs}
-		if r.Handle != nil {
-			req.Released.Handle = *r.Handle
+		left := r.begun[st.part]
+		req.Released = &driver.Released{Step: step.Releases, Token: left.token}
+		if left.token == r.Token {
+			req.Released.Outputs = r.Outputs
+		}
+		if left.handle != nil {
+			req.Released.Handle = *left.handle
 		}
 	}
 	var err error

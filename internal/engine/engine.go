@@ -213,7 +213,24 @@ func (e *Engine) Load(ctx context.Context, run model.RunID) (state *State, atten
 	return state, attended, err
 }
 
+// load reads the run. One that leaves for the archive while it is read is failure.NotFound, as if it had left before.
 func (e *Engine) load(ctx context.Context, run model.RunID) (*State, []Event, error) {
+	state, events, err := e.loadOnce(ctx, run)
+	return state, events, e.left(ctx, run, err)
+}
+
+// left turns what looks corrupt into failure.NotFound if the run has left the journal meanwhile.
+func (e *Engine) left(ctx context.Context, run model.RunID, err error) error {
+	if !errors.Is(err, failure.Corrupt) {
+		return err
+	}
+	if _, _, herr := readHeader(ctx, e.opts.Store, run); errors.Is(herr, failure.NotFound) {
+		return herr
+	}
+	return err
+}
+
+func (e *Engine) loadOnce(ctx context.Context, run model.RunID) (*State, []Event, error) {
 	h, _, err := readHeader(ctx, e.opts.Store, run)
 	if err != nil {
 		return nil, nil, err

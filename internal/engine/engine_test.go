@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -14,7 +13,6 @@ import (
 	"github.com/lifeboat-dr/lifeboat/driver/fake"
 	"github.com/lifeboat-dr/lifeboat/failure"
 	"github.com/lifeboat-dr/lifeboat/internal/engine"
-	"github.com/lifeboat-dr/lifeboat/internal/journal"
 	"github.com/lifeboat-dr/lifeboat/internal/journal/memory"
 	"github.com/lifeboat-dr/lifeboat/model"
 )
@@ -209,6 +207,31 @@ func TestHeirTakesOverWithinTTL(t *testing.T) {
 	})
 }
 
+// TestEveryAttemptIsReleased fails two attempts of a drill after they have made something: the release removes what all
+// three left.
+func TestEveryAttemptIsReleased(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t)
+		flaky := fake.Script{Fail: []fake.Fail{
+			{Attempt: 1, Kind: failure.Unavailable, At: fake.AtObserve}, {Attempt: 2, Kind: failure.Unavailable, At: fake.AtObserve},
+		}}
+		drill := step("db", model.ActionDrill, flaky)
+		release := step("db-release", model.ActionRelease, fake.Script{}, "db")
+		release.Resource = drill.Resource
+		release.When, release.Releases = model.Always, "db"
+		s := r.run(r.open(nil), planOf(drill, release, step("after", model.ActionRun, fake.Script{}, "db-release")), engine.Start{})
+		if s.Outcome != api.Succeeded {
+			t.Fatalf("outcome %q", s.Outcome)
+		}
+		if made := len(r.world.EffectsOf("db")); made != 3 {
+			t.Fatalf("the drill landed %d times, want 3", made)
+		}
+		if left := r.world.Left(); len(left) > 0 {
+			t.Errorf("%d attempts were not released: %+v", len(left), left)
+		}
+	})
+}
+
 // readAll reads a finished run's events and fails on a gap.
 func (r *rig) readAll(e *engine.Engine, id model.RunID) []engine.Event {
 	rec, _, err := e.Record(r.t.Context(), id)
@@ -222,6 +245,3 @@ func (r *rig) readAll(e *engine.Engine, id model.RunID) []engine.Event {
 	}
 	return rec.Events
 }
-
-var _ = fmt.Sprint
-var _ journal.Store

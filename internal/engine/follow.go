@@ -26,14 +26,14 @@ func (e *Engine) Follow(ctx context.Context, run model.RunID) iter.Seq2[Followed
 	return func(yield func(Followed, error) bool) {
 		f, err := e.follower(ctx, run)
 		if err != nil {
-			yield(Followed{}, err)
+			yield(Followed{}, e.left(ctx, run, err))
 			return
 		}
 		first := true
 		for {
 			changed, rev, err := f.read(ctx)
 			if err != nil {
-				yield(Followed{}, err)
+				yield(Followed{}, e.left(ctx, run, err))
 				return
 			}
 			if changed || first {

@@ -74,10 +74,18 @@ type StepState struct {
 	Reason   string
 	Approved []api.Approval
 
-	generation int // of the token
+	begun      []begun // every token that left, oldest first: what a release has to look after
+	part       int     // of a release: which of those it is at
+	generation int     // of the token
 	queued     bool
 	waiting    int // needs that are not final
 	bad        bool
+}
+
+// begun is one token under which a step left, with the handle that came back, if one did.
+type begun struct {
+	token  string
+	handle *driver.Handle
 }
 
 // final statuses never change again.

@@ -152,7 +152,7 @@ func (s *Service) Status(ctx context.Context, id model.AppID) (*api.StatusReply,
 		switch {
 		case d.Role == model.RoleUnknown:
 			reply.Findings = append(reply.Findings, model.Finding{Severity: model.Warn, Code: "not-described", Resource: d.Resource, Site: d.Site, What: d.Summary})
-		case !d.Healthy && d.Site != serving && d.Role != model.RoleFenced && d.Role != model.RoleStopped:
+		case s.holdsData(app, d.Resource) && !d.Healthy && d.Site != serving && d.Role != model.RoleFenced && d.Role != model.RoleStopped:
 			reply.Findings = append(reply.Findings, model.Finding{Severity: model.Warn, Code: "not-recoverable", Resource: d.Resource, Site: d.Site,
 				What: fmt.Sprintf("%s at %s: %s", d.Resource, d.Site, d.Summary), Why: "a failover to this site could not use it",
 				Fix: "lifeboat plan failover " + string(app.ID) + " --to " + string(d.Site)})
@@ -171,6 +171,16 @@ func (s *Service) Status(ctx context.Context, id model.AppID) (*api.StatusReply,
 		}
 	}
 	return reply, nil
+}
+
+// holdsData says whether a resource has a state of its own.
+func (s *Service) holdsData(app model.App, id model.ResourceID) bool {
+	r, ok := app.Resource(id)
+	if !ok {
+		return false
+	}
+	d, err := s.opts.Drivers.Get(r.Kind)
+	return err == nil && d.Facts().Stateful
 }
 
 // Points lists the recovery points of an app, newest first.

@@ -126,7 +126,7 @@ func CleanLeftovers(ctx context.Context, dir string, say func(format string, arg
 	case err != nil:
 		return err
 	case w.state.Kept:
-		return failure.New(failure.Conflict, "use folder", dir, "a demo was kept there").WithHint("end it: lifeboat demo-stop %s", dir)
+		return failure.New(failure.Conflict, "use folder", dir, "a demo was kept there").WithHint("end it: lifeboat demo --stop %s", dir)
 	case w.state.Owner.Alive():
 		return failure.New(failure.Conflict, "use folder", dir, "a demo is running there (process %d)", w.state.Owner.PID)
 	}

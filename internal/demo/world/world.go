@@ -143,7 +143,7 @@ func vacant(dir string) error {
 	}
 	if len(entries) > 0 {
 		return failure.New(failure.Exists, "use folder", dir, "it is not empty").
-			WithHint("name a folder that is empty or does not exist; a demo that was kept there ends with: lifeboat demo-stop %s", dir)
+			WithHint("name a folder that is empty or does not exist; a demo that was kept there ends with: lifeboat demo --stop %s", dir)
 	}
 	return nil
 }
