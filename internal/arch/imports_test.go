@@ -53,7 +53,6 @@ var rules = []rule{
 	{"internal/cli", []string{"api", "model", "failure", "internal/term", "internal/term/units"}, nil},
 	{"internal/demo", with("api", "internal/probe", "internal/hostexec", "internal/hostproc", "internal/term", "internal/term/units"), nil},
 	{"internal/arch", nil, std},
-	{"internal/warm", nil, nil},
 	{"cmd/lifeboat", with("driver", "drivers", "api", "internal/cli", "internal/config", "internal/service", "internal/demo",
 		"internal/report", "internal/term"), nil},
 	{"test", with("api", "driver", "driver/fake"), nil},
@@ -194,7 +193,7 @@ func violations(p pkg) []string {
 			broken = append(broken, path+" must not import "+imp+" (the rule of "+r.room+")")
 		}
 		for m, rooms := range reserved {
-			if strings.HasPrefix(imp, m) && path != "internal/warm" && !slices.ContainsFunc(rooms, func(room string) bool { return within(path, room) }) {
+			if strings.HasPrefix(imp, m) && !slices.ContainsFunc(rooms, func(room string) bool { return within(path, room) }) {
 				broken = append(broken, path+" must not import "+imp+": it is for "+strings.Join(rooms, ", "))
 			}
 		}
