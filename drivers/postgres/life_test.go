@@ -69,9 +69,9 @@ func finish(t *testing.T, req driver.Request, h driver.Handle) driver.Observatio
 // do begins twice with one token, as after a crash, and observes to the end.
 func do(t *testing.T, req driver.Request) driver.Observation {
 	t.Helper()
-	h := begin(t, req)
+	begin(t, req)
 	req.Resumed = true
-	h = begin(t, req)
+	h := begin(t, req)
 	obs := finish(t, req, h)
 	if obs.State != driver.Done {
 		t.Fatalf("%s at %s: %s: %v", req.Action, req.Site, obs.State, obs.Err)
