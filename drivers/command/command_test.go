@@ -230,6 +230,9 @@ func TestForeignProgramIsNeitherFencedNorStartedOver(t *testing.T) {
 	if err != nil || len(found) != 1 || found[0].Code != "foreign-process" || found[0].Severity != model.Block {
 		t.Errorf("check: %+v, %v", found, err)
 	}
+	if _, err := newDriver().Quiesce(t.Context(), w.request(t, model.ActionQuiesce)); err == nil || failure.KindOf(err) != failure.Invalid {
+		t.Errorf("the stop of what is not ours: %v", err)
+	}
 	obs := w.do(t, model.ActionFence)
 	if obs.State != driver.Failed || obs.Err.Kind != failure.Unavailable || !strings.Contains(obs.Err.Error(), "fence-unproven") {
 		t.Errorf("the fence of what is not ours: %+v", obs)

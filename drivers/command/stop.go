@@ -15,12 +15,37 @@ func (d *Driver) Quiesce(ctx context.Context, req driver.Request) (driver.Handle
 	if err != nil {
 		return driver.Handle{}, err
 	}
+	if err := p.foreign(ctx); err != nil {
+		return driver.Handle{}, err
+	}
 	return d.beginStop(ctx, p, req)
+}
+
+// foreign refuses a background program that answers and is not ours to stop: no process bears our mark, and there is no
+// command that stops it.
+func (p *program) foreign(ctx context.Context) error {
+	if !p.background() || len(p.Stop) > 0 || !p.probed() {
+		return nil
+	}
+	st, err := p.home().Look(ctx)
+	if err != nil || len(st.Running) > 0 {
+		return err
+	}
+	serves, detail, err := p.serves(ctx)
+	if err != nil || !serves {
+		return err
+	}
+	return failure.New(failure.Invalid, "stop", string(p.target.Resource.ID), "a program that lifeboat did not start answers its probe: %s", detail).
+		WithHint("stop it by hand, then retry; or say how it is stopped: stop: [systemctl, stop, NAME]")
 }
 
 // Fence stops the program as Quiesce does. What cannot be seen to be gone is not fenced.
 func (d *Driver) Fence(ctx context.Context, req driver.Request) (driver.Handle, error) {
-	h, err := d.Quiesce(ctx, req)
+	p, err := d.program(req.Target, "")
+	if err != nil {
+		return driver.Handle{}, err
+	}
+	h, err := d.beginStop(ctx, p, req)
 	if err != nil && failure.KindOf(err) == failure.Unavailable {
 		err = unproven(err, req.Resource.ID)
 	}
@@ -58,13 +83,8 @@ func (d *Driver) beginStop(ctx context.Context, p *program, req driver.Request) 
 		return driver.Handle{}, failure.New(failure.Invalid, "stop", id, "stop: is missing, and lifeboat did not start it itself").
 			WithHint("say how it is stopped: stop: [systemctl, stop, NAME]")
 	default:
-		st, err := p.home().Signal(ctx, "TERM", "")
-		if err != nil {
+		if _, err := p.home().Signal(ctx, "TERM", ""); err != nil {
 			return driver.Handle{}, failure.Wrap(err, "stop", id)
-		}
-		if st.Token == "" && len(st.Running) == 0 {
-			return driver.Handle{}, failure.New(failure.Invalid, "stop", id, "a program that lifeboat did not start answers its probe").
-				WithHint("stop it by hand, then retry; or say how it is stopped: stop: [systemctl, stop, NAME]")
 		}
 	}
 	return h.write()
