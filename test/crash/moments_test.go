@@ -1,0 +1,450 @@
+package crash
+
+import (
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/lifeboat-dr/lifeboat/api"
+	"github.com/lifeboat-dr/lifeboat/failure"
+	"github.com/lifeboat-dr/lifeboat/internal/demo/clients"
+	"github.com/lifeboat-dr/lifeboat/internal/demo/process"
+	"github.com/lifeboat-dr/lifeboat/internal/demo/world"
+)
+
+// seedEnv repeats the moments of an earlier test.
+const seedEnv = "LIFEBOAT_CRASH_SEED"
+
+func seed(t *testing.T) *rand.Rand {
+	t.Helper()
+	n := uint64(time.Now().UnixNano())
+	if text := os.Getenv(seedEnv); text != "" {
+		var err error
+		if n, err = strconv.ParseUint(text, 10, 64); err != nil {
+			t.Fatalf("%s: %v", seedEnv, err)
+		}
+	}
+	t.Logf("%s=%d", seedEnv, n)
+	return rand.New(rand.NewPCG(n, 1))
+}
+
+// disaster is what happens to east before a failover.
+type disaster string
+
+const (
+	destroyed disaster = "destroyed" // its processes are killed, its folder is taken away
+	crashed   disaster = "crashed"   // its processes are killed, its disk is left as it was then
+	alive     disaster = "alive"     // nothing: the failover itself has to shut it out
+)
+
+// TestKilledAtAnyMoment kills the program that carries an operation out, at moments that cover the operation's whole
+// life, has others carry it on, of which some are killed too, and looks at what came of it while clients go on ordering.
+func TestKilledAtAnyMoment(t *testing.T) {
+	t.Parallel()
+	failovers, failbacks, drills := 3, 1, 1
+	if long() {
+		failovers, failbacks, drills = 20, 12, 10
+	}
+	r := newRig(t)
+	r.begin(crashed)
+	life := map[string]time.Duration{
+		"failover": r.undisturbed("failover"), "failback": r.undisturbed("failback"), "drill": r.undisturbed("drill"),
+	}
+	t.Logf("undisturbed: %v", life)
+	// Each operation's life is cut into as many parts as it is killed times: one moment in each.
+	moments := func(name string, n int) []time.Duration {
+		all := make([]time.Duration, n)
+		for i := range all {
+			all[i] = time.Duration((float64(i) + r.random.Float64()) / float64(n) * float64(life[name]))
+		}
+		r.random.Shuffle(n, func(i, j int) { all[i], all[j] = all[j], all[i] })
+		return all
+	}
+	failover, failback, drill := moments("failover", failovers), moments("failback", failbacks), moments("drill", drills)
+	kinds := []disaster{crashed, destroyed, alive}
+	for i, at := range failover {
+		r.protect(i%2 == 1)
+		if i < len(drill) {
+			r.operate("drill", drill[i])
+			r.look(world.East, true)
+		}
+		r.begin(kinds[i%len(kinds)])
+		r.operate("failover", at)
+		r.look(world.West, false)
+		r.rack()
+		back := time.Duration(0)
+		if i < len(failback) {
+			back = failback[i]
+		}
+		r.operate("failback", back)
+		r.look(world.East, true)
+		if t.Failed() {
+			break // what follows would only say the same
+		}
+	}
+	if r.killed["failover"] < failovers/2 || long() && (r.killed["failback"] < failbacks/2 || r.killed["drill"] < drills/2) {
+		t.Errorf("killed before their end: only %v", r.killed)
+	}
+	t.Logf("killed: %v, of the resumes that followed %d; %d orders acknowledged", r.killed, r.killed["resume"], r.acknowledged)
+}
+
+// rig is a world with clients in it, and what was seen of it so far.
+type rig struct {
+	t      *testing.T
+	w      *world.World
+	dir    string // of the programs' output
+	random *rand.Rand
+	ledger *clients.Ledger
+	fleet  *clients.Fleet
+
+	happened     disaster
+	lost         string // where east's folder is, when it was taken away
+	guard        *program
+	acknowledged int
+	killed       map[string]int
+}
+
+func newRig(t *testing.T) *rig {
+	t.Helper()
+	r := &rig{t: t, dir: folder(t), random: seed(t), ledger: clients.NewLedger(), killed: map[string]int{}}
+	w, err := world.Create(t.Context(), world.Options{Dir: filepath.Join(folder(t), "world"), Binary: binary})
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.w = w
+	t.Cleanup(func() {
+		if t.Failed() {
+			logs := t.ArtifactDir()
+			w.SaveLogs(logs)
+			t.Logf("the logs of the world are in %s (kept with go test -artifacts)", logs)
+		}
+		if err := w.Down(context.WithoutCancel(t.Context())); err != nil {
+			t.Error(err)
+		}
+		if n, err := w.Processes(); n != 0 || err != nil {
+			t.Errorf("%d processes are left, %v", n, err)
+		}
+	})
+	r.fleet = clients.Start(t.Context(), clients.Config{URL: w.ShopURL(), Resolver: w.Resolver(), Clients: 4,
+		Pace: 40 * time.Millisecond, Prefix: w.ID()}, r.ledger)
+	t.Cleanup(r.fleet.Stop)
+	r.orders(4)
+	return r
+}
+
+// orders waits until the clients have n more orders acknowledged: none from before can be among them.
+func (r *rig) orders(n int) {
+	r.t.Helper()
+	since := time.Now()
+	until(r.t, "orders", func(context.Context) error {
+		if got := r.ledger.Acknowledged(since, time.Now()); got < n {
+			return fmt.Errorf("%d are acknowledged", got)
+		}
+		return nil
+	})
+}
+
+// lifeboat starts the program on the world.
+func (r *rig) lifeboat(words ...string) *program {
+	r.t.Helper()
+	return launch(r.t, r.dir, r.w.Env(), append([]string{"-c", r.w.Config()}, words...)...)
+}
+
+// operation starts one, or takes the last one up.
+func (r *rig) operation(name string) *program {
+	r.t.Helper()
+	words := map[string][]string{
+		"failover": {"failover", world.App, "--unplanned", "--yes"}, "failback": {"failback", world.App, "--yes"},
+		"drill": {"drill", world.App}, "resume": {"run", "resume", "last"},
+	}[name]
+	return r.lifeboat(append(words, "--no-wait", "-o", "json")...)
+}
+
+// protect has lifeboat protect run in the background, or not. While it runs it holds the journal; otherwise each
+// killed program takes the journal down with it.
+func (r *rig) protect(on bool) {
+	r.t.Helper()
+	if r.guard != nil {
+		r.guard.kill()
+		r.guard.wait()
+		r.guard = nil
+	}
+	if on {
+		r.guard = r.lifeboat("protect", world.App)
+	}
+}
+
+// begin lets a disaster happen to east.
+func (r *rig) begin(d disaster) {
+	r.t.Helper()
+	r.happened, r.lost = d, ""
+	if d == alive {
+		return
+	}
+	lost, n, err := r.w.Destroy(r.t.Context(), world.East)
+	if err != nil || n < 6 { // the shop, the postmaster, and at least four of its processes
+		r.t.Fatalf("destroy east: %d processes, %v", n, err)
+	}
+	r.lost = lost
+	if d == crashed {
+		if err := os.Rename(lost, filepath.Join(r.w.Dir(), world.East)); err != nil {
+			r.t.Fatal(err)
+		}
+		r.lost = ""
+	}
+}
+
+// rack gives east a new machine when it needs one.
+func (r *rig) rack() {
+	r.t.Helper()
+	if r.lost == "" {
+		return
+	}
+	if err := os.RemoveAll(r.lost); err != nil {
+		r.t.Fatal(err)
+	}
+	if err := r.w.Rack(world.East); err != nil {
+		r.t.Fatal(err)
+	}
+	r.lost = ""
+}
+
+// undisturbed carries an operation out with nobody killed, and gives how long the program lived.
+func (r *rig) undisturbed(name string) time.Duration {
+	r.t.Helper()
+	began := time.Now()
+	p := r.operation(name)
+	r.ended(name, p)
+	took := time.Since(began)
+	r.look(map[string]string{"failover": world.West, "failback": world.East, "drill": world.East}[name], name != "failover")
+	return took
+}
+
+// runs lists the runs there are, newest first.
+func (r *rig) runs(words ...string) []api.RunSummary {
+	r.t.Helper()
+	p := r.lifeboat(append([]string{"run", "list", "-o", "json"}, words...)...)
+	if code := p.wait(); code != 0 {
+		r.t.Fatalf("run list exits with %d: %s", code, p.said())
+	}
+	return answer[[]api.RunSummary](p)
+}
+
+// operate carries an operation out with a program that is killed at a moment of its life (zero: not at all), and then
+// with as many more as it takes, the next ones of which are killed too, sometimes.
+func (r *rig) operate(name string, at time.Duration) {
+	r.t.Helper()
+	before := r.runs()
+	p := r.operation(name)
+	if at == 0 || !p.killAfter(at) {
+		r.ended(name, p)
+		return
+	}
+	r.killed[name]++
+	story := fmt.Sprintf("%s (east %s, protect %v) killed after %v", name, r.happened, r.guard != nil, at.Round(time.Millisecond))
+	for again := 0; ; again++ {
+		verb := name
+		if now := r.runs(); len(now) > len(before) {
+			verb = "resume"
+			story += fmt.Sprintf(" with %d of %d steps done", now[0].Done, now[0].Total)
+		} else {
+			story += " before the run was recorded"
+		}
+		began := time.Now()
+		p := r.operation(verb)
+		if again < 2 && r.random.IntN(3) == 0 {
+			if at := time.Duration(r.random.Int64N(int64(5 * time.Second))); p.killAfter(at) {
+				r.killed["resume"]++
+				story += fmt.Sprintf("; %s killed after %v", verb, at.Round(time.Millisecond))
+				continue
+			}
+		}
+		if verb == name && p.wait() == failure.Conflict.ExitCode() && len(r.runs()) > len(before) {
+			// The killed program's last word was on its way to whoever holds the journal. The error says what to do.
+			story += ", so it seemed"
+			continue
+		}
+		r.ended(name, p)
+		r.t.Logf("%s; %s ended it after %v", story, verb, time.Since(began).Round(time.Millisecond))
+		return
+	}
+}
+
+// ended waits for a program that carries an operation to its end, and judges its report.
+func (r *rig) ended(name string, p *program) {
+	r.t.Helper()
+	if code := p.wait(); code != 0 {
+		r.t.Fatalf("lifeboat %s exits with %d:\n%s", p.words, code, p.said())
+	}
+	report := answer[api.Report](p)
+	if string(report.Run.Operation) != name {
+		r.t.Fatalf("the report is of a %s, not of the %s", report.Run.Operation, name)
+	}
+	passed := 0
+	for _, c := range report.Checks {
+		if !c.Passed {
+			r.t.Errorf("%s: check %q: %s", name, c.Name, c.Detail)
+			continue
+		}
+		passed++
+	}
+	if !report.OK || report.Run.Outcome != api.Succeeded || passed == 0 {
+		r.t.Errorf("%s: outcome %q, ok %v, %d checks passed", name, report.Run.Outcome, report.OK, passed)
+	}
+	for i, e := range report.Events {
+		if e.Seq != int64(i)+1 {
+			r.t.Errorf("%s: event %d has number %d", name, i+1, e.Seq)
+		}
+	}
+}
+
+// look looks at the world after an operation: who is primary, where the name leads, that no order is lost, and that
+// nothing is left behind. With standby set the other site has to follow synchronously.
+func (r *rig) look(serves string, standby bool) {
+	r.t.Helper()
+	r.orders(8)
+	ctx := r.t.Context()
+	if at, err := r.w.NameAt(ctx); at != serves || err != nil {
+		r.t.Errorf("the name leads to %q, %v; want %s", at, err, serves)
+	}
+	var primaries []string
+	servers := r.servers()
+	for site := range world.Addresses {
+		if servers["postgres "+site] == 0 {
+			continue
+		}
+		if inRecovery, err := r.w.InRecovery(ctx, site); err != nil {
+			r.t.Errorf("PostgreSQL in %s: %v", site, err)
+		} else if !inRecovery {
+			primaries = append(primaries, site)
+		}
+	}
+	if !slices.Equal(primaries, []string{serves}) {
+		r.t.Errorf("primaries: %v, want %s", primaries, serves)
+	}
+	if standby {
+		if sync, err := r.w.Synchronous(ctx, serves); !sync || err != nil {
+			r.t.Errorf("nobody follows %s synchronously (%v)", serves, err)
+		}
+	}
+	r.compare(serves)
+	r.nothingLeft(serves, servers)
+}
+
+// compare compares the clients' ledger with the database that serves, one by one.
+func (r *rig) compare(serves string) {
+	r.t.Helper()
+	ctx := r.t.Context()
+	conn, err := r.w.Connect(ctx, serves, world.Database)
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	defer conn.Close(ctx)
+	c, err := r.ledger.Compare(ctx, conn)
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	if !c.Clean() || c.Acknowledged < r.acknowledged+8 {
+		r.t.Errorf("of %d orders (%d at the last look), lost: %v, never sent: %v, twice: %v", c.Acknowledged, r.acknowledged,
+			c.Lost, c.Phantom, c.Repeated)
+	}
+	r.acknowledged = c.Acknowledged
+}
+
+// servers counts what runs in the world, by what it is.
+func (r *rig) servers() map[string]int {
+	r.t.Helper()
+	table, err := process.Table()
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	tag := r.w.Env()[len(r.w.Env())-1]
+	found := map[string]int{}
+	for _, info := range table {
+		if len(info.Args) == 0 || !process.HasEnv(info.PID, tag) && !strings.Contains(strings.Join(info.Args, " "), r.w.Dir()+"/") {
+			continue
+		}
+		if r.guard != nil && info.PID == r.guard.cmd.Process.Pid {
+			continue
+		}
+		found[r.what(info)]++
+	}
+	return found
+}
+
+// what names a process of the world: a server that belongs there, or its command line.
+func (r *rig) what(info process.Info) string {
+	line := strings.Join(info.Args, " ")
+	for site := range world.Addresses {
+		switch {
+		case filepath.Base(info.Args[0]) == "postgres" && slices.Contains(info.Args, filepath.Join(r.w.Dir(), site, "pgdata")):
+			return "postgres " + site
+		case len(info.Args) > 1 && info.Args[1] == "demo-shop" && strings.Contains(line, "--listen "+r.w.ShopAddress(site)):
+			return "shop " + site
+		case strings.HasPrefix(info.Args[0], "postgres: "+site+":"):
+			return "backends"
+		}
+	}
+	if len(info.Args) > 1 && info.Args[1] == "demo-dns" {
+		return "name server"
+	}
+	return line
+}
+
+// nothingLeft holds that the world has the servers and files that belong to it, and no others. What a killed program
+// had started may need a moment to end.
+func (r *rig) nothingLeft(serves string, servers map[string]int) {
+	r.t.Helper()
+	want := map[string]int{"name server": 1, "postgres " + serves: 1, "shop " + serves: 1}
+	other := world.East
+	if serves == world.East {
+		other = world.West
+	}
+	until(r.t, "what was started to end", func(context.Context) error {
+		servers = r.servers()
+		for what, n := range servers {
+			switch {
+			case what == "backends", n == want[what], n == 1 && what == "postgres "+other:
+			case n == 1 && what == "shop "+other && other == world.East && r.happened == alive:
+			default:
+				return fmt.Errorf("%d × %s", n, what)
+			}
+		}
+		return nil
+	})
+	for what, n := range want {
+		if servers[what] != n {
+			r.t.Errorf("%d × %s, want %d", servers[what], what, n)
+		}
+	}
+	if left, err := r.w.DrillLeft(world.West); err != nil || len(left) > 0 {
+		r.t.Errorf("drills have left %v, %v", left, err)
+	}
+	if active := r.runs("--active"); len(active) > 0 {
+		r.t.Errorf("runs are active: %+v", active)
+	}
+	for _, place := range []string{"", world.East, world.West} {
+		entries, err := os.ReadDir(filepath.Join(r.w.Dir(), place))
+		if err != nil && (place == "" || place != other) {
+			r.t.Error(err)
+		}
+		for _, entry := range entries {
+			if !slices.Contains(belongs[place == ""], entry.Name()) && filepath.Join(r.w.Dir(), entry.Name()) != r.lost {
+				r.t.Errorf("%s is left in the world's folder %q", entry.Name(), place)
+			}
+		}
+	}
+}
+
+// belongs lists what is in the world's folder, and in each site's.
+var belongs = map[bool][]string{
+	true:  {"dns", "east", "west", "lifeboat.yaml", "secrets", "state", "world.json"},
+	false: {"drill", "pgdata", "pgdata.lifeboat", "postgres.log", "shop", "shop.log", "shop-drill"},
+}
