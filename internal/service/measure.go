@@ -21,7 +21,7 @@ func (s *Service) build(ctx context.Context, rec engine.Record, view *api.RunVie
 	r := &api.Report{Format: reportFormat, Run: *view, Plan: rec.Plan, Checks: []api.CheckResult{}}
 	for i, step := range rec.Plan.Steps {
 		st := view.Steps[i]
-		if step.Action == model.ActionVerify && st.Status != api.StepSkipped {
+		if step.Action == model.ActionVerify && st.Status != api.StepSkipped && (st.Ended != nil || st.Status == api.StepAsking) {
 			r.Checks = append(r.Checks, checkResult(step, st))
 		}
 		if st.Status == api.StepWaived || st.Reason != "" && st.By != "" {
@@ -77,6 +77,9 @@ func measured(d time.Duration, objective *model.Duration, basis string) api.Meas
 // first one after it; for a drill, the time from its start until the recovered copy had passed its checks.
 func measureRTO(rec engine.Record, view *api.RunView) api.Measure {
 	objective := rec.Plan.Objective.RTO
+	if !view.Final {
+		return api.Measure{Objective: objective, Basis: "not measured yet: the run is not over"}
+	}
 	if rec.Plan.Operation == model.OpDrill {
 		return untilChecked(view, objective, "from the start of the drill until the isolated copy had passed its checks; no client waited")
 	}
