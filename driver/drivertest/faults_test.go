@@ -259,16 +259,36 @@ func withHandle(b *broken, change func(*driver.Handle)) func(context.Context, dr
 	}
 }
 
-// twoAtOnce looks, then acts, with a gap in between.
+// meeting is where those who begin one token at once wait for each other.
+var meeting struct {
+	sync.Mutex
+	here map[string]int
+}
+
+// twoAtOnce looks, then acts, with a gap in between in which a second one, if there is one, passes the look too.
 func twoAtOnce(b *broken, w *fake.World) {
 	b.begin = func(ctx context.Context, req driver.Request) (driver.Handle, error) {
-		if _, begun := w.Effect(req.Token); !begun {
-			if _, begun := w.Effect(req.Token + "x"); !begun {
-				time.Sleep(20 * time.Millisecond) // both are past the look
-				if _, begun := w.Effect(req.Token); begun {
-					req.Token += "x"
-				}
+		if _, begun := w.Effect(req.Token); begun {
+			return b.Driver.Promote(ctx, req)
+		}
+		meeting.Lock()
+		if meeting.here == nil {
+			meeting.here = map[string]int{}
+		}
+		meeting.here[req.Token]++
+		meeting.Unlock()
+		for limit := time.Now().Add(time.Second); time.Now().Before(limit); time.Sleep(time.Millisecond) {
+			meeting.Lock()
+			met := meeting.here[req.Token] > 1
+			meeting.Unlock()
+			if met {
+				break
 			}
+		}
+		meeting.Lock()
+		defer meeting.Unlock()
+		if _, begun := w.Effect(req.Token); begun && meeting.here[req.Token] > 1 {
+			req.Token += "x"
 		}
 		return b.Driver.Promote(ctx, req)
 	}
