@@ -1,0 +1,175 @@
+package e2e
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/lifeboat-dr/lifeboat/api"
+	"github.com/lifeboat-dr/lifeboat/failure"
+)
+
+// document is what `lifeboat demo -o json` promises to those who read it. A field that is not there stays nil.
+type document struct {
+	OK         *bool       `json:"ok"`
+	Operations []operation `json:"operations"`
+}
+
+type operation struct {
+	Operation    *string  `json:"operation"`
+	RTO          *float64 `json:"rto_seconds"`
+	RPO          *float64 `json:"rpo_seconds"`
+	Acknowledged *int     `json:"acknowledged"`
+	Lost         *int     `json:"lost"`
+	ChecksPassed *int     `json:"checks_passed"`
+	ChecksFailed *int     `json:"checks_failed"`
+	OK           *bool    `json:"ok"`
+	HTML         string   `json:"report_html"`
+	JSON         string   `json:"report_json"`
+}
+
+// demo starts the demo with a folder for temporary files of its own, and gives what marks its processes.
+func demo(t *testing.T, words ...string) (p *program, dir, tmp, mark string) {
+	t.Helper()
+	dir, tmp = folder(t), folder(t)
+	mark = "LIFEBOAT_E2E=" + filepath.Base(tmp)
+	return launch(t, dir, append(os.Environ(), "TMPDIR="+tmp, mark), append([]string{"demo"}, words...)...), dir, tmp, mark
+}
+
+// gone holds that nothing is left of a demo that is over.
+func gone(t *testing.T, tmp, mark string) {
+	t.Helper()
+	if left := processes(t, mark, tmp); len(left) > 0 {
+		t.Errorf("processes are left: %s", strings.Join(left, "; "))
+	}
+	if left := entries(t, tmp); len(left) > 0 {
+		t.Errorf("files are left: %v", left)
+	}
+}
+
+// TestDemo runs the demo to its end: it exits with 0, prints one document, loses nothing, and leaves its reports alone.
+func TestDemo(t *testing.T) {
+	t.Parallel()
+	p, dir, tmp, mark := demo(t, "-o", "json")
+	if code := p.wait(); code != 0 {
+		t.Errorf("exit code %d; it said:\n%s", code, p.said())
+	}
+	gone(t, tmp, mark)
+	if left := entries(t, dir); !slices.Equal(left, []string{"lifeboat-demo-reports"}) {
+		t.Errorf("left in the working folder: %v", left)
+	}
+	var d document
+	if err := json.Unmarshal(p.printed(), &d); err != nil {
+		t.Fatalf("%v: %s", err, p.printed())
+	}
+	if d.OK == nil || !*d.OK {
+		t.Error("the demo is not ok")
+	}
+	var names []string
+	for _, o := range d.Operations {
+		if o.Operation == nil || o.RTO == nil || o.RPO == nil || o.Acknowledged == nil || o.Lost == nil || o.ChecksPassed == nil ||
+			o.ChecksFailed == nil || o.OK == nil {
+			t.Errorf("a field is missing or null: %s", p.printed())
+			continue
+		}
+		names = append(names, *o.Operation)
+		if !*o.OK || *o.Lost != 0 || *o.ChecksFailed != 0 || *o.ChecksPassed == 0 || *o.Acknowledged == 0 || *o.RTO <= 0 || *o.RPO < 0 {
+			t.Errorf("%s: ok %v, lost %d of %d, checks failed %d, passed %d, RTO %v, RPO %v", *o.Operation, *o.OK, *o.Lost,
+				*o.Acknowledged, *o.ChecksFailed, *o.ChecksPassed, *o.RTO, *o.RPO)
+		}
+		report(t, dir, o)
+	}
+	if diff := cmp.Diff([]string{"drill", "failover", "failback"}, names); diff != "" {
+		t.Errorf("operations (-want +got):\n%s", diff)
+	}
+}
+
+// report holds that an operation's reports are there, that the JSON one is sealed, and that the seal breaks when it is
+// changed.
+func report(t *testing.T, dir string, o operation) {
+	t.Helper()
+	html := read(t, o.HTML)
+	for _, part := range []string{"<svg", *o.Operation} {
+		if !bytes.Contains(html, []byte(part)) {
+			t.Errorf("%s has no %q in it", o.HTML, part)
+		}
+	}
+	var r api.Report
+	text := read(t, o.JSON)
+	if err := json.Unmarshal(text, &r); err != nil || string(r.Run.Operation) != *o.Operation {
+		t.Fatalf("%s is of a %q, %v", o.JSON, r.Run.Operation, err)
+	}
+	changed := filepath.Join(folder(t), "changed.json")
+	forged := bytes.Replace(text, []byte(`"outcome": "succeeded"`), []byte(`"outcome": "failed"`), 1)
+	if bytes.Equal(forged, text) {
+		t.Fatalf("%s does not say how the run ended", o.JSON)
+	}
+	if err := os.WriteFile(changed, forged, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	for file, want := range map[string]int{o.JSON: 0, changed: failure.Corrupt.ExitCode()} {
+		p := launch(t, dir, os.Environ(), "report", "verify", file)
+		if code := p.wait(); code != want {
+			t.Errorf("report verify %s exits with %d, want %d: %s", filepath.Base(file), code, want, p.said())
+		}
+	}
+}
+
+// TestInterruptedDemo presses Ctrl-C in the middle of the demo: nothing is left of it.
+func TestInterruptedDemo(t *testing.T) {
+	t.Parallel()
+	n := uint64(time.Now().UnixNano())
+	if text := os.Getenv("LIFEBOAT_E2E_SEED"); text != "" {
+		var err error
+		if n, err = strconv.ParseUint(text, 10, 64); err != nil {
+			t.Fatal(err)
+		}
+	}
+	t.Logf("LIFEBOAT_E2E_SEED=%d", n)
+	moments := []string{
+		"│ run ", // the drill has begun
+		"DISASTER", "$ lifeboat failover shop", "a new, empty machine in east", "$ lifeboat failback shop", "started   db/reverse@east",
+	}
+	if os.Getenv("LIFEBOAT_LONG") == "" {
+		i := rand.New(rand.NewPCG(n, 2)).IntN(len(moments))
+		moments = moments[i : i+1]
+	}
+	for _, at := range moments {
+		t.Run(at, func(t *testing.T) {
+			p, _, tmp, mark := demo(t)
+			until(t, at, func(context.Context) error {
+				select {
+				case <-p.ended:
+					t.Fatalf("the demo ended before it was interrupted: %s\n%s", p.printed(), p.said())
+				default:
+				}
+				if !bytes.Contains(p.printed(), []byte(at)) {
+					return errors.New("not yet")
+				}
+				return nil
+			})
+			if there := processes(t, mark, tmp); len(there) < 5 {
+				t.Fatalf("there is no world to be taken away: %v", there)
+			}
+			if err := syscall.Kill(-p.cmd.Process.Pid, syscall.SIGINT); err != nil { // as a terminal does it
+				t.Fatal(err)
+			}
+			if code := p.wait(); code != failure.Canceled.ExitCode() {
+				t.Errorf("exit code %d, want %d: %s", code, failure.Canceled.ExitCode(), p.said())
+			}
+			gone(t, tmp, mark)
+		})
+	}
+}
