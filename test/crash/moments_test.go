@@ -227,7 +227,7 @@ func (r *rig) undisturbed(name string) time.Duration {
 	return took
 }
 
-// runs lists the runs there are, newest first.
+// runs lists the latest runs, newest first.
 func (r *rig) runs(words ...string) []api.RunSummary {
 	r.t.Helper()
 	p := r.lifeboat(append([]string{"run", "list", "-o", "json"}, words...)...)
@@ -237,11 +237,20 @@ func (r *rig) runs(words ...string) []api.RunSummary {
 	return answer[[]api.RunSummary](p)
 }
 
+// newest is the run that started last.
+func (r *rig) newest() api.RunSummary {
+	r.t.Helper()
+	if all := r.runs("--limit", "1"); len(all) > 0 {
+		return all[0]
+	}
+	return api.RunSummary{}
+}
+
 // operate carries an operation out with a program that is killed at a moment of its life (zero: not at all), and then
 // with as many more as it takes, the next ones of which are killed too, sometimes.
 func (r *rig) operate(name string, at time.Duration) {
 	r.t.Helper()
-	before := r.runs()
+	before := r.newest().ID
 	p := r.operation(name)
 	if at == 0 || !p.killAfter(at) {
 		r.ended(name, p)
@@ -251,9 +260,9 @@ func (r *rig) operate(name string, at time.Duration) {
 	story := fmt.Sprintf("%s (east %s, protect %v) killed after %v", name, r.happened, r.guard != nil, at.Round(time.Millisecond))
 	for again := 0; ; again++ {
 		verb := name
-		if now := r.runs(); len(now) > len(before) {
+		if now := r.newest(); now.ID != before {
 			verb = "resume"
-			story += fmt.Sprintf(" with %d of %d steps done", now[0].Done, now[0].Total)
+			story += fmt.Sprintf(" with %d of %d steps done", now.Done, now.Total)
 		} else {
 			story += " before the run was recorded"
 		}
@@ -266,7 +275,7 @@ func (r *rig) operate(name string, at time.Duration) {
 				continue
 			}
 		}
-		if verb == name && p.wait() == failure.Conflict.ExitCode() && len(r.runs()) > len(before) {
+		if verb == name && p.wait() == failure.Conflict.ExitCode() && r.newest().ID != before {
 			// The killed program's last word was on its way to whoever holds the journal. The error says what to do.
 			story += ", so it seemed"
 			continue
