@@ -3,6 +3,7 @@ package plan
 import (
 	"fmt"
 	"slices"
+	"strings"
 
 	"github.com/lifeboat-dr/lifeboat/driver"
 	"github.com/lifeboat-dr/lifeboat/failure"
@@ -19,7 +20,7 @@ func (b *builder) withHooks(m *move, r model.Resource, step model.Step) ([]model
 		if h.Before != step.Action || !inOps(h.On, m.op) {
 			continue
 		}
-		id, err := b.customStep(m, fmt.Sprintf("%s/before-%s/", r.ID, step.Action), h.Step, step.Needs, nil)
+		id, err := b.customStep(m, fmt.Sprintf("%s/before-%s/", r.ID, step.Action), h.Step, step.Needs)
 		if err != nil {
 			return nil, err
 		}
@@ -33,7 +34,7 @@ func (b *builder) withHooks(m *move, r model.Resource, step model.Step) ([]model
 		}
 		serving := m.serving[r.ID]
 		m.serving[r.ID] = out[0] // the hook may refer to what this very step left
-		id, err := b.customStep(m, fmt.Sprintf("%s/after-%s/", r.ID, step.Action), h.Step, []model.StepID{after}, nil)
+		id, err := b.customStep(m, fmt.Sprintf("%s/after-%s/", r.ID, step.Action), h.Step, []model.StepID{after})
 		if serving == "" {
 			delete(m.serving, r.ID)
 		} else {
@@ -49,8 +50,7 @@ func (b *builder) withHooks(m *move, r model.Resource, step model.Step) ([]model
 }
 
 // custom adds the steps of a user's plan after needs, and returns the step that ends it ("" for the outermost).
-// calls is the chain of plans that led here.
-func (b *builder) custom(prefix string, p model.CustomPlan, needs []model.StepID, calls []string) (model.StepID, error) {
+func (b *builder) custom(prefix string, p model.CustomPlan, needs []model.StepID) (model.StepID, error) {
 	m := &move{op: model.OpCustom, prefix: prefix, serving: map[model.ResourceID]model.StepID{}}
 	ids := map[string]model.StepID{}
 	var ends []model.StepID
@@ -64,7 +64,7 @@ func (b *builder) custom(prefix string, p model.CustomPlan, needs []model.StepID
 			}
 			after = append(after, id)
 		}
-		id, err := b.customStep(m, "", s, after, calls)
+		id, err := b.customStep(m, "", s, after)
 		if err != nil {
 			return "", err
 		}
@@ -98,7 +98,7 @@ func ordered(steps []model.CustomStep) []model.CustomStep {
 }
 
 // customStep adds one step of the user's own and returns what later steps are to need.
-func (b *builder) customStep(m *move, prefix string, s model.CustomStep, needs []model.StepID, calls []string) (model.StepID, error) {
+func (b *builder) customStep(m *move, prefix string, s model.CustomStep, needs []model.StepID) (model.StepID, error) {
 	if len(b.steps) > maxSteps {
 		return "", failure.New(failure.Invalid, "plan", s.Name, "the plan has more than %d steps", maxSteps)
 	}
@@ -106,24 +106,9 @@ func (b *builder) customStep(m *move, prefix string, s model.CustomStep, needs [
 		Timeout: s.Timeout, Attempts: stepAttempts, Site: m.to, Peer: m.from}
 	switch {
 	case s.Plan != "":
-		if slices.Contains(calls, s.Plan) {
-			return "", failure.New(failure.Invalid, "plan", s.Plan, "it calls itself: %v", append(calls, s.Plan))
-		}
-		called, ok := b.in.Config.Plan(s.Plan)
-		if !ok {
-			return "", failure.New(failure.Invalid, "plan", s.Plan, "lifeboat.yaml has no plan of this name")
-		}
-		return b.custom(string(base.ID)+"/", called, needs, append(slices.Clone(calls), s.Plan))
+		return b.callPlan(string(base.ID)+"/", s.Plan, needs)
 	case s.App != "":
-		app, ok := b.in.Config.App(s.App)
-		if !ok {
-			return "", failure.New(failure.Invalid, "plan", string(s.App), "lifeboat.yaml has no app of this name")
-		}
-		inner, err := b.move(app, s.Operation, s.Mode, s.To)
-		if err != nil {
-			return "", err
-		}
-		return b.operation(string(base.ID)+"/", inner, needs)
+		return b.callOperation(string(base.ID)+"/", s, needs)
 	case s.Approve > 0:
 		base.Action, base.Approvals = model.ActionApprove, s.Approve
 		return b.add(base), nil
@@ -150,4 +135,63 @@ func (b *builder) customStep(m *move, prefix string, s model.CustomStep, needs [
 	}
 	base.Needs = append(slices.Clone(needs), inputs...)
 	return b.add(base), nil
+}
+
+// enter notes that what is compiled from here on was called by name, until leave is called. What calls itself is
+// failure.Invalid.
+func (b *builder) enter(name string) (leave func(), err error) {
+	if slices.Contains(b.calls, name) {
+		return nil, failure.New(failure.Invalid, "plan", name, "it calls itself: %s", strings.Join(append(slices.Clone(b.calls), name), " → "))
+	}
+	b.calls = append(b.calls, name)
+	return func() { b.calls = b.calls[:len(b.calls)-1] }, nil
+}
+
+// callPlan adds the steps of another of the user's plans.
+func (b *builder) callPlan(prefix, name string, needs []model.StepID) (model.StepID, error) {
+	called, ok := b.in.Config.Plan(name)
+	if !ok {
+		return "", failure.New(failure.Invalid, "plan", name, "lifeboat.yaml has no plan of this name")
+	}
+	leave, err := b.enter("plan " + name)
+	if err != nil {
+		return "", err
+	}
+	defer leave()
+	return b.custom(prefix, called, needs)
+}
+
+// callOperation adds the steps of an operation on an app. Operations of one plan on the same app follow each other in
+// the order in which they are written, each from where the one before it leaves the app.
+func (b *builder) callOperation(prefix string, s model.CustomStep, needs []model.StepID) (model.StepID, error) {
+	app, ok := b.in.Config.App(s.App)
+	if !ok {
+		return "", failure.New(failure.Invalid, "plan", string(s.App), "lifeboat.yaml has no app of this name")
+	}
+	if b.drills > 0 && s.Operation != model.OpDrill {
+		return "", failure.New(failure.Invalid, "plan step", s.Name, "a drill changes nothing that serves, and this is a %s of %s", s.Operation, s.App).
+			WithHint("limit the hook with on: [failover, failback]")
+	}
+	leave, err := b.enter(operationName(s.App, s.Operation))
+	if err != nil {
+		return "", err
+	}
+	defer leave()
+	inner, err := b.move(app, s.Operation, s.Mode, s.To)
+	if err != nil {
+		return "", err
+	}
+	end, err := b.operation(prefix, inner, append(slices.Clone(needs), b.moved[s.App]...))
+	if err == nil {
+		b.moved[s.App] = []model.StepID{end}
+	}
+	return end, err
+}
+
+// operationName is how an operation stands in a chain of calls: a move may not be part of another one of the same app.
+func operationName(app model.AppID, op model.Operation) string {
+	if op == model.OpDrill {
+		return "drill of " + string(app)
+	}
+	return "move of " + string(app)
 }

@@ -23,7 +23,7 @@ type move struct {
 	up      map[model.ResourceID][]model.StepID // what those that need the resource wait for
 	checked map[model.ResourceID][]model.StepID // up, and its checks passed
 	fences  []model.StepID                      // of all that holds data
-	last    map[model.ResourceID]model.StepID   // quiesce or fence at from
+	last    map[model.ResourceID][]model.StepID // what stops a resource at from: quiesce or fence, with their hooks
 }
 
 func (m *move) id(rest string) model.StepID { return model.StepID(m.prefix + rest) }
@@ -33,20 +33,27 @@ func (b *builder) move(app model.App, op model.Operation, mode model.Mode, to mo
 	m := &move{
 		app: app, op: op, mode: mode, to: to, from: app.Home,
 		serving: map[model.ResourceID]model.StepID{}, up: map[model.ResourceID][]model.StepID{},
-		checked: map[model.ResourceID][]model.StepID{}, last: map[model.ResourceID]model.StepID{},
+		checked: map[model.ResourceID][]model.StepID{}, last: map[model.ResourceID][]model.StepID{},
 	}
-	if s := b.in.Serving[app.ID]; s != "" {
+	if s := b.serving[app.ID]; s != "" {
 		m.from = s
 	}
 	invalid := func(hint, format string, args ...any) error {
 		return failure.New(failure.Invalid, string(op), string(app.ID), format, args...).WithHint("%s", hint)
+	}
+	if mode != "" && mode != model.Planned && mode != model.Unplanned {
+		return nil, invalid("modes: planned, unplanned", "%q is no mode", mode)
 	}
 	switch op {
 	case model.OpFailover, model.OpDrill:
 		if m.to == "" {
 			i := slices.IndexFunc(app.Recovery, func(s model.SiteID) bool { return s != m.from })
 			if i < 0 {
-				return nil, invalid("to move it home: lifeboat failback "+string(app.ID), "it serves at %s, and there is no other recovery site", m.from)
+				hint := "to move it home: lifeboat failback " + string(app.ID)
+				if op == model.OpDrill {
+					hint = fmt.Sprintf("to drill at home: lifeboat drill %s --to %s", app.ID, app.Home)
+				}
+				return nil, invalid(hint, "it serves at %s, and there is no other recovery site", m.from)
 			}
 			m.to = app.Recovery[i]
 		}
@@ -67,8 +74,10 @@ func (b *builder) move(app model.App, op model.Operation, mode model.Mode, to mo
 	if m.mode == "" {
 		m.mode = model.Planned
 	}
-	if m.to != app.Home && !slices.Contains(app.Recovery, m.to) {
-		return nil, invalid(fmt.Sprintf("its sites: %s, %v", app.Home, app.Recovery), "%q is not one of its sites", m.to)
+	for _, site := range []model.SiteID{m.to, m.from} {
+		if site != app.Home && !slices.Contains(app.Recovery, site) {
+			return nil, invalid(fmt.Sprintf("its sites: %s, %v", app.Home, app.Recovery), "%q is not one of its sites", site)
+		}
 	}
 	if m.to == m.from {
 		return nil, invalid("lifeboat status "+string(app.ID), "it serves at %s already", m.to)
@@ -83,12 +92,10 @@ func (b *builder) operation(prefix string, m *move, needs []model.StepID) (model
 	if m.op == model.OpDrill {
 		return b.drill(m)
 	}
-	if m.mode == model.Planned {
-		if err := b.prepare(m); err != nil {
-			return "", err
-		}
+	if err := b.prepareAndApprove(m); err != nil {
+		return "", err
 	}
-	b.approve(m)
+	outage := len(b.steps)
 	if m.mode == model.Planned {
 		if err := b.quiesce(m); err != nil {
 			return "", err
@@ -97,7 +104,11 @@ func (b *builder) operation(prefix string, m *move, needs []model.StepID) (model
 	if err := b.fence(m); err != nil {
 		return "", err
 	}
-	for _, r := range m.app.Resources {
+	early, late, err := b.trafficLast(m.app.Resources)
+	if err != nil {
+		return "", err
+	}
+	for _, r := range append(early, late...) {
 		if err := b.bringUp(m, r); err != nil {
 			return "", err
 		}
@@ -106,7 +117,7 @@ func (b *builder) operation(prefix string, m *move, needs []model.StepID) (model
 	if err != nil {
 		return "", err
 	}
-	b.markOutage(m)
+	b.markOutage(outage)
 	if m.mode == model.Planned {
 		protected, err := b.reverse(m, m.from, m.to, end)
 		if err != nil {
@@ -114,6 +125,7 @@ func (b *builder) operation(prefix string, m *move, needs []model.StepID) (model
 		}
 		end = append(end, protected...)
 	}
+	b.serving[m.app.ID] = m.to
 	return b.join(m, end), nil
 }
 
@@ -126,12 +138,36 @@ func (b *builder) join(m *move, ends []model.StepID) model.StepID {
 		Needs: ends, App: m.app.ID, Operation: m.op, Mode: m.mode})
 }
 
+// prepareAndApprove puts the approval between the preparation and the outage, so that people decide when everything is
+// ready; but before a preparation that destroys something: rule 2.
+func (b *builder) prepareAndApprove(m *move) error {
+	if m.op != model.OpFailback {
+		b.approve(m)
+		return nil
+	}
+	destroys := false
+	for _, r := range m.app.Resources {
+		d, err := b.in.Drivers.Get(r.Kind)
+		if err != nil {
+			return failure.Wrap(err, "plan", string(r.ID))
+		}
+		destroys = destroys || slices.Contains(d.Facts().Destructive, model.ActionReverse)
+	}
+	if destroys {
+		b.approve(m)
+	}
+	if err := b.prepare(m); err != nil {
+		return err
+	}
+	if !destroys {
+		b.approve(m)
+	}
+	return nil
+}
+
 // prepare makes the copies at the target follow, before anybody waits: what takes long happens while clients are
 // served. A failover relies on a standby that is there; a failback builds it if it must.
 func (b *builder) prepare(m *move) error {
-	if m.op != model.OpFailback {
-		return nil
-	}
 	ready, err := b.reverse(m, m.to, m.from, m.gate)
 	if err != nil {
 		return err
@@ -142,7 +178,37 @@ func (b *builder) prepare(m *move) error {
 	return nil
 }
 
-// reverse makes everything stateful at site follow peer.
+// trafficLast puts what moves traffic, and what needs that, after the rest: clients are sent to an app that is up.
+func (b *builder) trafficLast(all []model.Resource) (early, late []model.Resource, err error) {
+	isLate := map[model.ResourceID]bool{}
+	for _, r := range all {
+		d, err := b.in.Drivers.Get(r.Kind)
+		if err != nil {
+			return nil, nil, failure.Wrap(err, "plan", string(r.ID))
+		}
+		if bringsUp(d) == model.ActionRedirect || slices.ContainsFunc(r.Needs, func(n model.ResourceID) bool { return isLate[n] }) {
+			isLate[r.ID] = true
+			late = append(late, r)
+			continue
+		}
+		early = append(early, r)
+	}
+	return early, late, nil
+}
+
+// bringsUp is the action that makes a resource of d's kind serve at another site, or "" when it has none.
+func bringsUp(d driver.Driver) model.Action {
+	switch {
+	case driver.Can(d, model.ActionPromote):
+		return model.ActionPromote
+	case driver.Can(d, model.ActionRedirect):
+		return model.ActionRedirect
+	}
+	return ""
+}
+
+// reverse makes what follows at site follow peer. A resource that no step moves away from site stays as it is: there
+// its only copy serves.
 func (b *builder) reverse(m *move, site, peer model.SiteID, needs []model.StepID) ([]model.StepID, error) {
 	var out []model.StepID
 	for _, r := range m.app.Resources {
@@ -150,10 +216,10 @@ func (b *builder) reverse(m *move, site, peer model.SiteID, needs []model.StepID
 		if err != nil {
 			return nil, err
 		}
-		if !driver.Can(d, model.ActionReverse) {
+		if !driver.Can(d, model.ActionReverse) || bringsUp(d) == "" {
 			continue
 		}
-		step.Needs = needs
+		step.Needs = slices.Clone(needs)
 		id, err := b.withHooks(m, r, step)
 		if err != nil {
 			return nil, err
@@ -179,12 +245,11 @@ func (b *builder) approve(m *move) {
 
 // quiesce stops work at the old site from the outside in: what depends on a resource stops before it does.
 func (b *builder) quiesce(m *move) error {
-	stopped := map[model.ResourceID]model.StepID{}
 	for _, r := range slices.Backward(m.app.Resources) {
-		needs := slices.Clone(m.gate)
+		var dependents []model.StepID
 		for _, o := range m.app.Resources {
-			if slices.Contains(o.Needs, r.ID) && stopped[o.ID] != "" {
-				needs = append(needs, stopped[o.ID])
+			if slices.Contains(o.Needs, r.ID) {
+				dependents = append(dependents, m.last[o.ID]...)
 			}
 		}
 		step, d, err := b.resourceStep(m, r, model.ActionQuiesce, m.from, m.to)
@@ -192,20 +257,19 @@ func (b *builder) quiesce(m *move) error {
 			return err
 		}
 		if !driver.Can(d, model.ActionQuiesce) {
+			m.last[r.ID] = clean(dependents) // what it needs waits for them all the same
 			continue
 		}
-		step.Needs = needs
-		ids, err := b.withHooks(m, r, step)
-		if err != nil {
+		step.Needs = append(slices.Clone(m.gate), dependents...)
+		if m.last[r.ID], err = b.withHooks(m, r, step); err != nil {
 			return err
 		}
-		stopped[r.ID] = ids[0]
-		m.last[r.ID] = ids[0]
 	}
 	return nil
 }
 
-// fence proves that no old copy of data takes writes: rule 1. Traffic waits for all of these.
+// fence proves that no old copy of data takes writes: rule 1. Traffic waits for all of these. A kind that holds data
+// and has no fence gets the step all the same: it fails, and a person accepts the absence of the proof in writing.
 func (b *builder) fence(m *move) error {
 	for _, r := range m.app.Resources {
 		step, d, err := b.resourceStep(m, r, model.ActionFence, m.from, m.to)
@@ -215,27 +279,30 @@ func (b *builder) fence(m *move) error {
 		if !d.Facts().Stateful {
 			continue
 		}
-		if !driver.Can(d, model.ActionFence) {
-			b.note(model.Finding{Severity: model.Warn, Code: "no-fence", Resource: r.ID, Site: m.from,
-				What: fmt.Sprintf("kind %s holds data and cannot be fenced", r.Kind),
-				Why:  "if the old copy still takes writes, they are lost or the data splits"})
-			continue
-		}
-		step.Needs = append(slices.Clone(m.gate), m.last[r.ID])
+		step.Needs = append(slices.Clone(m.gate), m.last[r.ID]...)
 		step.Waiver, step.Attempts = model.Unfenced, fenceAttempts
+		canFence := driver.Can(d, model.ActionFence)
+		if !canFence {
+			step.Effect = "nothing: kind " + string(r.Kind) + " has no fence, so a person has to accept that in writing"
+		}
 		ids, err := b.withHooks(m, r, step)
 		if err != nil {
 			return err
 		}
-		m.fences = append(m.fences, ids[0])
-		m.last[r.ID] = ids[0]
+		if !canFence {
+			b.note(model.Finding{Severity: model.Block, Code: "no-fence", Resource: r.ID, Site: m.from, Step: ids[0],
+				What: fmt.Sprintf("kind %s holds data and cannot be fenced", r.Kind),
+				Why:  "if the old copy still takes writes, they are lost or the data splits"})
+		}
+		m.fences = append(m.fences, ids...)
+		m.last[r.ID] = ids
 	}
 	return nil
 }
 
 // bringUp makes a resource serve at the new site and asks its checks.
 func (b *builder) bringUp(m *move, r model.Resource) error {
-	needs := append(slices.Clone(m.gate), m.last[r.ID])
+	needs := append(slices.Clone(m.gate), m.last[r.ID]...)
 	for _, n := range r.Needs {
 		needs = append(needs, m.up[n]...)
 	}
@@ -243,16 +310,21 @@ func (b *builder) bringUp(m *move, r model.Resource) error {
 	if err != nil {
 		return failure.Wrap(err, "plan", string(r.ID))
 	}
-	action := model.ActionPromote
-	if driver.Can(d, model.ActionRedirect) && !driver.Can(d, model.ActionPromote) {
-		action = model.ActionRedirect
+	action := bringsUp(d)
+	switch action {
+	case model.ActionRedirect:
 		needs = append(needs, m.fences...) // rule 1
-		for _, passed := range m.checked {
-			needs = append(needs, passed...)
+		for _, o := range m.app.Resources {
+			needs = append(needs, m.checked[o.ID]...)
 		}
-		slices.Sort(needs)
-	} else if !driver.Can(d, action) {
+	case "":
 		m.up[r.ID], m.checked[r.ID] = clean(needs), clean(needs)
+		f := model.Finding{Severity: model.Warn, Code: "not-moved", Resource: r.ID, Site: m.to,
+			What: fmt.Sprintf("kind %s cannot be brought up at another site", r.Kind), Why: "it stays where it is"}
+		if d.Facts().Stateful {
+			f.Severity, f.Why = model.Block, "it is fenced where it is, and nothing takes its place"
+		}
+		b.note(f)
 		return nil
 	}
 	return b.up(m, r, action, needs)
@@ -343,14 +415,11 @@ func (b *builder) checkApp(m *move) ([]model.StepID, error) {
 	return ends, nil
 }
 
-// markOutage marks the steps that clients wait for: in a planned move from the first that stops something, in an
-// unplanned one all, up to the checks of the app.
-func (b *builder) markOutage(m *move) {
-	for i := range b.steps {
-		s := &b.steps[i]
-		if s.App != m.app.ID || s.Operation != m.op || !strings.HasPrefix(string(s.ID), m.prefix) {
-			continue
-		}
+// markOutage marks the steps from index first on that clients wait for: in a planned move from the first that stops
+// something, in an unplanned one all, up to the checks of the app.
+func (b *builder) markOutage(first int) {
+	for i := range b.steps[first:] {
+		s := &b.steps[first+i]
 		switch s.Action {
 		case model.ActionQuiesce, model.ActionFence, model.ActionPromote, model.ActionRedirect, model.ActionVerify, model.ActionRun:
 			s.Outage = true
@@ -360,7 +429,10 @@ func (b *builder) markOutage(m *move) {
 
 // drill brings up an isolated copy of everything that can be drilled, checks it, and removes it whatever happens.
 func (b *builder) drill(m *move) (model.StepID, error) {
+	b.drills++
+	defer func() { b.drills-- }()
 	b.approve(m)
+	first := len(b.steps)
 	var drilled []model.Resource
 	for _, r := range m.app.Resources {
 		d, err := b.in.Drivers.Get(r.Kind)
@@ -392,10 +464,8 @@ func (b *builder) drill(m *move) (model.StepID, error) {
 		return "", err
 	}
 	var all []model.StepID // of this drill so far: a release waits for whatever may still use the copy
-	for _, s := range b.steps {
-		if s.App == m.app.ID && s.Operation == m.op && strings.HasPrefix(string(s.ID), m.prefix) {
-			all = append(all, s.ID)
-		}
+	for _, s := range b.steps[first:] {
+		all = append(all, s.ID)
 	}
 	var released []model.StepID
 	for _, r := range slices.Backward(drilled) {

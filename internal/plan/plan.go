@@ -45,7 +45,8 @@ const (
 // Compile derives the plan. Errors are failure.Invalid (or NotFound for an unknown app or plan) with a hint. The
 // findings are what the user should know that is plain from the configuration alone.
 func Compile(in Input) (*model.Plan, []model.Finding, error) {
-	b := &builder{in: in, ids: map[model.StepID]bool{}}
+	b := &builder{in: in, ids: map[model.StepID]bool{}, serving: map[model.AppID]model.SiteID{}, moved: map[model.AppID][]model.StepID{}}
+	maps.Copy(b.serving, in.Serving)
 	p := &model.Plan{Format: model.PlanFormat, Limits: in.Config.Limits, Operation: in.Operation, Mode: in.Mode}
 	if in.Custom != "" {
 		custom, ok := in.Config.Plan(in.Custom)
@@ -54,10 +55,14 @@ func Compile(in Input) (*model.Plan, []model.Finding, error) {
 				WithHint("plans: %s", strings.Join(planNames(in.Config), ", "))
 		}
 		p.Name, p.Operation = in.Custom, model.OpCustom
-		if _, err := b.custom("", custom, nil, []string{custom.Name}); err != nil {
+		b.calls = []string{"plan " + custom.Name}
+		if _, err := b.custom("", custom, nil); err != nil {
 			return nil, nil, err
 		}
 		p.Steps = b.steps
+		if len(p.Steps) == 0 {
+			return nil, nil, failure.New(failure.Invalid, "plan", in.Custom, "it has no steps")
+		}
 		return p, b.findings, nil
 	}
 	app, ok := in.Config.App(in.App)
@@ -65,6 +70,7 @@ func Compile(in Input) (*model.Plan, []model.Finding, error) {
 		return nil, nil, failure.New(failure.NotFound, "plan", string(in.App), "lifeboat.yaml has no app of this name").
 			WithHint("apps: %s", strings.Join(appNames(in.Config), ", "))
 	}
+	b.calls = []string{operationName(app.ID, in.Operation)}
 	move, err := b.move(app, in.Operation, in.Mode, in.To)
 	if err != nil {
 		return nil, nil, err
@@ -104,6 +110,11 @@ type builder struct {
 	steps    []model.Step
 	ids      map[model.StepID]bool
 	findings []model.Finding
+
+	calls   []string                       // the plans and operations that led here, outermost first
+	drills  int                            // how many of these are drills
+	serving map[model.AppID]model.SiteID   // where each app serves after the steps so far
+	moved   map[model.AppID][]model.StepID // the end of the last operation on each app
 }
 
 // add puts a step into the plan. Its id is made unique; duplicates and empty entries in its needs are dropped.
@@ -261,7 +272,7 @@ func (b *builder) checkStep(m *move, prefix string, c model.Check, needs []model
 		b.note(model.Finding{Severity: model.Warn, Code: "check-outside-drill", Step: step.ID,
 			What: fmt.Sprintf("check %q names no output of the drilled copy, so it asks whatever answers at its address", c.Name),
 			Why:  "a drill that checks the serving copy proves nothing",
-			Fix:  "refer to the copy, as in ${" + string(m.app.ID) + "-resource.endpoint}, or leave the check out with on: [failover, failback]"})
+			Fix:  "refer to the copy, as in ${RESOURCE.endpoint}, or leave the check out with on: [failover, failback]"})
 	}
 	step.Needs = append(slices.Clone(needs), inputs...)
 	return b.add(step), nil

@@ -6,8 +6,8 @@ import (
 	"github.com/lifeboat-dr/lifeboat/model"
 )
 
-// Predict gives the length of the critical path through the steps that clients wait for, from the durations of earlier
-// runs of the same steps. Steps on which nothing is known are listed; then the length says nothing. Approvals count as
+// Predict gives the length of the critical path through the steps that clients wait for (in a drill: through those that
+// bring the copy up and check it), from the durations of earlier runs of the same steps. Steps on which nothing is known are listed; then the length says nothing. Approvals count as
 // no time: people take theirs.
 func Predict(p *model.Plan, took map[model.StepID]time.Duration) (rto time.Duration, unknown []model.StepID) {
 	ends := make(map[model.StepID]time.Duration, len(p.Steps))
@@ -17,7 +17,7 @@ func Predict(p *model.Plan, took map[model.StepID]time.Duration) (rto time.Durat
 			start = max(start, ends[n])
 		}
 		var d time.Duration
-		if s.Outage && s.Action != model.ActionApprove && s.Action != model.ActionJoin {
+		if counts(p, &s) {
 			known, ok := took[s.ID]
 			if !ok {
 				unknown = append(unknown, s.ID)
@@ -25,9 +25,20 @@ func Predict(p *model.Plan, took map[model.StepID]time.Duration) (rto time.Durat
 			d = known
 		}
 		ends[s.ID] = start + d
-		if s.Outage {
+		if counts(p, &s) {
 			rto = max(rto, ends[s.ID])
 		}
 	}
 	return rto, unknown
+}
+
+// counts says whether a step is one of those that clients wait for, or would wait for if the drill were real.
+func counts(p *model.Plan, s *model.Step) bool {
+	switch s.Action {
+	case model.ActionApprove, model.ActionJoin:
+		return false
+	case model.ActionDrill, model.ActionVerify, model.ActionRun:
+		return s.Outage || p.Operation == model.OpDrill
+	}
+	return s.Outage
 }
