@@ -233,7 +233,10 @@ func (s *Service) Run(ctx context.Context, id model.RunID) (*api.RunView, error)
 // view adds to a state what is not in its events.
 func (s *Service) view(state *engine.State, attended bool) *api.RunView {
 	v := state.View(time.Now().UTC())
-	if !attended && !v.Final {
+	s.mu.Lock()
+	ours := s.driven[state.Run] // this process is about to take it up
+	s.mu.Unlock()
+	if !attended && !ours && !v.Final {
 		v.Status, v.Owner = "unattended", ""
 	}
 	return v
@@ -253,7 +256,7 @@ func (s *Service) Watch(ctx context.Context, id model.RunID) iter.Seq2[*api.RunV
 				yield(nil, err)
 				return
 			}
-			for f, err := range e.Follow(ctx, run) {
+			for f, err := range s.follow(ctx, e, run) {
 				switch {
 				case errors.Is(err, failure.NotFound):
 					s.final(ctx, e, run, yield)
@@ -277,6 +280,38 @@ func (s *Service) Watch(ctx context.Context, id model.RunID) iter.Seq2[*api.RunV
 			}
 		}
 		s.final(ctx, e, run, yield)
+	}
+}
+
+// journalRound is how long a driver waits before it looks again at a journal that did not answer.
+const journalRound = 200 * time.Millisecond
+
+// follow follows a run. One that this process drives, or stands by for, is followed also while the journal does not
+// answer: whoever drives it waits for the journal as well.
+func (s *Service) follow(ctx context.Context, e *engine.Engine, run model.RunID) iter.Seq2[engine.Followed, error] {
+	return func(yield func(engine.Followed, error) bool) {
+		for {
+			var silent error
+			for f, err := range e.Follow(ctx, run) {
+				if err != nil && ctx.Err() == nil && failure.KindOf(err).Retryable() && s.drives(run) {
+					silent = err
+					break
+				}
+				if !yield(f, err) {
+					return
+				}
+			}
+			if silent == nil {
+				return
+			}
+			s.log.Info("the journal does not answer; looking again", "run", run, "err", silent)
+			select {
+			case <-ctx.Done():
+				yield(engine.Followed{}, ctx.Err())
+				return
+			case <-time.After(journalRound):
+			}
+		}
 	}
 }
 

@@ -185,6 +185,13 @@ func (s *Service) drive(e *engine.Engine, run model.RunID) {
 	})
 }
 
+// drives says whether this process drives a run or stands by for it.
+func (s *Service) drives(run model.RunID) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.driven[run]
+}
+
 // gaveUp says why this process no longer drives a run that it was asked to drive.
 func (s *Service) gaveUp(run model.RunID) error {
 	s.mu.Lock()
