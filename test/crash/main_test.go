@@ -116,7 +116,7 @@ func (p *program) kill() {
 
 func (p *program) signal(sig syscall.Signal) {
 	p.t.Helper()
-	if err := p.cmd.Process.Signal(sig); err != nil {
+	if err := p.cmd.Process.Signal(sig); err != nil && !errors.Is(err, os.ErrProcessDone) {
 		p.t.Fatalf("signal lifeboat %s: %v", p.words, err)
 	}
 }

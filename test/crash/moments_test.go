@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -54,45 +55,40 @@ func TestKilledAtAnyMoment(t *testing.T) {
 	}
 	r := newRig(t)
 	r.begin(crashed)
-	life := map[string]time.Duration{
-		"failover": r.undisturbed("failover"), "failback": r.undisturbed("failback"), "drill": r.undisturbed("drill"),
+	for _, name := range []string{"failover", "failback", "drill"} {
+		r.operate(name, nil)
+		r.look(map[string]string{"failover": world.West, "failback": world.East, "drill": world.East}[name], name != "failover")
 	}
-	t.Logf("undisturbed: %v", life)
-	// Each operation's life is cut into as many parts as it is killed times: one moment in each.
-	moments := func(name string, n int) []time.Duration {
-		all := make([]time.Duration, n)
-		for i := range all {
-			all[i] = time.Duration((float64(i) + r.random.Float64()) / float64(n) * float64(life[name]))
-		}
-		r.random.Shuffle(n, func(i, j int) { all[i], all[j] = all[j], all[i] })
-		return all
-	}
-	failover, failback, drill := moments("failover", failovers), moments("failback", failbacks), moments("drill", drills)
+	t.Logf("undisturbed: %v", r.life)
+	failover, failback, drill := r.moments(failovers), r.moments(failbacks), r.moments(drills)
 	kinds := []disaster{crashed, destroyed, alive}
-	for i, at := range failover {
+	for i := 0; len(failover)+len(failback)+len(drill) > 0 && !t.Failed(); i++ {
+		if i == 4*failovers {
+			t.Fatalf("programs end before their moments come; killed so far: %v", r.killed)
+		}
 		r.protect(i%2 == 1)
-		if i < len(drill) {
-			r.operate("drill", drill[i])
+		if len(drill) > 0 {
+			drill = r.operate("drill", drill)
 			r.look(world.East, true)
 		}
 		r.begin(kinds[i%len(kinds)])
-		r.operate("failover", at)
+		failover = r.operate("failover", failover)
 		r.look(world.West, false)
 		r.rack()
-		back := time.Duration(0)
-		if i < len(failback) {
-			back = failback[i]
-		}
-		r.operate("failback", back)
+		failback = r.operate("failback", failback)
 		r.look(world.East, true)
-		if t.Failed() {
-			break // what follows would only say the same
-		}
 	}
-	if r.killed["failover"] < failovers/2 || long() && (r.killed["failback"] < failbacks/2 || r.killed["drill"] < drills/2) {
-		t.Errorf("killed before their end: only %v", r.killed)
+	t.Logf("killed: %v; %d orders acknowledged, none lost", r.killed, r.acknowledged)
+}
+
+// moments cuts an operation's life, which is 1 long, into n parts, and gives a moment in each, in any order.
+func (r *rig) moments(n int) []float64 {
+	all := make([]float64, n)
+	for i := range all {
+		all[i] = (float64(i) + r.random.Float64()) / float64(n)
 	}
-	t.Logf("killed: %v, of the resumes that followed %d; %d orders acknowledged", r.killed, r.killed["resume"], r.acknowledged)
+	r.random.Shuffle(n, func(i, j int) { all[i], all[j] = all[j], all[i] })
+	return all
 }
 
 // rig is a world with clients in it, and what was seen of it so far.
@@ -109,11 +105,13 @@ type rig struct {
 	guard        *program
 	acknowledged int
 	killed       map[string]int
+	life         map[string]time.Duration // of the last program that was not killed, by operation
 }
 
 func newRig(t *testing.T) *rig {
 	t.Helper()
-	r := &rig{t: t, dir: folder(t), random: seed(t), ledger: clients.NewLedger(), killed: map[string]int{}}
+	r := &rig{t: t, dir: folder(t), random: seed(t), ledger: clients.NewLedger(), killed: map[string]int{},
+		life: map[string]time.Duration{}}
 	w, err := world.Create(t.Context(), world.Options{Dir: filepath.Join(folder(t), "world"), Binary: binary})
 	if err != nil {
 		t.Fatal(err)
@@ -216,17 +214,6 @@ func (r *rig) rack() {
 	r.lost = ""
 }
 
-// undisturbed carries an operation out with nobody killed, and gives how long the program lived.
-func (r *rig) undisturbed(name string) time.Duration {
-	r.t.Helper()
-	began := time.Now()
-	p := r.operation(name)
-	r.ended(name, p)
-	took := time.Since(began)
-	r.look(map[string]string{"failover": world.West, "failback": world.East, "drill": world.East}[name], name != "failover")
-	return took
-}
-
 // runs lists the latest runs, newest first.
 func (r *rig) runs(words ...string) []api.RunSummary {
 	r.t.Helper()
@@ -246,18 +233,27 @@ func (r *rig) newest() api.RunSummary {
 	return api.RunSummary{}
 }
 
-// operate carries an operation out with a program that is killed at a moment of its life (zero: not at all), and then
-// with as many more as it takes, the next ones of which are killed too, sometimes.
-func (r *rig) operate(name string, at time.Duration) {
+// operate carries an operation out with a program that is killed at the first of the moments of its life, and then with
+// as many more as it takes, the next ones of which are killed too, sometimes. It gives the moments that are left: all of
+// them when the program ended before its moment came. Without moments it is not killed.
+func (r *rig) operate(name string, moments []float64) []float64 {
 	r.t.Helper()
 	before := r.newest().ID
+	began := time.Now()
 	p := r.operation(name)
-	if at == 0 || !p.killAfter(at) {
+	at, how, dead := time.Duration(0), "", false
+	if len(moments) > 0 {
+		at = time.Duration(moments[0] * float64(r.life[name]))
+		how, dead = r.kill(p, at)
+	}
+	if !dead {
+		p.wait()
+		r.life[name] = time.Since(began) // the machine may be busier than it was, or less
 		r.ended(name, p)
-		return
+		return moments
 	}
 	r.killed[name]++
-	story := fmt.Sprintf("%s (east %s, protect %v) killed after %v", name, r.happened, r.guard != nil, at.Round(time.Millisecond))
+	story := fmt.Sprintf("%s (east %s, protect %v) killed%s after %v", name, r.happened, r.guard != nil, how, at.Round(time.Millisecond))
 	for again := 0; ; again++ {
 		verb := name
 		if now := r.newest(); now.ID != before {
@@ -269,9 +265,10 @@ func (r *rig) operate(name string, at time.Duration) {
 		began := time.Now()
 		p := r.operation(verb)
 		if again < 2 && r.random.IntN(3) == 0 {
-			if at := time.Duration(r.random.Int64N(int64(5 * time.Second))); p.killAfter(at) {
+			at := time.Duration(r.random.Int64N(int64(5 * time.Second)))
+			if how, dead := r.kill(p, at); dead {
 				r.killed["resume"]++
-				story += fmt.Sprintf("; %s killed after %v", verb, at.Round(time.Millisecond))
+				story += fmt.Sprintf("; %s killed%s after %v", verb, how, at.Round(time.Millisecond))
 				continue
 			}
 		}
@@ -282,8 +279,43 @@ func (r *rig) operate(name string, at time.Duration) {
 		}
 		r.ended(name, p)
 		r.t.Logf("%s; %s ended it after %v", story, verb, time.Since(began).Round(time.Millisecond))
-		return
+		return moments[1:]
 	}
+}
+
+// kill kills a program when it has run for d: sometimes it alone, sometimes with all that it has under way, as when its
+// host dies. The servers of the app live on either way. dead is false when it ended before.
+func (r *rig) kill(p *program, d time.Duration) (how string, dead bool) {
+	r.t.Helper()
+	with := r.random.IntN(2) == 0
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-p.ended:
+		return "", false
+	case <-timer.C:
+	}
+	var below []process.Info
+	if self, ok := process.Find(p.cmd.Process.Pid); ok && with {
+		p.signal(syscall.SIGSTOP) // so that it starts nothing more
+		table, err := process.Table()
+		if err != nil {
+			r.t.Fatal(err)
+		}
+		below = slices.DeleteFunc(process.Descendants(table, self), func(i process.Info) bool {
+			return i.ID == self || len(i.Args) == 0 || r.what(i) != strings.Join(i.Args, " ")
+		})
+	}
+	p.kill()
+	for _, info := range below {
+		if _, err := info.Signal(os.Kill); err != nil {
+			r.t.Fatal(err)
+		}
+	}
+	if len(below) > 0 {
+		how = fmt.Sprintf(" with %d of its programs", len(below))
+	}
+	return how, p.wait() == -1
 }
 
 // ended waits for a program that carries an operation to its end, and judges its report.

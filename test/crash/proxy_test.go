@@ -10,6 +10,7 @@ import (
 	"net/url"
 	"os"
 	"os/exec"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -49,8 +50,8 @@ func serveEtcd(folder string) int {
 	return 0
 }
 
-// startEtcd starts an etcd in a process of its own and gives its endpoint.
-func startEtcd(t *testing.T) string {
+// startEtcd starts an etcd in a process of its own.
+func startEtcd(t *testing.T) (endpoint string, etcd *os.Process) {
 	t.Helper()
 	cmd := exec.Command(os.Args[0])
 	cmd.Env, cmd.Stderr = append(os.Environ(), etcdEnv+"="+t.TempDir()), os.Stderr
@@ -75,7 +76,7 @@ func startEtcd(t *testing.T) string {
 	if line = strings.TrimSpace(line); err != nil || !strings.HasPrefix(line, "http://") {
 		t.Fatalf("etcd says %q, %v", line, err)
 	}
-	return line
+	return line, cmd.Process
 }
 
 // frame is a message as it is on the wire.
@@ -119,6 +120,12 @@ func (n *notes) add(o op) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	n.ops = append(n.ops, o)
+}
+
+func (n *notes) all() []op {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return slices.Clone(n.ops)
 }
 
 func startProxy(t *testing.T, endpoint string, client int, n *notes) *proxy {

@@ -93,7 +93,7 @@ func TestTwoRunners(t *testing.T) {
 	if long() {
 		rounds = 6
 	}
-	endpoint := startEtcd(t)
+	endpoint, _ := startEtcd(t)
 	for round := range rounds {
 		for _, how := range []stop{killed, frozen, behind} {
 			at := int64(3 + random.IntN(lastKill-3))
@@ -221,9 +221,7 @@ func (d *duel) fight(how stop, at int64, wake int) {
 // refused holds that the commit that was held back had reached etcd after the takeover, and was refused there.
 func (d *duel) refused(chunk int64) {
 	d.t.Helper()
-	d.notes.mu.Lock()
-	defer d.notes.mu.Unlock()
-	for _, o := range d.notes.ops {
+	for _, o := range d.notes.all() {
 		if o.Client == 0 && o.Write && o.Header.Epoch == 1 && o.Header.Chunk >= chunk {
 			if o.OK || o.Unknown {
 				d.t.Errorf("the zombie's commit: %+v", o)
@@ -247,9 +245,7 @@ func (d *duel) judge(last *program, owners int64) {
 	if epochs != owners {
 		d.t.Errorf("the run had %d owners, want %d", epochs, owners)
 	}
-	d.notes.mu.Lock()
-	ops := append([]op(nil), d.notes.ops...)
-	d.notes.mu.Unlock()
+	ops := d.notes.all()
 	if got := judge(ops); got != porcupine.Ok {
 		d.t.Errorf("the history of the header is judged %v:", got)
 		for _, o := range ops {
@@ -365,6 +361,82 @@ func TestSecondRunnerTakesTheFolderOver(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestFrozenHolderOfTheFolder freezes the program that holds the journal in the state folder for longer than its lease
+// lasts. While it is frozen nobody else can reach the journal, and nobody may take it away from a holder that lives;
+// when it wakes, one of the two carries the run on, and each effect has still landed once.
+func TestFrozenHolderOfTheFolder(t *testing.T) {
+	t.Parallel()
+	d := &duel{t: t, dir: folder(t)}
+	d.write("lifeboat.yaml", "")
+	a, b := d.pair("lifeboat.yaml", "lifeboat.yaml")
+	a.signal(syscall.SIGSTOP)
+	d.outlasts(a, b)
+	a.signal(syscall.SIGCONT)
+	d.bothEnd(a, b)
+}
+
+// TestFrozenEtcd freezes the etcd that holds the journal for longer than leases and calls last. Nobody can write
+// meanwhile; afterwards one of the two programs carries the run on.
+func TestFrozenEtcd(t *testing.T) {
+	t.Parallel()
+	endpoint, etcd := startEtcd(t)
+	d := newDuel(t, endpoint, "/test/")
+	a, b := d.pair("a.yaml", "b.yaml")
+	if err := etcd.Signal(syscall.SIGSTOP); err != nil {
+		t.Fatal(err)
+	}
+	d.outlasts(a, b)
+	if err := etcd.Signal(syscall.SIGCONT); err != nil {
+		t.Fatal(err)
+	}
+	d.bothEnd(a, b)
+	d.history.awaitGone(t)
+	if wrong, epochs := audit(d.history.all()); len(wrong) > 0 {
+		t.Errorf("the journal, after %d owners:\n%s", epochs, strings.Join(wrong, "\n"))
+	}
+	if got := judge(d.notes.all()); got != porcupine.Ok {
+		t.Errorf("the history of the header is judged %v", got)
+	}
+}
+
+// outlasts lets the time go by in which all leases run out, and every call that is under way. Neither program may give
+// up.
+func (d *duel) outlasts(programs ...*program) {
+	d.t.Helper()
+	<-time.After(silence)
+	for _, p := range programs {
+		select {
+		case <-p.ended:
+			d.t.Errorf("lifeboat %s gives up: %s", p.words, p.said())
+		default:
+		}
+	}
+}
+
+// silence is longer than a lease and a call to the journal last.
+const silence = 8 * time.Second
+
+// bothEnd holds that both programs see the run to its good end, and report the same.
+func (d *duel) bothEnd(programs ...*program) {
+	d.t.Helper()
+	for _, p := range programs {
+		if code := p.wait(); code != 0 {
+			d.t.Errorf("lifeboat %s exits with %d: %s", p.words, code, p.said())
+			continue
+		}
+		report := answer[api.Report](p)
+		for i, e := range report.Events {
+			if e.Seq != int64(i)+1 {
+				d.t.Errorf("event %d of the report has number %d", i+1, e.Seq)
+			}
+		}
+		if report.Run.Outcome != api.Succeeded {
+			d.t.Errorf("outcome %q", report.Run.Outcome)
+		}
+	}
+	effects(d.t, filepath.Join(d.dir, "ledger"))
 }
 
 // history is every write under a prefix, as etcd's own watch tells it.
