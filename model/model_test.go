@@ -179,6 +179,28 @@ func TestPlanHash(t *testing.T) {
 	}
 }
 
+// TestPlanEncode holds that writing a plan a step at a time is writing it.
+func TestPlanEncode(t *testing.T) {
+	one, many := full(), full()
+	one.Steps = one.Steps[:1]
+	many.Steps = append(many.Steps, many.Steps...)
+	none, empty := full(), full()
+	none.Steps, empty.Steps = nil, []model.Step{}
+	for name, p := range map[string]*model.Plan{"full": full(), "one": one, "many": many, "none": none, "empty": empty} {
+		want, err := json.Marshal(p)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var got bytes.Buffer
+		if err := p.Encode(&got); err != nil {
+			t.Fatalf("%s: %v", name, err)
+		}
+		if got.String() != string(want) {
+			t.Errorf("%s: written as\n%s\nwant\n%s", name, got.Bytes(), want)
+		}
+	}
+}
+
 // TestObjectiveZeroIsNotNone holds that an RPO of zero survives being written down, and is not "no objective".
 func TestObjectiveZeroIsNotNone(t *testing.T) {
 	zero := model.Duration(0)

@@ -1,10 +1,13 @@
 package model
 
 import (
+	"bytes"
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"io"
 	"time"
 )
 
@@ -130,12 +133,45 @@ const PlanFormat = 1
 
 // Hash identifies a plan's content; an approval is for one hash.
 func (p *Plan) Hash() string {
-	b, err := json.Marshal(p)
-	if err != nil {
+	sum := sha256.New()
+	if err := p.Encode(sum); err != nil {
 		panic(fmt.Sprintf("model: a plan cannot be marshalled: %v", err)) // all fields are plain data
 	}
-	sum := sha256.Sum256(b)
-	return hex.EncodeToString(sum[:16])
+	return hex.EncodeToString(sum.Sum(nil)[:16])
+}
+
+// Encode writes what json.Marshal gives, a step at a time, so that a plan of many steps is never in memory as text.
+func (p *Plan) Encode(w io.Writer) error {
+	frame := *p
+	if len(p.Steps) > 0 {
+		frame.Steps = []Step{}
+	}
+	text, err := json.Marshal(frame)
+	if err != nil || len(p.Steps) == 0 {
+		return errors.Join(err, write(w, text))
+	}
+	end := bytes.LastIndex(text, []byte("]}")) // steps are the last field
+	if err := write(w, text[:end]); err != nil {
+		return err
+	}
+	for i := range p.Steps {
+		step, err := json.Marshal(&p.Steps[i])
+		if err != nil {
+			return err
+		}
+		if i > 0 {
+			step = append([]byte{','}, step...)
+		}
+		if err := write(w, step); err != nil {
+			return err
+		}
+	}
+	return write(w, text[end:])
+}
+
+func write(w io.Writer, text []byte) error {
+	_, err := w.Write(text)
+	return err
 }
 
 // Step finds a step by its id.

@@ -195,7 +195,7 @@ func (s *State) finish(i int, e Event, status api.StepStatus, ok bool) {
 			dep.bad = true
 		}
 		if dep.waiting == 0 && !dep.final() {
-			s.queue(d)
+			s.queue(int(d))
 		}
 	}
 }

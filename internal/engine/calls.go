@@ -120,6 +120,9 @@ func (c *call) fail(ctx context.Context, err error, terminal bool) {
 
 // point passes a failpoint; false means that the runner is dead.
 func (c *call) point(ctx context.Context, phase string) bool {
+	if c.r.e.opts.Failpoint == nil {
+		return true
+	}
 	err := c.r.e.fail(ctx, fmt.Sprintf("%s:%s", c.step.ID, phase))
 	if err != nil {
 		c.r.report(ctx, Event{Err: &failure.Error{Cause: &fatalError{err}}})

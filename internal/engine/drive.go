@@ -178,7 +178,7 @@ func (e *Engine) readOwned(ctx context.Context, run model.RunID, h *header, mod 
 	if last != h.Chunk {
 		return nil, failure.New(failure.Corrupt, "take over run", string(run), "there is a chunk %d after the last one, %d", last, h.Chunk)
 	}
-	state, err := Replay(run, plan, e.opts.Store.Incarnation(), events)
+	state, err := replay(run, plan, h.PlanHash, e.opts.Store.Incarnation(), events)
 	if err != nil {
 		return nil, err
 	}

@@ -243,7 +243,7 @@ func (e *Engine) loadOnce(ctx context.Context, run model.RunID) (*State, []Event
 	if err != nil {
 		return nil, nil, err
 	}
-	state, err := Replay(run, plan, e.opts.Store.Incarnation(), events)
+	state, err := replay(run, plan, h.PlanHash, e.opts.Store.Incarnation(), events)
 	return state, events, err
 }
 
@@ -258,7 +258,11 @@ func (e *Engine) Record(ctx context.Context, run model.RunID) (Record, *State, e
 
 // Replay folds events into the state of a run.
 func Replay(run model.RunID, plan *model.Plan, incarnation string, events []Event) (*State, error) {
-	state, err := NewState(run, plan, incarnation)
+	return replay(run, plan, plan.Hash(), incarnation, events)
+}
+
+func replay(run model.RunID, plan *model.Plan, hash, incarnation string, events []Event) (*State, error) {
+	state, err := newState(run, plan, hash, incarnation)
 	if err != nil {
 		return nil, err
 	}

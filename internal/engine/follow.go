@@ -68,7 +68,7 @@ func (e *Engine) follower(ctx context.Context, run model.RunID) (*follower, erro
 	if err != nil {
 		return nil, err
 	}
-	state, err := NewState(run, plan, e.opts.Store.Incarnation())
+	state, err := newState(run, plan, h.PlanHash, e.opts.Store.Incarnation())
 	return &follower{e: e, run: run, state: state}, err
 }
 

@@ -6,8 +6,6 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/klauspost/compress/zstd"
-
 	"github.com/lifeboat-dr/lifeboat/api"
 	"github.com/lifeboat-dr/lifeboat/failure"
 	"github.com/lifeboat-dr/lifeboat/internal/journal"
@@ -74,41 +72,6 @@ func decode[T any](kv journal.KV) (T, error) {
 	return v, nil
 }
 
-// encodePlan compresses a plan and cuts it into pages.
-func encodePlan(p *model.Plan) ([][]byte, error) {
-	w, err := zstd.NewWriter(nil, zstd.WithEncoderConcurrency(1))
-	if err != nil {
-		return nil, failure.WrapAs(failure.Internal, err, "compress plan", p.Name)
-	}
-	packed := w.EncodeAll(encode(p), nil)
-	var pages [][]byte
-	for len(packed) > pageBytes {
-		pages = append(pages, packed[:pageBytes])
-		packed = packed[pageBytes:]
-	}
-	return append(pages, packed), nil
-}
-
-// maxPlanBytes bounds what a compressed plan may unfold to.
-const maxPlanBytes = 1 << 30
-
-func decodePlan(packed []byte, name string) (*model.Plan, error) {
-	r, err := zstd.NewReader(nil, zstd.WithDecoderConcurrency(1), zstd.WithDecoderMaxMemory(maxPlanBytes))
-	if err != nil {
-		return nil, failure.WrapAs(failure.Internal, err, "read plan", name)
-	}
-	defer r.Close()
-	plain, err := r.DecodeAll(packed, nil)
-	if err != nil {
-		return nil, failure.WrapAs(failure.Corrupt, err, "read plan", name)
-	}
-	var p model.Plan
-	if err := json.Unmarshal(plain, &p); err != nil {
-		return nil, failure.WrapAs(failure.Corrupt, err, "read plan", name)
-	}
-	return &p, nil
-}
-
 // readHeader reads a run's header. An absent one is failure.NotFound.
 func readHeader(ctx context.Context, store journal.Store, run model.RunID) (*header, journal.KV, error) {
 	kv, ok, _, err := store.Get(ctx, headerKey(run))
@@ -140,8 +103,8 @@ func readPlan(ctx context.Context, store journal.Store, run model.RunID, h *head
 	if err != nil {
 		return nil, err
 	}
-	if p.Hash() != h.PlanHash {
-		return nil, failure.New(failure.Corrupt, "read plan of", string(run), "its content is %s, not %s", p.Hash(), h.PlanHash)
+	if hash := p.Hash(); hash != h.PlanHash {
+		return nil, failure.New(failure.Corrupt, "read plan of", string(run), "its content is %s, not %s", hash, h.PlanHash)
 	}
 	return p, nil
 }
