@@ -160,6 +160,8 @@ type StepView struct {
 	Approvals []Approval             `json:"approvals,omitempty"`
 	Needed    int                    `json:"approvals_needed,omitempty"`
 	Outage    bool                   `json:"outage,omitempty"`
+	// Waiver is the rule behind the step, if any: such a step cannot be skipped, only set aside in writing (force).
+	Waiver model.Waiver `json:"waiver,omitempty"`
 }
 
 // Approval is one person's yes.

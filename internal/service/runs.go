@@ -236,8 +236,17 @@ func (s *Service) view(state *engine.State, attended bool) *api.RunView {
 	s.mu.Lock()
 	ours := s.driven[state.Run] // this process is about to take it up
 	s.mu.Unlock()
-	if !attended && !ours && !v.Final {
+	switch {
+	case v.Final:
+	case !attended && ours:
+		v.Owner = "this process"
+	case !attended:
 		v.Status, v.Owner = "unattended", ""
+	case v.Owner == "": // it has taken the run over and not written its first event
+		v.Owner = "another process"
+		if ours {
+			v.Owner = "this process"
+		}
 	}
 	return v
 }

@@ -255,7 +255,9 @@ func (p *page) asks(v *api.RunView, at time.Time) {
 			p.failure(2, st.Err)
 			id := string(st.ID)
 			cmd("once more", "run", "retry", run, id)
-			cmd("it was done by hand, go on", "run", "skip", run, id, "--reason", `"why"`)
+			if st.Waiver == "" { // what a rule stands behind is set aside, never skipped
+				cmd("it was done by hand, go on", "run", "skip", run, id, "--reason", `"why"`)
+			}
 			cmd(forceNote(st.Action), "run", "force", run, id, "--reason", `"why"`)
 			cmd("give up; what a drill made is released", "run", "abort", run)
 		case api.StepApproval:
