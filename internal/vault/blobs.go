@@ -1,0 +1,174 @@
+package vault
+
+import (
+	"context"
+	"errors"
+	"maps"
+	"slices"
+	"sync"
+
+	"github.com/lifeboat-dr/lifeboat/failure"
+	"github.com/lifeboat-dr/lifeboat/internal/vault/blob"
+	"github.com/lifeboat-dr/lifeboat/internal/vault/index"
+	"github.com/lifeboat-dr/lifeboat/internal/vault/object"
+	"github.com/lifeboat-dr/lifeboat/internal/vault/pack"
+)
+
+// LoadIndex reads the index files that are not read yet, and everything anew when one that was read is gone: a prune has
+// moved blobs. It is called by itself before the first blob is looked up. An index file that cannot be read is an error,
+// and what was known before stays.
+func (v *Vault) LoadIndex(ctx context.Context) error {
+	ids, err := v.list(ctx, blob.Index)
+	if err != nil {
+		return err
+	}
+	v.mu.RLock()
+	fresh := v.index == nil
+	for id := range v.loaded {
+		if _, there := ids[id]; !there {
+			fresh = true
+		}
+	}
+	if !fresh {
+		maps.DeleteFunc(ids, func(id object.ID, _ int64) bool { return v.loaded[id] })
+	}
+	v.mu.RUnlock()
+
+	var mu sync.Mutex
+	parts := make(map[object.ID][]index.Pack, len(ids))
+	err = v.each(ctx, ids, func(ctx context.Context, id object.ID, _ int64) error {
+		packs, err := v.loadIndexFile(ctx, id)
+		if err != nil {
+			return err
+		}
+		mu.Lock()
+		defer mu.Unlock()
+		parts[id] = packs
+		return nil
+	})
+	if err != nil {
+		return failure.Wrap(err, "load the index", v.Location())
+	}
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if fresh {
+		v.index, v.loaded = &index.Index{}, map[object.ID]bool{}
+	}
+	for id, packs := range parts {
+		v.adopt(id, packs)
+	}
+	return nil
+}
+
+// adopt adds an index file to the index. The caller holds mu.
+func (v *Vault) adopt(id object.ID, packs []index.Pack) {
+	for _, p := range packs {
+		v.index.Add(p.ID, p.Entries)
+	}
+	v.loaded[id] = true
+}
+
+func (v *Vault) loadIndexFile(ctx context.Context, id object.ID) ([]index.Pack, error) {
+	plain, err := v.loadFile(ctx, blob.Index, id)
+	if err != nil {
+		return nil, err
+	}
+	packs, err := index.Parse(plain)
+	return packs, failure.Wrap(err, "load", "index/"+id.Short())
+}
+
+// needIndex loads the index unless that was done.
+func (v *Vault) needIndex(ctx context.Context) error {
+	v.mu.RLock()
+	there := v.index != nil
+	v.mu.RUnlock()
+	if there {
+		return nil
+	}
+	return v.LoadIndex(ctx)
+}
+
+// has reports whether the index lists h. The index is loaded.
+func (v *Vault) has(h object.Handle) bool {
+	v.mu.RLock()
+	defer v.mu.RUnlock()
+	return v.index.Has(h)
+}
+
+// BlobSize gives the length of a blob's content in bytes, from the index. NotFound: the index does not list it.
+func (v *Vault) BlobSize(ctx context.Context, h object.Handle) (uint32, error) {
+	if err := v.needIndex(ctx); err != nil {
+		return 0, err
+	}
+	v.mu.RLock()
+	defer v.mu.RUnlock()
+	if n, ok := v.index.Size(h); ok {
+		return n, nil
+	}
+	return 0, missing(h)
+}
+
+func missing(h object.Handle) error {
+	return failure.New(failure.NotFound, "load", h.String(), "no index lists the blob").
+		WithHint("run: lifeboat vault check")
+}
+
+// LoadBlob gives the content of a blob, whose hash it has verified. When a copy is damaged or gone the others are tried.
+// NotFound: no index lists it; else the kind of the last copy's failure. The slice is the caller's.
+func (v *Vault) LoadBlob(ctx context.Context, h object.Handle) ([]byte, error) {
+	if err := v.needIndex(ctx); err != nil {
+		return nil, err
+	}
+	v.mu.RLock()
+	copies := slices.Collect(v.index.Lookup(h))
+	v.mu.RUnlock()
+	if len(copies) == 0 {
+		return nil, missing(h)
+	}
+	var failed []error
+	for _, l := range copies {
+		sealed := make([]byte, l.Length)
+		err := blob.ReadFull(ctx, v.store, packHandle(l.Pack), sealed, int64(l.Offset))
+		if err == nil {
+			var plain []byte
+			if plain, err = v.openBlob(sealed, l.Entry); err == nil {
+				return plain, nil
+			}
+		}
+		failed = append(failed, failure.Wrap(err, "load "+h.String()+" from pack", l.Pack.Short()))
+		if ctx.Err() != nil {
+			break
+		}
+	}
+	if len(failed) == 1 {
+		return nil, failed[0]
+	}
+	return nil, failure.WrapAs(failure.KindOf(failed[len(failed)-1]), errors.Join(failed...), "load", h.String())
+}
+
+func packHandle(id object.ID) blob.Handle { return blob.Handle{Type: blob.Pack, Name: id.String()} }
+
+// openBlob decrypts in place, decompresses and verifies a blob as it lies in a pack.
+func (v *Vault) openBlob(sealed []byte, e pack.Entry) ([]byte, error) {
+	plain, err := v.key.Open(sealed)
+	if err != nil {
+		return nil, err
+	}
+	if e.PlainLength != 0 {
+		// Each byte of zstd gives at most 128 KiB; so a length that lies takes no memory.
+		if uint64(e.PlainLength) > uint64(len(plain))<<17 {
+			return nil, failure.New(failure.Corrupt, "decompress", e.Handle.String(), "%d bytes cannot give %d", len(plain), e.PlainLength)
+		}
+		plain, err = v.blobs.DecodeAll(plain, make([]byte, 0, e.PlainLength))
+		if err != nil {
+			return nil, failure.WrapAs(failure.Corrupt, err, "decompress", e.Handle.String())
+		}
+		if len(plain) != int(e.PlainLength) {
+			return nil, failure.New(failure.Corrupt, "decompress", e.Handle.String(), "%d bytes instead of %d", len(plain), e.PlainLength)
+		}
+	}
+	if got := object.Hash(plain); got != e.ID {
+		return nil, failure.New(failure.Corrupt, "verify", e.Handle.String(), "the content has another SHA-256: %s", got.Short())
+	}
+	return plain, nil
+}

@@ -1,0 +1,186 @@
+// Package index says where each blob lies: in memory, in at most 64 bytes a blob, and as the JSON of index files.
+//
+// It loads nothing by itself and encrypts nothing. A blob may be listed several times, also with copies in several
+// packs: that is normal after two writers met. Start with [Index.Add] and [Index.Lookup]; [Parse] and [Encode] are the
+// file format.
+package index
+
+import (
+	"encoding/binary"
+	"iter"
+
+	"github.com/lifeboat-dr/lifeboat/internal/vault/object"
+	"github.com/lifeboat-dr/lifeboat/internal/vault/pack"
+)
+
+// Location is one copy of a blob.
+type Location struct {
+	pack.Entry
+	Pack object.ID
+}
+
+// Index is what is known of all packs. The zero Index is empty and ready. Reading it from several goroutines is safe
+// while nobody adds.
+type Index struct {
+	packs  []object.ID
+	number map[object.ID]uint32
+	tables [2]table
+}
+
+// Add lists the blobs of one pack. An entry that is listed already is not listed twice.
+func (x *Index) Add(id object.ID, entries []pack.Entry) {
+	if x.number == nil {
+		x.number = map[object.ID]uint32{}
+	}
+	n, there := x.number[id]
+	if !there {
+		n = uint32(len(x.packs))
+		x.packs = append(x.packs, id)
+		x.number[id] = n
+	}
+	for _, e := range entries {
+		if e.Type > object.Tree {
+			continue // nothing that this format knows: Parse refuses it
+		}
+		x.tables[e.Type].add(slot{id: e.ID, pack: n, offset: e.Offset, length: e.Length, plain: e.PlainLength})
+	}
+}
+
+// Has reports whether there is a copy of h.
+func (x *Index) Has(h object.Handle) bool {
+	for range x.Lookup(h) {
+		return true
+	}
+	return false
+}
+
+// Lookup gives every copy of h.
+func (x *Index) Lookup(h object.Handle) iter.Seq[Location] {
+	return func(yield func(Location) bool) {
+		if h.Type > object.Tree {
+			return
+		}
+		for s := range x.tables[h.Type].lookup(h.ID) {
+			if !yield(x.location(h.Type, s)) {
+				return
+			}
+		}
+	}
+}
+
+// Size gives the length of the blob's content, in bytes.
+func (x *Index) Size(h object.Handle) (uint32, bool) {
+	for l := range x.Lookup(h) {
+		return l.Size(), true
+	}
+	return 0, false
+}
+
+// All gives every copy of every blob, in the order in which they were added, data first.
+func (x *Index) All() iter.Seq[Location] {
+	return func(yield func(Location) bool) {
+		for t := range x.tables {
+			for s := range x.tables[t].all() {
+				if !yield(x.location(object.Type(t), s)) {
+					return
+				}
+			}
+		}
+	}
+}
+
+// Packs gives the ids of all packs that are listed. The slice is the index's own.
+func (x *Index) Packs() []object.ID { return x.packs }
+
+// Len is how many copies of blobs of type t are listed.
+func (x *Index) Len(t object.Type) int { return x.tables[t].n }
+
+func (x *Index) location(t object.Type, s *slot) Location {
+	return Location{pack.Entry{Handle: object.Handle{Type: t, ID: s.id}, Offset: s.offset, Length: s.length, PlainLength: s.plain}, x.packs[s.pack]}
+}
+
+// slot is one copy: 48 bytes.
+type slot struct {
+	id                          object.ID
+	pack, offset, length, plain uint32
+}
+
+// pageSize is how many slots lie together. Pages never move, so that growing costs no second copy of them.
+const pageSize = 4096
+
+// table finds slots by id: pages of slots, and a hash table of their numbers with open addressing. Ids are hashes, so
+// their first bytes are all the hashing there is. Memory is 48 bytes a slot and 4 for each of the numbers, of which at
+// most three quarters and, just after growing, three eighths are in use: below 59 bytes a blob.
+type table struct {
+	pages   [][]slot
+	n       int
+	numbers []uint32 // 1 + number of a slot; 0 is free
+}
+
+func (t *table) slot(i uint32) *slot { return &t.pages[i/pageSize][i%pageSize] }
+
+func (t *table) start(id *object.ID) uint64 {
+	return binary.LittleEndian.Uint64(id[:]) & uint64(len(t.numbers)-1)
+}
+
+func (t *table) add(s slot) {
+	for had := range t.lookup(s.id) {
+		if *had == s {
+			return
+		}
+	}
+	if len(t.numbers) == 0 || (t.n+1)*4 > len(t.numbers)*3 {
+		t.grow()
+	}
+	if t.n%pageSize == 0 {
+		size := pageSize
+		if t.n == 0 {
+			size = 64 // most vaults of tests, and the tables of trees, are small
+		}
+		t.pages = append(t.pages, make([]slot, 0, size))
+	}
+	last := len(t.pages) - 1
+	t.pages[last] = append(t.pages[last], s)
+	t.n++
+	t.insert(uint32(t.n - 1))
+}
+
+func (t *table) insert(i uint32) {
+	mask := uint64(len(t.numbers) - 1)
+	at := t.start(&t.slot(i).id)
+	for t.numbers[at] != 0 {
+		at = (at + 1) & mask
+	}
+	t.numbers[at] = i + 1
+}
+
+func (t *table) grow() {
+	t.numbers = make([]uint32, max(64, len(t.numbers)*2))
+	for i := range t.n {
+		t.insert(uint32(i))
+	}
+}
+
+func (t *table) lookup(id object.ID) iter.Seq[*slot] {
+	return func(yield func(*slot) bool) {
+		if len(t.numbers) == 0 {
+			return
+		}
+		mask := uint64(len(t.numbers) - 1)
+		for at := t.start(&id); t.numbers[at] != 0; at = (at + 1) & mask {
+			if s := t.slot(t.numbers[at] - 1); s.id == id && !yield(s) {
+				return
+			}
+		}
+	}
+}
+
+func (t *table) all() iter.Seq[*slot] {
+	return func(yield func(*slot) bool) {
+		for i := range t.n {
+			if !yield(t.slot(uint32(i))) {
+				return
+			}
+		}
+	}
+}

@@ -1,0 +1,409 @@
+package vault
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"sync"
+	"time"
+
+	"github.com/lifeboat-dr/lifeboat/failure"
+	"github.com/lifeboat-dr/lifeboat/internal/vault/blob"
+	"github.com/lifeboat-dr/lifeboat/internal/vault/index"
+	"github.com/lifeboat-dr/lifeboat/internal/vault/object"
+	"github.com/lifeboat-dr/lifeboat/internal/vault/pack"
+	"github.com/lifeboat-dr/lifeboat/internal/vault/snapshot"
+	"github.com/lifeboat-dr/lifeboat/internal/vault/tree"
+)
+
+const (
+	// maxBlob bounds one blob: far above every chunk, far below what a pack can hold. A directory of ten million short
+	// names is a tree of about this size.
+	maxBlob = 2 << 30
+	// dataPackers is how many packs of data are open at once. Blobs go to them at random, as with restic: from the
+	// lengths of blobs in the order of a file somebody who sees the packs could tell known files by their chunks.
+	dataPackers = 2
+	uploads     = 3
+	indexEvery  = 10 * time.Minute
+)
+
+// Session writes to a vault, under a shared lock. Its methods may be called from several goroutines at once; the order
+// in which the caller saves things does not matter, for nothing refers to them before [Session.Commit]. After an error
+// of the store a session is over: what it stored is kept, and found by the next one.
+type Session struct {
+	v    *Vault
+	lock *Lock
+	held context.Context // what the uploads run under; ends with the lock
+
+	jobs     chan *pack.Builder
+	workers  sync.WaitGroup
+	buffers  sync.Pool   // of *buffers
+	packs    chan []byte // memory of packs that are stored
+	chunkers sync.Pool   // of *chunker.Chunker
+
+	mu       sync.Mutex
+	idle     *sync.Cond // inFlight fell, or err was set
+	pending  map[object.Handle]struct{}
+	open     [dataPackers + 1]*pack.Builder // the last is for trees
+	inFlight int
+	stored   []index.Pack // packs that are durable and in no index file
+	listed   int          // blobs in stored
+	indexed  time.Time    // when the last index file was written
+	err      error
+	closed   bool
+	stats    Stats
+
+	indexing sync.Mutex // one index file at a time
+}
+
+// buffers are what saving one blob needs.
+type buffers struct{ packed, sealed []byte }
+
+// Stats are what a session did.
+type Stats struct {
+	Blobs       [2]int // new blobs, by type
+	Plain       int64  // bytes of new blobs before compression
+	Stored      int64  // bytes of new blobs as they lie in packs
+	Known       int    // blobs that were there already
+	KnownBytes  int64
+	Packs       int
+	PackedBytes int64 // bytes of packs, headers included
+}
+
+// NewSession begins to write. The caller closes it. Unsupported: the vault has format version 1; Conflict: it is locked
+// exclusively.
+func (v *Vault) NewSession(ctx context.Context) (*Session, error) {
+	if v.config.Version != 2 {
+		return nil, failure.New(failure.Unsupported, "write to the vault", v.Location(), "it has format version %d, which is only read", v.config.Version).
+			WithHint("upgrade it with: restic migrate upgrade_repo_v2")
+	}
+	held, lock, err := v.Lock(ctx, false)
+	if err != nil {
+		return nil, err
+	}
+	// Under the lock nobody removes what the index lists from here on.
+	if err := v.LoadIndex(ctx); err != nil {
+		return nil, errors.Join(err, lock.Release(ctx))
+	}
+	s := &Session{v: v, lock: lock, held: held, jobs: make(chan *pack.Builder), pending: map[object.Handle]struct{}{}, indexed: v.opts.Now()}
+	s.idle = sync.NewCond(&s.mu)
+	n := min(uploads, v.parallel())
+	s.packs = make(chan []byte, n+dataPackers+1)
+	for range n {
+		s.workers.Go(func() {
+			for b := range s.jobs {
+				s.finished(b, s.upload(held, b))
+			}
+		})
+	}
+	return s, nil
+}
+
+// Stats tells what was done so far.
+func (s *Session) Stats() Stats {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.stats
+}
+
+// SaveBlob stores data unless it is there, and gives its id. Data is not kept. It is durable once Flush or Commit has
+// returned.
+func (s *Session) SaveBlob(ctx context.Context, t object.Type, data []byte) (object.ID, error) {
+	if t > object.Tree || len(data) > maxBlob {
+		return object.ID{}, failure.New(failure.Invalid, "save a blob", "", "type %d, %d bytes: no such blob can be stored", t, len(data))
+	}
+	h := object.Handle{Type: t, ID: object.Hash(data)}
+	known, err := s.claim(ctx, h, len(data))
+	if known || err != nil {
+		return h.ID, err
+	}
+	b, _ := s.buffers.Get().(*buffers)
+	if b == nil {
+		b = &buffers{}
+	}
+	defer s.buffers.Put(b)
+	b.packed = s.v.encoder.EncodeAll(data, b.packed[:0])
+	if t == object.Data && len(b.packed) >= len(data) {
+		b.sealed = s.v.key.Seal(b.sealed[:0], data)
+		return h.ID, s.add(ctx, h, b.sealed, 0, len(data))
+	}
+	b.sealed = s.v.key.Seal(b.sealed[:0], b.packed)
+	return h.ID, s.add(ctx, h, b.sealed, uint32(len(data)), len(data))
+}
+
+// claim reports whether h is stored or on its way; otherwise it is on its way now, by the caller.
+func (s *Session) claim(ctx context.Context, h object.Handle, size int) (bool, error) {
+	stored := s.v.has(h)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if err := s.failed(ctx); err != nil {
+		return false, err
+	}
+	if _, there := s.pending[h]; there || stored {
+		s.stats.Known++
+		s.stats.KnownBytes += int64(size)
+		return true, nil
+	}
+	s.pending[h] = struct{}{}
+	return false, nil
+}
+
+// failed gives the error that ended the session. The caller holds mu.
+func (s *Session) failed(ctx context.Context) error {
+	switch {
+	case s.err != nil:
+		return s.err
+	case s.closed:
+		return failure.New(failure.Internal, "write to the vault", s.v.Location(), "the session is closed")
+	case s.held.Err() != nil:
+		return context.Cause(s.held)
+	}
+	return failure.Wrap(ctx.Err(), "write to the vault", s.v.Location())
+}
+
+// add puts a sealed blob into an open pack, and sends the pack away when it is full.
+func (s *Session) add(ctx context.Context, h object.Handle, sealed []byte, plainLength uint32, size int) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if err := s.failed(ctx); err != nil {
+		s.err = err // h is claimed, and will not come
+		return err
+	}
+	at := dataPackers
+	if h.Type == object.Data {
+		at = rand.IntN(dataPackers)
+	}
+	for b := s.open[at]; b != nil && !b.Room(len(sealed)); b = s.open[at] {
+		s.open[at] = nil
+		s.send(b)
+	}
+	if s.err != nil || s.closed {
+		return s.failed(ctx) // meanwhile
+	}
+	if s.open[at] == nil {
+		s.open[at] = pack.NewBuilder(s.packBuffer())
+	}
+	b := s.open[at]
+	b.Add(h, sealed, plainLength)
+	s.stats.Blobs[h.Type]++
+	s.stats.Plain += int64(size)
+	s.stats.Stored += int64(len(sealed))
+	if b.Size() >= s.v.opts.PackSize {
+		s.open[at] = nil
+		s.send(b)
+	}
+	return s.err
+}
+
+// packBuffer gives memory for a pack, used before if there is some.
+func (s *Session) packBuffer() []byte {
+	select {
+	case b := <-s.packs:
+		return b
+	default:
+		return make([]byte, 0, s.v.opts.PackSize+s.v.opts.PackSize/8)
+	}
+}
+
+// send hands a pack to the uploads and waits until one takes it. The caller holds mu, which is released meanwhile.
+func (s *Session) send(b *pack.Builder) {
+	s.inFlight++
+	s.mu.Unlock()
+	s.jobs <- b
+	s.mu.Lock()
+}
+
+// finished notes the end of an upload.
+func (s *Session) finished(b *pack.Builder, err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.inFlight--
+	if err != nil && s.err == nil {
+		s.err = failure.Wrap(err, "store a pack", s.v.Location())
+	}
+	s.idle.Broadcast()
+}
+
+// upload makes a pack durable, and writes an index file when enough has come together.
+func (s *Session) upload(ctx context.Context, b *pack.Builder) error {
+	s.mu.Lock()
+	err := s.err
+	s.mu.Unlock()
+	if err != nil {
+		return err
+	}
+	file, entries := b.Finish(s.v.key)
+	id := object.Hash(file)
+	if err := blob.SaveSame(ctx, s.v.store, packHandle(id), bytes.NewReader(file)); err != nil {
+		return cause(ctx, err)
+	}
+	s.mu.Lock()
+	s.stored = append(s.stored, index.Pack{ID: id, Entries: entries})
+	s.listed += len(entries)
+	s.stats.Packs++
+	s.stats.PackedBytes += int64(len(file))
+	full := s.listed >= index.MaxBlobs || s.v.opts.Now().Sub(s.indexed) > indexEvery
+	s.mu.Unlock()
+	if cap(file) <= 2*s.v.opts.PackSize {
+		select {
+		case s.packs <- file[:0]:
+		default:
+		}
+	}
+	if full {
+		return s.writeIndex(ctx)
+	}
+	return nil
+}
+
+// cause prefers the reason for which ctx ended to the fact.
+func cause(ctx context.Context, err error) error {
+	if ctx.Err() != nil {
+		return failure.Wrap(context.Cause(ctx), "write to the vault", "")
+	}
+	return err
+}
+
+// writeIndex lists the packs that are durable and not listed yet. Only from then on they count as there, for this and for
+// other sessions: what refers to them must not be durable before their index is.
+func (s *Session) writeIndex(ctx context.Context) error {
+	s.indexing.Lock()
+	defer s.indexing.Unlock()
+	for {
+		s.mu.Lock()
+		n, blobs := 0, 0
+		for n < len(s.stored) && (n == 0 || blobs+len(s.stored[n].Entries) <= index.MaxBlobs) {
+			blobs += len(s.stored[n].Entries)
+			n++
+		}
+		part := s.stored[:n:n]
+		s.mu.Unlock()
+		if n == 0 {
+			return nil
+		}
+		text, err := index.Encode(part)
+		if err != nil {
+			return failure.WrapAs(failure.Internal, err, "write an index", "")
+		}
+		id, err := s.v.saveFile(ctx, blob.Index, text)
+		if err != nil {
+			return cause(ctx, err)
+		}
+		s.v.mu.Lock()
+		s.v.adopt(id, part)
+		s.v.mu.Unlock()
+		s.mu.Lock()
+		s.stored = s.stored[n:]
+		s.listed -= blobs
+		s.indexed = s.v.opts.Now()
+		for _, p := range part {
+			for _, e := range p.Entries {
+				delete(s.pending, e.Handle)
+			}
+		}
+		s.mu.Unlock()
+	}
+}
+
+// Flush makes everything that was saved durable and listed. The caller has no SaveBlob under way.
+func (s *Session) Flush(ctx context.Context) error {
+	s.mu.Lock()
+	for i, b := range s.open {
+		if b != nil && s.err == nil {
+			s.open[i] = nil
+			s.send(b)
+		}
+	}
+	for s.inFlight > 0 {
+		s.idle.Wait()
+	}
+	err := s.failed(ctx)
+	s.mu.Unlock()
+	if err != nil {
+		return err
+	}
+	if err := s.writeIndex(s.held); err != nil {
+		return s.fail(err)
+	}
+	return nil
+}
+
+// fail ends the session by err, unless it has ended by another one already.
+func (s *Session) fail(err error) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.err == nil {
+		s.err = err
+	}
+	return err
+}
+
+// SaveTree stores a directory and gives its id. See tree.Tree.Encode for what is refused.
+func (s *Session) SaveTree(ctx context.Context, t *tree.Tree) (object.ID, error) {
+	text, err := t.Encode()
+	if err != nil {
+		return object.ID{}, err
+	}
+	return s.SaveBlob(ctx, object.Tree, text)
+}
+
+// Commit makes everything durable, then writes the snapshot, which it completes: the time when it has none, the host and
+// the user, the program. From then on the recovery point exists. The session goes on and may commit more. NotFound: the
+// tree was not saved.
+func (s *Session) Commit(ctx context.Context, sn *snapshot.Snapshot) (object.ID, error) {
+	if err := s.Flush(ctx); err != nil {
+		return object.ID{}, err
+	}
+	c := *sn
+	if c.Time.IsZero() {
+		c.Time = s.v.opts.Now()
+	}
+	if c.Hostname == "" {
+		c.Hostname = s.v.opts.Identity.Hostname
+	}
+	if c.Username == "" {
+		c.Username, c.UID, c.GID = s.v.opts.Identity.Username, s.v.opts.Identity.UID, s.v.opts.Identity.GID
+	}
+	if c.ProgramVersion == "" {
+		c.ProgramVersion = "lifeboat"
+	}
+	if c.Tree != nil && !s.v.has(object.Handle{Type: object.Tree, ID: *c.Tree}) {
+		return object.ID{}, failure.New(failure.NotFound, "commit", s.v.Location(), "the tree %s was not saved", c.Tree.Short())
+	}
+	text, err := c.Encode()
+	if err != nil {
+		return object.ID{}, err
+	}
+	id, err := s.v.saveFile(s.held, blob.Snapshot, text)
+	if err != nil {
+		return object.ID{}, s.fail(cause(s.held, failure.Wrap(err, "commit", s.v.Location())))
+	}
+	sn.ID = id
+	return id, nil
+}
+
+// Close ends the session and gives up its lock. Packs that are durable are listed first, as far as that works, so that
+// whoever does the same again need not store them again; what only was in open packs is dropped. The error is that of
+// giving up the lock: what went wrong with writing was said by the call it went wrong in.
+func (s *Session) Close(ctx context.Context) error {
+	s.mu.Lock()
+	if s.closed {
+		s.mu.Unlock()
+		return nil
+	}
+	s.closed = true
+	for s.inFlight > 0 {
+		s.idle.Wait()
+	}
+	s.mu.Unlock()
+	close(s.jobs)
+	s.workers.Wait()
+	if s.held.Err() == nil {
+		if err := s.writeIndex(s.held); err != nil {
+			s.v.opts.Log.WarnContext(ctx, "packs were stored and are not listed: a prune removes them", "vault", s.v.Location(), "error", fmt.Sprint(err))
+		}
+	}
+	return s.lock.Release(ctx)
+}

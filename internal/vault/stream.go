@@ -1,0 +1,210 @@
+package vault
+
+import (
+	"context"
+	"errors"
+	"io"
+
+	"github.com/restic/chunker"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/lifeboat-dr/lifeboat/failure"
+	"github.com/lifeboat-dr/lifeboat/internal/vault/object"
+)
+
+// Content is what a file is made of: Node.Content and Node.Size of a tree.
+type Content struct {
+	Blobs []object.ID // in order
+	Size  uint64      // bytes
+}
+
+// DefaultBlock is the size of fixed blocks: small enough for page files, large enough for a terabyte.
+const DefaultBlock = 256 << 10
+
+// SaveStream stores what r gives until its end, cut where restic with this vault's polynomial cuts, so that each
+// deduplicates against the other. An error of r is passed on.
+func (s *Session) SaveStream(ctx context.Context, r io.Reader) (Content, error) {
+	q := s.newQueue(ctx)
+	cut, _ := s.chunkers.Get().(*chunker.Chunker) // its buffer and its tables are large
+	if cut == nil {
+		cut = chunker.New(nil, s.v.config.Polynomial)
+	}
+	cut.Reset(contextReader{q.ctx, r}, s.v.config.Polynomial)
+	defer func() {
+		cut.Reset(nil, s.v.config.Polynomial)
+		s.chunkers.Put(cut)
+	}()
+	err := func() error {
+		for {
+			buf := q.buffer()
+			chunk, err := cut.Next(buf[:0])
+			if errors.Is(err, io.EOF) {
+				return nil
+			}
+			if err != nil {
+				return err
+			}
+			if err := q.save(chunk.Data); err != nil {
+				return err
+			}
+		}
+	}()
+	return q.wait(err)
+}
+
+// contextReader ends with its context.
+type contextReader struct {
+	ctx context.Context
+	r   io.Reader
+}
+
+func (r contextReader) Read(p []byte) (int, error) {
+	if err := r.ctx.Err(); err != nil {
+		return 0, err
+	}
+	return r.r.Read(p)
+}
+
+// Range is some bytes of a source: from Start up to, but without, End.
+type Range struct{ Start, End int64 }
+
+// FixedOptions say how a source is cut into fixed blocks, and what of it need not be read.
+type FixedOptions struct {
+	Block int // bytes; 0: DefaultBlock
+	// Parent is the content of the same source at an earlier time, cut into blocks of the same size. A block that lies
+	// wholly in Unchanged is taken from it without being read, provided that the vault still lists it with the right
+	// size. The last block may be shorter and counts as unchanged only where the parent's ended at the same byte.
+	Parent    Content
+	Unchanged []Range // sorted, without overlap
+}
+
+// SaveFixed stores size bytes of src in blocks of one size. A source that ends early is Invalid.
+func (s *Session) SaveFixed(ctx context.Context, src io.ReaderAt, size int64, o FixedOptions) (Content, error) {
+	if o.Block == 0 {
+		o.Block = DefaultBlock
+	}
+	if o.Block < 0 || o.Block > maxBlob || size < 0 {
+		return Content{}, failure.New(failure.Invalid, "save blocks", "", "%d bytes in blocks of %d", size, o.Block)
+	}
+	for i, r := range o.Unchanged {
+		if r.Start < 0 || r.End < r.Start || i > 0 && r.Start < o.Unchanged[i-1].End {
+			return Content{}, failure.New(failure.Invalid, "save blocks", "", "the unchanged ranges are not sorted and apart")
+		}
+	}
+	q := s.newQueue(ctx)
+	err := func() error {
+		next := 0 // of o.Unchanged
+		for off := int64(0); off < size; off += int64(o.Block) {
+			n := min(int64(o.Block), size-off)
+			for next < len(o.Unchanged) && o.Unchanged[next].End < off+n {
+				next++
+			}
+			if next < len(o.Unchanged) && o.Unchanged[next].Start <= off {
+				if id, ok := s.unchanged(o, off, n); ok {
+					q.known(id, int(n))
+					continue
+				}
+			}
+			buf := q.buffer()
+			if int64(cap(buf)) < n {
+				buf = make([]byte, n)
+			}
+			if got, err := src.ReadAt(buf[:n], off); int64(got) < n {
+				if err == nil || errors.Is(err, io.EOF) {
+					err = failure.New(failure.Invalid, "save blocks", "", "the source ends at byte %d, before its %d bytes", off+int64(got), size)
+				}
+				return err
+			}
+			if err := q.save(buf[:n]); err != nil {
+				return err
+			}
+		}
+		return nil
+	}()
+	return q.wait(err)
+}
+
+// unchanged gives the parent's block at off, if it is n bytes long and stored.
+func (s *Session) unchanged(o FixedOptions, off, n int64) (object.ID, bool) {
+	i := off / int64(o.Block)
+	if i >= int64(len(o.Parent.Blobs)) {
+		return object.ID{}, false
+	}
+	id := o.Parent.Blobs[i]
+	s.v.mu.RLock()
+	defer s.v.mu.RUnlock()
+	size, ok := s.v.index.Size(object.Handle{Type: object.Data, ID: id})
+	return id, ok && int64(size) == n
+}
+
+// queue saves the blobs of one file, several at once, and keeps their order.
+type queue struct {
+	s     *Session
+	group *errgroup.Group
+	ctx   context.Context // ends with the first failure
+	free  chan []byte
+	ids   []*object.ID
+	size  uint64
+}
+
+func (s *Session) newQueue(ctx context.Context) *queue {
+	q := &queue{s: s, free: make(chan []byte, s.v.opts.Workers+2)}
+	q.group, q.ctx = errgroup.WithContext(ctx)
+	q.group.SetLimit(s.v.opts.Workers + 1)
+	return q
+}
+
+// buffer gives memory whose content is free to be overwritten.
+func (q *queue) buffer() []byte {
+	select {
+	case b := <-q.free:
+		return b
+	default:
+		return nil
+	}
+}
+
+// save stores data, which is the queue's from now on, when a worker is free.
+func (q *queue) save(data []byte) error {
+	if err := q.ctx.Err(); err != nil {
+		return err
+	}
+	id := new(object.ID)
+	q.ids = append(q.ids, id)
+	q.size += uint64(len(data))
+	q.group.Go(func() error {
+		var err error
+		*id, err = q.s.SaveBlob(q.ctx, object.Data, data)
+		select {
+		case q.free <- data[:0]:
+		default:
+		}
+		return err
+	})
+	return nil
+}
+
+// known appends a blob that is stored.
+func (q *queue) known(id object.ID, size int) {
+	q.ids = append(q.ids, &id)
+	q.size += uint64(size)
+	q.s.mu.Lock()
+	defer q.s.mu.Unlock()
+	q.s.stats.Known++
+	q.s.stats.KnownBytes += int64(size)
+}
+
+// wait ends the queue. The failure of a worker explains that of the source, which was stopped by it.
+func (q *queue) wait(source error) (Content, error) {
+	if err := q.group.Wait(); err != nil {
+		return Content{}, err
+	}
+	if source != nil {
+		return Content{}, failure.Wrap(source, "read the source", "")
+	}
+	c := Content{Blobs: make([]object.ID, len(q.ids)), Size: q.size}
+	for i, id := range q.ids {
+		c.Blobs[i] = *id
+	}
+	return c, nil
+}
