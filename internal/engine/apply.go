@@ -91,6 +91,9 @@ func (s *State) applyStep(i int, e Event) ([]Effect, error) {
 		st.Outputs, st.Evidence, st.Phase, st.Err = e.Outputs, e.Evidence, e.Phase, nil
 		s.finish(i, e, api.StepDone, true)
 	case StepFailed:
+		if e.Err == nil {
+			return nil, s.corrupt(e, "it does not say why")
+		}
 		return s.applyFailure(i, e), nil
 	case StepCanceled:
 		st.Err = e.Err
@@ -126,6 +129,12 @@ func (s *State) applyIntent(i int, e Event) ([]Effect, error) {
 	st := &s.Steps[i]
 	if st.Status != api.StepWaiting && st.Status != api.StepRetrying {
 		return nil, s.corrupt(e, "the step is %s", st.Status)
+	}
+	if e.Token == "" {
+		return nil, s.corrupt(e, "it has no token")
+	}
+	if of := s.Plan.Steps[i].Releases; of != "" && !s.Steps[s.index[of]].Began {
+		return nil, s.corrupt(e, "%s never began, so there is nothing to release", of)
 	}
 	resumed := e.Token == st.Token
 	if !resumed {

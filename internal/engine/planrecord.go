@@ -48,7 +48,7 @@ func decodePlan(packed []byte, name string) (*model.Plan, error) {
 	defer r.Close()
 	p, err := parsePlan(io.LimitReader(r, maxPlanBytes))
 	if err != nil {
-		return nil, failure.WrapAs(failure.Corrupt, err, "read plan", name)
+		return nil, failure.WrapAs(failure.Corrupt, err, "read plan", name).WithHint(damaged)
 	}
 	return p, nil
 }

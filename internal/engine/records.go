@@ -32,6 +32,9 @@ const pageBytes = 512 << 10
 // chunkEvents bounds the events of one chunk.
 const chunkEvents = 500
 
+// damaged is what an operator does about a run whose records cannot be read.
+const damaged = "this run cannot go on by itself: see how its app is with lifeboat status, finish by hand, and keep the state folder for whoever looks into it"
+
 // header is the one record that every commit compares and replaces.
 type header struct {
 	Epoch    int64          `json:"epoch"`
@@ -67,7 +70,7 @@ func encode(v any) []byte {
 func decode[T any](kv journal.KV) (T, error) {
 	var v T
 	if err := json.Unmarshal(kv.Value, &v); err != nil {
-		return v, failure.WrapAs(failure.Corrupt, err, "read journal", kv.Key)
+		return v, failure.WrapAs(failure.Corrupt, err, "read journal", kv.Key).WithHint(damaged)
 	}
 	return v, nil
 }
@@ -93,7 +96,7 @@ func readPlan(ctx context.Context, store journal.Store, run model.RunID, h *head
 		return nil, failure.Wrap(err, "read plan of", string(run))
 	}
 	if len(kvs) != h.Pages {
-		return nil, failure.New(failure.Corrupt, "read plan of", string(run), "%d of %d pages are there", len(kvs), h.Pages)
+		return nil, failure.New(failure.Corrupt, "read plan of", string(run), "%d of %d pages are there", len(kvs), h.Pages).WithHint(damaged)
 	}
 	var packed []byte
 	for _, kv := range kvs {
@@ -104,7 +107,7 @@ func readPlan(ctx context.Context, store journal.Store, run model.RunID, h *head
 		return nil, err
 	}
 	if hash := p.Hash(); hash != h.PlanHash {
-		return nil, failure.New(failure.Corrupt, "read plan of", string(run), "its content is %s, not %s", hash, h.PlanHash)
+		return nil, failure.New(failure.Corrupt, "read plan of", string(run), "its content is %s, not %s", hash, h.PlanHash).WithHint(damaged)
 	}
 	return p, nil
 }
@@ -120,7 +123,7 @@ func readEvents(ctx context.Context, store journal.Store, run model.RunID, from,
 	next := from
 	for _, kv := range kvs {
 		if kv.Key != chunkKey(run, next) || kv.Mod != kv.Create {
-			return nil, 0, failure.New(failure.Corrupt, "read events of", string(run), "chunk %d is missing or was written twice (found %s)", next, kv.Key)
+			return nil, 0, failure.New(failure.Corrupt, "read events of", string(run), "chunk %d is missing or was written twice (found %s)", next, kv.Key).WithHint(damaged)
 		}
 		chunk, err := decode[[]Event](kv)
 		if err != nil {
@@ -130,7 +133,7 @@ func readEvents(ctx context.Context, store journal.Store, run model.RunID, from,
 		next++
 	}
 	if upTo > 0 && next-1 < upTo {
-		return nil, 0, failure.New(failure.Corrupt, "read events of", string(run), "chunk %d of %d is missing", next, upTo)
+		return nil, 0, failure.New(failure.Corrupt, "read events of", string(run), "chunk %d of %d is missing", next, upTo).WithHint(damaged)
 	}
 	return events, next - 1, nil
 }
