@@ -1,0 +1,106 @@
+package service
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/lifeboat-dr/lifeboat/api"
+	"github.com/lifeboat-dr/lifeboat/internal/engine"
+	"github.com/lifeboat-dr/lifeboat/model"
+)
+
+var noon = time.Date(2026, 1, 2, 12, 0, 0, 0, time.UTC)
+
+func at(seconds float64) time.Time { return noon.Add(time.Duration(seconds * float64(time.Second))) }
+
+func probe(seconds float64, up bool, seen ...float64) engine.Event {
+	e := engine.Event{Kind: engine.ProbeChanged, At: at(seconds), Up: up}
+	if len(seen) > 0 {
+		t := at(seen[0])
+		e.Seen = &t
+	}
+	return e
+}
+
+// TestMeasureRTO measures hand-made histories. The run starts at second 10, its last step ends at second 20.
+func TestMeasureRTO(t *testing.T) {
+	for _, tt := range []struct {
+		name   string
+		events []engine.Event
+		want   float64 // seconds; negative: not measured
+		basis  string
+	}{
+		{"an outage", []engine.Event{probe(10, false, 7), probe(15, true)}, 8, "clients' side"},
+		{"up when the run starts", []engine.Event{probe(10, true), probe(12, false, 11.5), probe(13, true)}, 1.5, "clients' side"},
+		{"flapping counts to the last recovery", []engine.Event{probe(10, false, 9), probe(12, true), probe(13, false, 12.5), probe(18, true)}, 9, "clients' side"},
+		{"nobody looked before", []engine.Event{probe(10.2, false), probe(15, true)}, 5, "from the start of the run"},
+		{"no bad answer", []engine.Event{probe(10, true)}, 0, "no bad answer"},
+		{"no probe", nil, 10, "the app has no probe"},
+		{"not back yet", []engine.Event{probe(10, false, 9)}, -1, "no good answer since"},
+		{"back and down again", []engine.Event{probe(10, false, 9), probe(12, true), probe(13, false)}, -1, "no good answer since"},
+	} {
+		objective := model.Duration(8 * time.Second)
+		started, ended := at(10), at(20)
+		rec := engine.Record{Plan: &model.Plan{Operation: model.OpFailover, Objective: model.Objective{RTO: &objective}}, Events: tt.events}
+		view := &api.RunView{RunSummary: api.RunSummary{Started: started}, Final: true,
+			Steps: []api.StepView{{ID: "promote", Action: model.ActionPromote, Status: api.StepDone, Started: &started, Ended: &ended}}}
+		view.Outcome = api.Succeeded
+		got := measureRTO(rec, view)
+		check(t, tt.name, got, tt.want, tt.basis, objective)
+	}
+}
+
+func check(t *testing.T, name string, got api.Measure, want float64, basis string, objective model.Duration) {
+	t.Helper()
+	if !strings.Contains(got.Basis, basis) {
+		t.Errorf("%s: basis %q, want one with %q", name, got.Basis, basis)
+	}
+	switch {
+	case want < 0 && (got.Value != nil || got.Met != nil):
+		t.Errorf("%s: measured %v, want nothing measured", name, *got.Value)
+	case want < 0:
+	case got.Value == nil || got.Seconds == nil || *got.Seconds != want || got.Value.Std().Seconds() != want:
+		t.Errorf("%s: measured %v, want %gs", name, got.Value, want)
+	case got.Met == nil || *got.Met != (*got.Value <= objective):
+		t.Errorf("%s: met is wrong for %s", name, got.Value)
+	}
+}
+
+// TestRPO compares the marker of a recovered copy with those that were acknowledged before it was brought up.
+func TestRPO(t *testing.T) {
+	acked := func(seconds ...float64) (m markers) {
+		for i, s := range seconds {
+			m.Acked = append(m.Acked, ackedMarker{Marker: model.Marker{Seq: int64(i + 1), At: at(s)}, Acked: at(s + 0.1)})
+		}
+		return m
+	}
+	for _, tt := range []struct {
+		name  string
+		found float64
+		known markers
+		want  float64
+		basis string
+	}{
+		{"the newest is there", 3, acked(1, 2, 3), 0, "the newest acknowledged before was 3"},
+		{"two are lost", 1, acked(1, 2, 3), 2, "the newest acknowledged before was 3"},
+		{"those acknowledged later went elsewhere", 3, acked(1, 2, 3, 30, 31), 0, "the newest acknowledged before was 3"},
+		{"a marker that nobody acknowledged is there", 4, acked(1, 2, 3), 0, "the newest acknowledged before was 3"},
+		{"none known", 3, markers{}, -1, "no marker is known"},
+		{"none before", 3, acked(30), -1, "no marker is known"},
+	} {
+		objective := model.Duration(time.Second)
+		st := api.StepView{Outputs: map[string]model.Value{
+			"marker_at":  {Type: model.TypeTime, Text: at(tt.found).Format(time.RFC3339Nano)},
+			"marker_seq": {Type: model.TypeNumber, Text: fmt.Sprint(int(tt.found))},
+		}}
+		got := rpoOf(model.Step{Resource: model.Resource{ID: "db"}}, st, tt.known, at(20), &objective)
+		check(t, tt.name, got, tt.want, tt.basis, objective)
+	}
+	for _, broken := range []map[string]model.Value{nil, {"marker_at": {Text: "yesterday"}}, {"marker_at": {Text: at(1).Format(time.RFC3339Nano)}, "marker_seq": {Text: "x"}}} {
+		if got := rpoOf(model.Step{}, api.StepView{Outputs: broken}, acked(1), at(20), nil); got.Value != nil || !strings.Contains(got.Basis, "not measured") {
+			t.Errorf("%v: measured %v: %s", broken, got.Value, got.Basis)
+		}
+	}
+}
