@@ -1,5 +1,5 @@
-# Lifeboat. Needs Go (see go.mod for the version), make and git; `make test` and `make demo` install PostgreSQL and
-# BIND 9 from the distribution when they may, else they say what to install.
+# Lifeboat. Needs Go (see go.mod for the version), make and git; `make test` and `make demo` install PostgreSQL,
+# BIND 9 and restic from the distribution when they may, else they say what to install.
 
 GO          ?= go
 STATICCHECK ?= honnef.co/go/tools/cmd/staticcheck@v0.8.2
@@ -18,8 +18,8 @@ help: ## show this
 build: ## bin/lifeboat
 	$(BUILD) -o bin/lifeboat ./cmd/lifeboat
 
-servers: ## install PostgreSQL and BIND 9 where that is possible
-	./test/servers/install.sh postgres bind9
+servers: ## install PostgreSQL, BIND 9 and restic where that is possible
+	./test/servers/install.sh postgres bind9 restic
 
 test: servers ## every test, except the long suites
 	$(GO) test -p $(P) -timeout 15m ./...

@@ -52,6 +52,16 @@ var rules = []rule{
 	{"internal/term/units", nil, std},
 	{"internal/cli", []string{"api", "model", "failure", "internal/term", "internal/term/units"}, nil},
 	{"internal/demo", with("api", "internal/probe", "internal/hostexec", "internal/hostproc", "internal/term", "internal/term/units"), nil},
+	{"internal/vault", []string{"failure", "internal/vault/blob", "internal/vault/object", "internal/vault/crypto", "internal/vault/pack",
+		"internal/vault/index", "internal/vault/tree", "internal/vault/snapshot"}, []string{"github.com/klauspost/compress", "github.com/restic/chunker",
+		"golang.org/x/sync"}},
+	{"internal/vault/blob", []string{"failure", "secret"}, nil},
+	{"internal/vault/object", []string{"failure"}, std},
+	{"internal/vault/crypto", []string{"failure"}, []string{"golang.org/x/crypto"}},
+	{"internal/vault/pack", []string{"failure", "internal/vault/object", "internal/vault/crypto"}, std},
+	{"internal/vault/index", []string{"failure", "internal/vault/object", "internal/vault/crypto", "internal/vault/pack"}, std},
+	{"internal/vault/tree", []string{"failure", "internal/vault/object"}, std},
+	{"internal/vault/snapshot", []string{"failure", "internal/vault/object"}, std},
 	{"internal/arch", nil, std},
 	{"cmd/lifeboat", with("driver", "drivers", "api", "internal/cli", "internal/config", "internal/service", "internal/demo",
 		"internal/report", "internal/term"), nil},
@@ -77,6 +87,8 @@ var reserved = map[string][]string{
 	"go.uber.org/goleak":              {"driver/drivertest"},
 	"github.com/anishathalye/":        {"internal/journal/journaltest"},
 	"github.com/rogpeppe/go-internal": {},
+	"github.com/restic/":              {"internal/vault"},
+	"golang.org/x/crypto":             {"internal/vault/crypto"},
 }
 
 // pure packages decide and do nothing: not even what they import may reach outside.
@@ -263,6 +275,12 @@ func TestArrowsBite(t *testing.T) {
 		{"internal/demo/world", module + "internal/service", false},
 		{"internal/demo/world", module + "internal/plan", false},
 		{"internal/plan", module + "internal/journal", false},
+		{"internal/vault", module + "internal/vault/pack", true},
+		{"internal/vault", module + "driver", false},
+		{"internal/vault/tree", module + "internal/vault", false},
+		{"internal/vault/pack", module + "internal/vault/index", false},
+		{"internal/vault/snapshot", "golang.org/x/crypto/scrypt", false},
+		{"internal/service", "github.com/restic/chunker", false},
 		{"internal/no-such-room", "time", false},
 	} {
 		broken := violations(pkg{ImportPath: module + tt.path, Imports: []string{tt.imports}})

@@ -2,7 +2,7 @@
 # Installs the servers that the tests and the demo start as children of their own: from the distribution, when it is
 # one with apt and we are root; else it says exactly what to install, and fails.
 #
-#   install.sh [postgres] [bind9]        default: both
+#   install.sh [postgres] [bind9] [restic]        default: all
 #
 # Nothing is left running: no PostgreSQL cluster is made, and no service is started.
 set -euo pipefail
@@ -14,7 +14,8 @@ has() {
     postgres) command -v postgres >/dev/null || compgen -G '/usr/lib/postgresql/*/bin/postgres' >/dev/null ||
       compgen -G '/opt/homebrew/opt/postgresql@*/bin/postgres' >/dev/null ;;
     bind9) PATH=$PATH:/usr/sbin:/usr/local/sbin:/opt/homebrew/sbin command -v named >/dev/null ;;
-    *) say "unknown server: $1 (postgres, bind9)"; exit 2 ;;
+    restic) command -v restic >/dev/null ;; # no server: the judge of the vault
+    *) say "unknown server: $1 (postgres, bind9, restic)"; exit 2 ;;
   esac
 }
 
@@ -22,6 +23,7 @@ packages_of() {
   case $1 in
     postgres) echo "postgresql postgresql-client" ;;
     bind9) echo "bind9 bind9-utils" ;;
+    restic) echo "restic" ;;
   esac
 }
 
@@ -46,7 +48,7 @@ quiet_services() {
 }
 
 missing=()
-for server in "${@:-postgres bind9}"; do
+for server in "${@:-postgres bind9 restic}"; do
   for one in $server; do
     has "$one" || missing+=("$one")
   done
@@ -60,7 +62,7 @@ for server in "${missing[@]}"; do
 done
 
 if ! command -v apt-get >/dev/null; then
-  say "missing: ${missing[*]}. Install PostgreSQL 13 or later and BIND 9 (brew install postgresql@15 bind), then try again."
+  say "missing: ${missing[*]}. Install PostgreSQL 13 or later, BIND 9 and restic 0.14 or later (brew install postgresql@15 bind restic), then try again."
   exit 1
 fi
 if [ "$(id -u)" != 0 ]; then
