@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"slices"
 	"time"
 
 	"github.com/lifeboat-dr/lifeboat/api"
@@ -32,7 +33,7 @@ type State struct {
 	incarnation string
 	planHash    string
 	index       map[model.StepID]int
-	dependents  [][]int
+	dependents  [][]int32       // by step, the steps that need it
 	open        int             // steps that are not final
 	ready       []int           // steps whose needs are over, to be decided on, while they are queued
 	retrying    []int           // steps that wait for their next attempt
@@ -105,10 +106,15 @@ func (s *StepState) holdsPlace() bool {
 // NewState makes the state of a run of plan before its first event. The incarnation is the journal's: it goes into every
 // token. The plan is checked: steps in order, needs that exist, no id twice.
 func NewState(run model.RunID, plan *model.Plan, incarnation string) (*State, error) {
+	return newState(run, plan, plan.Hash(), incarnation)
+}
+
+// newState is NewState of a plan whose hash is known.
+func newState(run model.RunID, plan *model.Plan, hash, incarnation string) (*State, error) {
 	s := &State{
-		Run: run, Plan: plan, incarnation: incarnation, planHash: plan.Hash(),
+		Run: run, Plan: plan, incarnation: incarnation, planHash: hash,
 		Steps: make([]StepState, len(plan.Steps)), index: make(map[model.StepID]int, len(plan.Steps)),
-		dependents: make([][]int, len(plan.Steps)), open: len(plan.Steps),
+		open:    len(plan.Steps),
 		handled: map[string]bool{},
 		active:  counts{sites: map[model.SiteID]int{}, kinds: map[model.Kind]int{}},
 	}
@@ -119,16 +125,22 @@ func NewState(run model.RunID, plan *model.Plan, incarnation string) (*State, er
 		return nil, failure.New(failure.Unsupported, "read plan", plan.Name, "format %d is newer than %d", plan.Format, model.PlanFormat).
 			WithHint("use the lifeboat that started the run, or a newer one")
 	}
-	for i, step := range plan.Steps {
+	needs := make([][]int32, len(plan.Steps)) // steps that need the same share one
+	for i := range plan.Steps {
+		step := &plan.Steps[i]
 		if _, dup := s.index[step.ID]; dup || step.ID == "" {
 			return nil, invalid(step.ID, "its id is empty or taken")
 		}
-		for _, need := range step.Needs {
-			n, ok := s.index[need]
-			if !ok {
-				return nil, invalid(step.ID, "needs %q, which is not an earlier step", need)
+		if i > 0 && slices.Equal(step.Needs, plan.Steps[i-1].Needs) {
+			needs[i] = needs[i-1]
+		} else {
+			for _, need := range step.Needs {
+				n, ok := s.index[need]
+				if !ok {
+					return nil, invalid(step.ID, "needs %q, which is not an earlier step", need)
+				}
+				needs[i] = append(needs[i], int32(n))
 			}
-			s.dependents[n] = append(s.dependents[n], i)
 		}
 		if step.Releases != "" {
 			if _, ok := s.index[step.Releases]; !ok {
@@ -141,7 +153,29 @@ func NewState(run model.RunID, plan *model.Plan, incarnation string) (*State, er
 			s.queue(i)
 		}
 	}
+	s.dependents = invert(needs)
 	return s, nil
+}
+
+// invert turns what each step needs into what needs each step.
+func invert(needs [][]int32) [][]int32 {
+	count, total := make([]int, len(needs)), 0
+	for _, of := range needs {
+		total += len(of)
+		for _, n := range of {
+			count[n]++
+		}
+	}
+	flat, inverted := make([]int32, total), make([][]int32, len(needs))
+	for n := range inverted {
+		inverted[n], flat = flat[:0:count[n]], flat[count[n]:]
+	}
+	for i, of := range needs {
+		for _, n := range of {
+			inverted[n] = append(inverted[n], int32(i))
+		}
+	}
+	return inverted
 }
 
 // Final says whether the run is over.
