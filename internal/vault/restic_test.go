@@ -135,3 +135,10 @@ func snapshotsOf(t *testing.T, dir string) []struct {
 	}
 	return list
 }
+
+// empty makes a repository for restic, with a key that opens fast.
+func empty(t *testing.T) string {
+	t.Helper()
+	_, store := create(t)
+	return export(t, store)
+}

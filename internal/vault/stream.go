@@ -91,6 +91,7 @@ func (s *Session) SaveFixed(ctx context.Context, src io.ReaderAt, size int64, o 
 			return Content{}, failure.New(failure.Invalid, "save blocks", "", "the unchanged ranges are not sorted and apart")
 		}
 	}
+	o.Parent.Blobs = o.Parent.Blobs[:s.uniform(o.Parent.Blobs, o.Block)]
 	q := s.newQueue(ctx)
 	err := func() error {
 		next := 0 // of o.Unchanged
@@ -122,6 +123,23 @@ func (s *Session) SaveFixed(ctx context.Context, src io.ReaderAt, size int64, o 
 		return nil
 	}()
 	return q.wait(err)
+}
+
+// uniform counts the blobs, from the first on, that are stored and of one size; the one that ends them may be shorter, as
+// a file's last block is. Only of these is it known where in the parent they lie.
+func (s *Session) uniform(blobs []object.ID, block int) int {
+	s.v.mu.RLock()
+	defer s.v.mu.RUnlock()
+	for i, id := range blobs {
+		size, ok := s.v.index.Size(object.Handle{Type: object.Data, ID: id})
+		switch {
+		case !ok || int64(size) > int64(block):
+			return i
+		case int64(size) < int64(block):
+			return i + 1
+		}
+	}
+	return len(blobs)
 }
 
 // unchanged gives the parent's block at off, if it is n bytes long and stored.
