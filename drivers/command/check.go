@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"maps"
+	"net"
+	"time"
 
 	"github.com/lifeboat-dr/lifeboat/driver"
 	"github.com/lifeboat-dr/lifeboat/failure"
@@ -51,6 +53,9 @@ func (d *Driver) Check(ctx context.Context, req driver.Request) ([]model.Finding
 	case model.ActionPromote:
 		return f.list, d.checkStart(ctx, p, st, f)
 	case model.ActionFence, model.ActionQuiesce:
+		if err := p.foreign(ctx); errors.Is(err, failure.Invalid) {
+			f.add(model.Block, "foreign-process", err.Error(), "it would go on serving", failure.HintOf(err))
+		}
 		if !p.background() && len(p.Stop) == 0 {
 			f.add(model.Block, "no-stop", "there is no stop command, and lifeboat did not start it itself",
 				"it cannot be stopped", "stop: [systemctl, stop, NAME]")
@@ -75,17 +80,37 @@ func (d *Driver) checkStart(ctx context.Context, p *program, st hostproc.State, 
 		return nil
 	}
 	serves, detail, err := p.serves(ctx)
-	if err != nil || !serves {
+	if err != nil {
 		return err
+	}
+	if !serves && !p.taken(ctx) {
+		return nil
 	}
 	severity := model.Block
 	if f.req.Force {
 		severity = model.Warn
 	}
-	f.add(severity, "foreign-process", "something that lifeboat did not start passes the probe: "+detail,
+	f.add(severity, "foreign-process", "something that lifeboat did not start answers where the program is to serve: "+detail,
 		"the program would not get its port, or its probe would say yes for another", "stop it, or force the step")
 	return nil
 }
+
+// taken says whether something accepts connections at the endpoint that the program is to serve.
+func (p *program) taken(ctx context.Context) bool {
+	endpoint := p.Outputs["endpoint"]
+	if endpoint == "" {
+		return false
+	}
+	dialer := net.Dialer{Timeout: takenTimeout}
+	conn, err := dialer.DialContext(ctx, "tcp", endpoint)
+	if err != nil {
+		return false
+	}
+	return conn.Close() == nil
+}
+
+// takenTimeout bounds the question whether an address is taken.
+const takenTimeout = time.Second
 
 // checkDrill makes sure that the copy is a copy.
 func (d *Driver) checkDrill(req driver.Request, live *program, f *findings) error {

@@ -41,6 +41,11 @@ func runRunResume(ctx context.Context, inv *invocation, run string, opt followOp
 		if err != nil {
 			return err
 		}
+		if view.Final && run == newest {
+			if view, err = findActive(ctx, svc, view); err != nil {
+				return err
+			}
+		}
 		if view.Final {
 			inv.say("run %s is over", view.ID)
 			return inv.finish(ctx, svc, view, opt)
@@ -63,6 +68,23 @@ func runRunResume(ctx context.Context, inv *invocation, run string, opt followOp
 		}
 		return inv.follow(ctx, svc, view.ID, opt)
 	})
+}
+
+// newest is how a person names the newest run.
+const newest = "last"
+
+// findActive finds the newest run that is not over, for somebody who wants to carry on and does not know that the newest
+// of all is over: what they want to carry on may never have been recorded.
+func findActive(ctx context.Context, svc api.Service, last *api.RunView) (*api.RunView, error) {
+	active, err := svc.Runs(ctx, api.RunsRequest{Active: true, Limit: 1})
+	if err != nil {
+		return nil, err
+	}
+	if len(active) == 0 {
+		return nil, failure.New(failure.NotFound, "resume", newest, "no run is under way; the newest, %s (%s), is over: %s",
+			last.ID, last.Name, last.Outcome).WithHint("if an operation was interrupted before its run was recorded, nothing has happened: start it again")
+	}
+	return find(ctx, svc, string(active[0].ID))
 }
 
 // statusPaused is the status of a run that a person has halted.

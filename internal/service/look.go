@@ -152,6 +152,7 @@ func (s *Service) Status(ctx context.Context, id model.AppID) (*api.StatusReply,
 		switch {
 		case d.Role == model.RoleUnknown:
 			reply.Findings = append(reply.Findings, model.Finding{Severity: model.Warn, Code: "not-described", Resource: d.Resource, Site: d.Site, What: d.Summary})
+		case len(primariesOf(d.Resource, seen)) > 1: // the finding above says what to do
 		case s.holdsData(app, d.Resource) && !d.Healthy && d.Site != serving && d.Role != model.RoleFenced && d.Role != model.RoleStopped:
 			reply.Findings = append(reply.Findings, model.Finding{Severity: model.Warn, Code: "not-recoverable", Resource: d.Resource, Site: d.Site,
 				What: fmt.Sprintf("%s at %s: %s", d.Resource, d.Site, d.Summary), Why: "a failover to this site could not use it",

@@ -160,8 +160,11 @@ func (r *rig) operation(name string) *program {
 	r.t.Helper()
 	words := map[string][]string{
 		"failover": {"failover", world.App, "--unplanned", "--yes"}, "failback": {"failback", world.App, "--yes"},
-		"drill": {"drill", world.App}, "resume": {"run", "resume", "last"},
+		"drill": {"drill", world.App},
 	}[name]
+	if name == "resume" { // by its id: it may have ended just before its program was killed
+		words = []string{"run", "resume", string(r.newest().ID)}
+	}
 	return r.lifeboat(append(words, "--no-wait", "-o", "json")...)
 }
 
