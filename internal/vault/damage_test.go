@@ -456,3 +456,36 @@ func TestKeys(t *testing.T) {
 		t.Errorf("restic takes the old password:\n%s", out)
 	}
 }
+
+// TestLocksMeanTheSameToRestic holds that restic stops at our exclusive lock, passes our shared one, and that we do the
+// same with its.
+func TestLocksMeanTheSameToRestic(t *testing.T) {
+	v, store := create(t)
+	for exclusive, stops := range map[bool]bool{false: false, true: true} {
+		_, lock, err := v.Lock(t.Context(), exclusive)
+		if err != nil {
+			t.Fatal(err)
+		}
+		repo := export(t, store)
+		if err := lock.Release(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		out, err := tryRestic(t, repo, password, "snapshots")
+		if (err != nil) != stops {
+			t.Errorf("exclusive %v: restic says %v\n%s", exclusive, err, out)
+		}
+		// The repository as restic left it: our own lock in it counts for another Vault too.
+		other, err := vault.Open(t.Context(), load(t, repo), password, cheap)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, _, err := other.Lock(t.Context(), true); !errors.Is(err, failure.Conflict) {
+			t.Errorf("exclusive %v: %v", exclusive, err)
+		}
+		// restic counts its and our locks alike.
+		if out := restic(t, repo, "list", "locks", "--no-lock"); len(out) < 64 {
+			t.Errorf("restic lists no lock: %q", out)
+		}
+		restic(t, repo, "unlock", "--remove-all")
+	}
+}

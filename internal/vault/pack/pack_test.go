@@ -1,0 +1,133 @@
+package pack_test
+
+import (
+	"bytes"
+	"crypto/rand"
+	"encoding/binary"
+	"errors"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/lifeboat-dr/lifeboat/failure"
+	"github.com/lifeboat-dr/lifeboat/internal/vault/crypto"
+	"github.com/lifeboat-dr/lifeboat/internal/vault/object"
+	"github.com/lifeboat-dr/lifeboat/internal/vault/pack"
+)
+
+func build(t testing.TB, key *crypto.Key, blobs int) ([]byte, []pack.Entry) {
+	t.Helper()
+	b := pack.NewBuilder(nil)
+	for i := range blobs {
+		h := object.Handle{Type: object.Type(i % 2), ID: object.Hash([]byte{byte(i), byte(i >> 8)})}
+		b.Add(h, key.Seal(nil, make([]byte, i%50)), uint32(i%3*100))
+	}
+	return b.Finish(key)
+}
+
+func newKey(t testing.TB) *crypto.Key {
+	t.Helper()
+	key, err := crypto.NewKey(rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return key
+}
+
+// TestRoundTrip reads back headers that fit into the first read and headers that do not.
+func TestRoundTrip(t *testing.T) {
+	key := newKey(t)
+	for _, n := range []int{1, 2, 7, 300, 2000} {
+		file, want := build(t, key, n)
+		got, err := pack.ReadHeader(bytes.NewReader(file), int64(len(file)), key)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if diff := cmp.Diff(want, got); diff != "" {
+			t.Errorf("%d blobs: %s", n, diff)
+		}
+		last := want[len(want)-1]
+		if size := int(last.Offset+last.Length) + pack.HeaderSize(want); size != len(file) {
+			t.Errorf("HeaderSize: the file has %d bytes, want %d", len(file), size)
+		}
+	}
+}
+
+// TestDamage changes every byte of the header and cuts the file everywhere: always Corrupt.
+func TestDamage(t *testing.T) {
+	key := newKey(t)
+	file, entries := build(t, key, 7)
+	read := func(b []byte) error {
+		_, err := pack.ReadHeader(bytes.NewReader(b), int64(len(b)), key)
+		return err
+	}
+	for i := len(file) - pack.HeaderSize(entries); i < len(file); i++ {
+		broken := bytes.Clone(file)
+		broken[i] ^= 0x10
+		if err := read(broken); !errors.Is(err, failure.Corrupt) {
+			t.Errorf("byte %d: %v", i, err)
+		}
+	}
+	for n := range file {
+		if err := read(bytes.Clone(file[:n])); !errors.Is(err, failure.Corrupt) {
+			t.Errorf("cut to %d: %v", n, err)
+		}
+	}
+	if err := read(append([]byte{1}, file...)); !errors.Is(err, failure.Corrupt) {
+		t.Errorf("a byte too many: %v", err)
+	}
+	huge := binary.LittleEndian.AppendUint32(make([]byte, 1000), 1<<31)
+	if err := read(huge); !errors.Is(err, failure.Corrupt) {
+		t.Errorf("a header that is said to be huge: %v", err)
+	}
+}
+
+// FuzzHeader holds that a header that is accepted is exactly what its entries are written as.
+func FuzzHeader(f *testing.F) {
+	key := newKey(f)
+	for _, n := range []int{1, 3, 8} {
+		file, entries := build(f, key, n)
+		header := file[len(file)-pack.HeaderSize(entries) : len(file)-4]
+		plain, err := key.Open(header)
+		if err != nil {
+			f.Fatal(err)
+		}
+		f.Add(plain)
+	}
+	f.Add([]byte{})
+	f.Add([]byte{4})
+	f.Fuzz(func(t *testing.T, plain []byte) {
+		entries, err := pack.ParseHeader(plain)
+		if err != nil {
+			return
+		}
+		sum := 0
+		end := uint64(0)
+		for _, e := range entries {
+			if uint64(e.Offset) != end || e.Length < crypto.Overhead {
+				t.Fatalf("entries %v", entries)
+			}
+			end += uint64(e.Length)
+			sum += 37
+			if e.PlainLength != 0 {
+				sum += 4
+			}
+		}
+		if sum != len(plain) || pack.HeaderSize(entries) != sum+crypto.Overhead+4 {
+			t.Errorf("%d bytes were read as %d entries of %d", len(plain), len(entries), sum)
+		}
+	})
+}
+
+// FuzzFile holds that no file makes the reader fail otherwise than with Corrupt.
+func FuzzFile(f *testing.F) {
+	key := newKey(f)
+	file, _ := build(f, key, 3)
+	f.Add(file)
+	f.Add(make([]byte, 100))
+	f.Fuzz(func(t *testing.T, data []byte) {
+		if _, err := pack.ReadHeader(bytes.NewReader(data), int64(len(data)), key); err != nil && !errors.Is(err, failure.Corrupt) {
+			t.Error(err)
+		}
+	})
+}
