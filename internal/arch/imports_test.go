@@ -72,7 +72,7 @@ func with(more ...string) []string { return append(slices.Clone(leaves), more...
 
 // reserved are modules that belong to certain rooms.
 var reserved = map[string][]string{
-	"github.com/aws/":                 {"drivers/aws"},
+	"github.com/aws/":                 {"drivers/aws", "internal/vault/blob/s3"},
 	"github.com/jackc/pgx/":           {"drivers/postgres", "drivers/check", "internal/demo"},
 	"go.etcd.io/":                     {"internal/journal/etcd"},
 	"google.golang.org/grpc":          {"internal/journal/etcd"},
@@ -83,7 +83,7 @@ var reserved = map[string][]string{
 	"github.com/goccy/go-yaml":        {"internal/config"},
 	"github.com/invopop/jsonschema":   {"internal/config"},
 	"k8s.io/":                         {"drivers/kubernetes"},
-	"github.com/google/go-cmp":        {"driver/drivertest", "internal/journal/journaltest"},
+	"github.com/google/go-cmp":        {"driver/drivertest", "internal/journal/journaltest", "internal/vault/blob/blobtest"},
 	"go.uber.org/goleak":              {"driver/drivertest"},
 	"github.com/anishathalye/":        {"internal/journal/journaltest"},
 	"github.com/rogpeppe/go-internal": {},
@@ -281,6 +281,11 @@ func TestArrowsBite(t *testing.T) {
 		{"internal/vault/pack", module + "internal/vault/index", false},
 		{"internal/vault/snapshot", "golang.org/x/crypto/scrypt", false},
 		{"internal/service", "github.com/restic/chunker", false},
+		{"internal/vault", module + "internal/vault/blob", true},
+		{"internal/vault/blob/file", module + "internal/vault/pack", false},
+		{"internal/vault/blob/s3", "github.com/aws/aws-sdk-go-v2/service/s3", true},
+		{"internal/vault", "github.com/aws/aws-sdk-go-v2/service/s3", false},
+		{"internal/vault/blob", module + "model", false},
 		{"internal/no-such-room", "time", false},
 	} {
 		broken := violations(pkg{ImportPath: module + tt.path, Imports: []string{tt.imports}})

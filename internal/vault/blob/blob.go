@@ -142,7 +142,7 @@ type Store interface {
 	// Save stores content under h, whole: before it returns nil the object is durable and can be loaded by everybody;
 	// until then, and when it fails, nobody sees a part of it. Objects are write-once: when h is there already Save
 	// fails with Exists and changes nothing, also when the content is the same (see [SaveSame]).
-	// A place that was never created is NotFound.
+	// A place that was never created is NotFound, where the store can tell.
 	Save(ctx context.Context, h Handle, content Content) error
 	// Load opens length bytes of h from offset on, or everything from offset with [ToEnd]. The reader gives exactly
 	// those and then io.EOF; when the object ends before, Load or a Read fails with Corrupt; when the way to it breaks,
@@ -153,7 +153,7 @@ type Store interface {
 	// List calls each, from the calling goroutine, once for every object of type t, in no particular order, while the
 	// listing arrives. An object that is saved or removed meanwhile may or may not be listed; all others are. What has
 	// no valid name (another program's, a temporary file) is passed over. An error of each ends the listing and is
-	// returned as it is. A place that was never created is NotFound.
+	// returned as it is. A place that was never created is NotFound, or empty where the store cannot tell.
 	List(ctx context.Context, t Type, each func(Info) error) error
 	// Remove removes h. One that is not there is no error, so that it can be repeated. Denied: it may not go (an
 	// append-only server, a retention); nothing was removed.
