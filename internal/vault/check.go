@@ -103,7 +103,8 @@ type checker struct {
 	problems map[string]*Problem
 	broken   map[object.Handle]error // blobs of which no copy is sound, as far as is known
 
-	trees map[object.ID]*treeFindings
+	trees  map[object.ID]*treeFindings
+	budget int // directories that may still be entered by name
 }
 
 // problem notes one, and what it affects.

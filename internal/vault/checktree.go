@@ -62,11 +62,19 @@ func (c *checker) walkSnapshots(ctx context.Context) error {
 	marked := map[object.ID]bool{}
 	for _, s := range snapshots {
 		if c.mark(*s.Tree, marked) {
+			c.budget = maxNamed
 			c.name(s.ID, *s.Tree, "")
+			if c.budget <= 0 {
+				c.hint("snapshot %s has damage in more than %d directories: not every path is named", s.ID.Short(), maxNamed)
+			}
 		}
 	}
 	return nil
 }
+
+// maxNamed bounds how many damaged directories are entered for the sake of their paths in one snapshot: directories that
+// share subtrees can spell more paths than there is time for.
+const maxNamed = 100_000
 
 // readTrees reads all directories that can be reached from roots, breadth first, several at once. It ends for any data:
 // each id is read once.
@@ -215,6 +223,9 @@ func (c *checker) mark(id object.ID, marked map[object.ID]bool) bool {
 
 // name notes what is wrong below a directory with its paths in one snapshot. Directories that are whole are not entered.
 func (c *checker) name(sn, id object.ID, path string) {
+	if c.budget--; c.budget < 0 {
+		return
+	}
 	t := c.trees[id]
 	for _, w := range t.wrong {
 		at := path

@@ -91,7 +91,7 @@ func backup(t *testing.T, store blob.Store) error {
 					return err
 				}
 			}
-			id, err := s.SaveTree(t.Context(), &tree.Tree{Nodes: []tree.Node{file("f", c)}})
+			id, err := s.SaveTree(t.Context(), &tree.Tree{Nodes: []tree.Node{node("f", c)}})
 			if err != nil {
 				return err
 			}
@@ -194,17 +194,27 @@ func TestInterruptedIsResumed(t *testing.T) {
 
 // TestTwoSessions holds that two sessions of one vault do not lean on each other's unfinished work.
 func TestTwoSessions(t *testing.T) {
-	v, store := create(t)
-	a, b := begin(t, v), begin(t, v)
-	data := noise(60, 3<<20)
-	if _, err := a.SaveStream(t.Context(), bytes.NewReader(data)); err != nil {
-		t.Fatal(err)
-	}
-	write(t, b, map[string][]byte{"f": data})
-	left := store.Clone() // a dies here
-	sound(t, left)
-	write(t, a, map[string][]byte{"f": data, "g": data[:1<<20]})
-	sound(t, store)
+	synctest.Test(t, func(t *testing.T) {
+		_, store := create(t)
+		v, err := vault.Open(t.Context(), store, password, small)
+		if err != nil {
+			t.Fatal(err)
+		}
+		a, b := begin(t, v), begin(t, v)
+		data := noise(60, 3<<20)
+		if _, err := a.SaveStream(t.Context(), bytes.NewReader(data)); err != nil {
+			t.Fatal(err)
+		}
+		synctest.Wait()
+		if a.Stats().Packs == 0 {
+			t.Fatal("no pack is stored yet: there is nothing to lean on")
+		}
+		write(t, b, map[string][]byte{"f": data})
+		left := store.Clone() // a dies here
+		sound(t, left)
+		write(t, a, map[string][]byte{"f": data, "g": data[:1<<20]})
+		sound(t, store)
+	})
 }
 
 // TestInitIsRepeatable kills Init at each change.

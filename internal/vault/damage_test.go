@@ -36,11 +36,11 @@ func sample(t *testing.T) (*memory.Store, map[string][]byte) {
 				t.Fatal(err)
 			}
 		}
-		sub, err := s.SaveTree(t.Context(), &tree.Tree{Nodes: []tree.Node{file("b", contents["/sub/b"]), file("c", contents["/sub/c"])}})
+		sub, err := s.SaveTree(t.Context(), &tree.Tree{Nodes: []tree.Node{node("b", contents["/sub/b"]), node("c", contents["/sub/c"])}})
 		if err != nil {
 			t.Fatal(err)
 		}
-		root := tree.Tree{Nodes: []tree.Node{file("a", contents["/a"]), file("empty", contents["/empty"]), dir("sub", sub)}}
+		root := tree.Tree{Nodes: []tree.Node{node("a", contents["/a"]), node("empty", contents["/empty"]), dir("sub", sub)}}
 		if i == 1 {
 			root.Nodes = root.Nodes[1:]
 		}
@@ -201,11 +201,11 @@ func TestCheckFindsLies(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	wrongSize := file("wrong-size", c)
+	wrongSize := node("wrong-size", c)
 	wrongSize.Size = 11
-	gone := file("gone", vault.Content{Blobs: []object.ID{object.Hash([]byte("never stored"))}, Size: 12})
+	gone := node("gone", vault.Content{Blobs: []object.ID{object.Hash([]byte("never stored"))}, Size: 12})
 	noTree := dir("no-tree", object.Hash([]byte("no tree")))
-	sn := commit(t, s, &tree.Tree{Nodes: []tree.Node{file("fine", c), gone, noTree, wrongSize}})
+	sn := commit(t, s, &tree.Tree{Nodes: []tree.Node{node("fine", c), gone, noTree, wrongSize}})
 	unsorted := []byte(`{"nodes":[{"name":"b","type":"file","content":[]},{"name":"a","type":"file","content":null},{"name":"..","type":"file"}]}`)
 	id, err := s.SaveBlob(t.Context(), object.Tree, unsorted)
 	if err != nil {
@@ -487,5 +487,29 @@ func TestLocksMeanTheSameToRestic(t *testing.T) {
 			t.Errorf("restic lists no lock: %q", out)
 		}
 		restic(t, repo, "unlock", "--remove-all")
+	}
+}
+
+// TestSharedDamage holds that a check ends where shared directories spell more paths than anybody can list.
+func TestSharedDamage(t *testing.T) {
+	v, _ := create(t)
+	s := begin(t, v)
+	gone := node("gone", vault.Content{Blobs: []object.ID{object.Hash([]byte("never stored"))}, Size: 12})
+	id, err := s.SaveTree(t.Context(), &tree.Tree{Nodes: []tree.Node{gone}})
+	for range 60 { // 2⁶⁰ paths lead to the file
+		if err != nil {
+			t.Fatal(err)
+		}
+		id, err = s.SaveTree(t.Context(), &tree.Tree{Nodes: []tree.Node{dir("l", id), dir("r", id)}})
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.Commit(t.Context(), &snapshot.Snapshot{Tree: &id}); err != nil {
+		t.Fatal(err)
+	}
+	report, err := v.Check(t.Context(), vault.CheckOptions{})
+	if err != nil || len(report.Problems) != 1 || len(report.Problems[0].Affects) != 100 || report.Problems[0].More == 0 || len(report.Hints) != 1 {
+		t.Errorf("%+v, %v", report, err)
 	}
 }

@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"slices"
 	"strconv"
+	"sync"
 	"time"
 
 	"github.com/lifeboat-dr/lifeboat/failure"
@@ -189,6 +190,10 @@ type Image struct {
 	v        *Vault
 	facts    facts
 	segments map[int64]object.ID // offset to tree
+
+	mu     sync.Mutex
+	recent *File // the segment that was read last
+	at     int64 // its offset
 }
 
 // OpenImage prepares to read what SaveImage stored.
@@ -262,6 +267,23 @@ func (m *Image) segment(ctx context.Context, off int64) (*File, error) {
 	return f, nil
 }
 
+// opened is segment, kept for the next read, which mostly is of the same one.
+func (m *Image) opened(ctx context.Context, off int64) (*File, error) {
+	m.mu.Lock()
+	f, at := m.recent, m.at
+	m.mu.Unlock()
+	if f != nil && at == off {
+		return f, nil
+	}
+	f, err := m.segment(ctx, off)
+	if err == nil {
+		m.mu.Lock()
+		m.recent, m.at = f, off
+		m.mu.Unlock()
+	}
+	return f, err
+}
+
 // ReadAt reads like io.ReaderAt: it fills p, and gives io.EOF when the image ends before.
 func (m *Image) ReadAt(ctx context.Context, p []byte, off int64) (int, error) {
 	if off < 0 {
@@ -270,7 +292,7 @@ func (m *Image) ReadAt(ctx context.Context, p []byte, off int64) (int, error) {
 	n := 0
 	for n < len(p) && off < m.facts.Size {
 		start := off - off%m.facts.Segment
-		f, err := m.segment(ctx, start)
+		f, err := m.opened(ctx, start)
 		if err != nil {
 			return n, err
 		}

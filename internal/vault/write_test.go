@@ -62,7 +62,7 @@ func begin(t *testing.T, v *vault.Vault) *vault.Session {
 
 var mtime = time.Date(2024, 2, 29, 12, 34, 56, 123456789, time.UTC)
 
-func file(name string, c vault.Content) tree.Node {
+func node(name string, c vault.Content) tree.Node {
 	return tree.Node{Name: name, Type: tree.File, Mode: 0o640, ModTime: mtime, AccessTime: mtime, ChangeTime: mtime,
 		Size: c.Size, Content: c.Blobs, Links: 1, UID: uint32(os.Getuid()), GID: uint32(os.Getgid())}
 }
@@ -84,7 +84,7 @@ func write(t *testing.T, s *vault.Session, files map[string][]byte, tags ...stri
 		if c.Size != uint64(len(data)) {
 			t.Errorf("%s: %d bytes are said to be stored, want %d", name, c.Size, len(data))
 		}
-		root.Nodes = append(root.Nodes, file(name, c))
+		root.Nodes = append(root.Nodes, node(name, c))
 	}
 	return commit(t, s, &root, tags...)
 }

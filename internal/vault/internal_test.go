@@ -6,6 +6,9 @@ import (
 	"testing"
 
 	"github.com/lifeboat-dr/lifeboat/failure"
+	"github.com/lifeboat-dr/lifeboat/internal/vault/blob/memory"
+	"github.com/lifeboat-dr/lifeboat/internal/vault/crypto"
+	"github.com/lifeboat-dr/lifeboat/internal/vault/object"
 )
 
 // FuzzConfig holds that a config that is accepted has a version we know and a polynomial that cuts, and keeps its fields.
@@ -63,4 +66,33 @@ func FuzzFile(f *testing.F) {
 			t.Errorf("nothing unpacks to %q", plain)
 		}
 	})
+}
+
+// TestWrongContent stores, under the vault's own key, a blob whose content is not what its id says, as broken memory or a
+// writer's mistake would: it is never given back, and the check finds it.
+func TestWrongContent(t *testing.T) {
+	v, err := Init(t.Context(), memory.New(), "p", Options{KDF: crypto.Params{N: 16, R: 8, P: 1}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s, err := v.NewSession(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	h := object.Handle{Type: object.Data, ID: object.Hash([]byte("what was meant"))}
+	if err := s.add(t.Context(), h, v.key.Seal(nil, []byte("what was stored")), 0, 15); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Flush(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Close(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if got, err := v.LoadBlob(t.Context(), h); !errors.Is(err, failure.Corrupt) {
+		t.Errorf("%q, %v", got, err)
+	}
+	if report, err := v.Check(t.Context(), CheckOptions{ReadData: true}); err != nil || len(report.Problems) != 1 {
+		t.Errorf("%+v, %v", report, err)
+	}
 }
