@@ -2,10 +2,10 @@
 //
 // A vault (a repository in restic's format) needs six things of a store, and [Store] has just these: save an object
 // that never shows half of itself, load a part of one, ask for its size, list, remove, close. The stores are in the
-// folders below (file, memory, rest, s3), what is laid around them is too (retry, limit, fault), and one suite runs over
-// all of them (blobtest). What objects mean, how they are encrypted, which may go when: the vault's business, not here.
+// folders below, and one suite runs over all of them (blobtest). What objects mean, how they are encrypted, which may
+// go when: the vault's business, not here.
 //
-// Start with package location, which opens what restic's -r would open; in tests with memory.New.
+// Start with file.Open, in tests with memory.New.
 package blob
 
 import (
