@@ -1,0 +1,80 @@
+#!/usr/bin/env bash
+# Builds (once, into the user's cache), starts and stops a MinIO for tests: on loopback, on a free port, as whoever calls.
+#
+#   minio.sh build           builds it where it is not built yet (minutes), prints the program's path
+#   minio.sh start FOLDER    starts it on an empty FOLDER and prints KEY=VALUE lines once it answers
+#   minio.sh stop FOLDER     ends it, by its process id
+#
+# start prints ENDPOINT (http://host:port), ACCESS_KEY, SECRET_KEY, PID and LOG.
+set -euo pipefail
+
+version=v0.0.0-20260212201848-7aac2a2c5b7c
+cache=${XDG_CACHE_HOME:-$HOME/.cache}/lifeboat/servers/minio-$version
+
+say() { echo "minio.sh: $*" >&2; }
+
+build() {
+  if [ ! -x "$cache/minio" ]; then
+    command -v go >/dev/null || { say "go is missing, and MinIO is built with it"; exit 1; }
+    mkdir -p "$cache"
+    local made
+    made=$(mktemp -d "$cache/build.XXXXXX")
+    say "building MinIO $version, once"
+    GOBIN=$made GOFLAGS='' go install -trimpath -ldflags '-s -w' "github.com/minio/minio@$version" >&2
+    mv "$made/minio" "$cache/minio" && rmdir "$made"
+  fi
+  echo "$cache/minio"
+}
+
+free_port() {
+  local port
+  while :; do
+    port=$((20000 + RANDOM % 12000))
+    (exec 3<>"/dev/tcp/127.0.0.1/$port") 2>/dev/null || { echo "$port"; return; }
+  done
+}
+
+start() {
+  local minio port secret pid
+  minio=$(build)
+  mkdir -p "$1/data"
+  folder=$(cd "$1" && pwd)
+  secret=$(head -c 18 /dev/urandom | od -An -tx1 | tr -d ' \n')
+  for _ in 1 2 3 4 5; do
+    port=$(free_port)
+    MINIO_ROOT_USER=lifeboat MINIO_ROOT_PASSWORD=$secret MINIO_BROWSER=off HOME=$folder \
+      setsid "$minio" server --quiet --address "127.0.0.1:$port" "$folder/data" >"$folder/minio.log" 2>&1 </dev/null &
+    pid=$!
+    echo "$pid" >"$folder/minio.pid"
+    while kill -0 "$pid" 2>/dev/null; do
+      if grep -q '^HTTP/1.1 200' < <(answer "$port"); then
+        printf '%s\n' "ENDPOINT=http://127.0.0.1:$port" ACCESS_KEY=lifeboat "SECRET_KEY=$secret" "PID=$pid" "LOG=$folder/minio.log"
+        return
+      fi
+      sleep 0.1
+    done
+  done
+  say "MinIO does not start:"; tail -n 5 "$folder/minio.log" >&2; exit 1
+}
+
+answer() { # port
+  { exec 3<>"/dev/tcp/127.0.0.1/$1" && printf 'GET /minio/health/ready HTTP/1.0\r\nHost: 127.0.0.1\r\nUser-Agent: minio.sh\r\n\r\n' >&3 && head -n 1 <&3 | sed 's|HTTP/1.0|HTTP/1.1|'; } 2>/dev/null || true
+}
+
+stop() {
+  [ -s "$1/minio.pid" ] || return 0
+  local pid
+  pid=$(cat "$1/minio.pid")
+  kill "$pid" 2>/dev/null || return 0
+  while kill -0 "$pid" 2>/dev/null; do
+    [ "$(sed 's/.*) //; s/ .*//' "/proc/$pid/stat" 2>/dev/null)" != Z ] || return 0
+    sleep 0.02
+  done
+}
+
+case ${1:-} in
+  build) build ;;
+  start) start "$2" ;;
+  stop) stop "$2" ;;
+  *) sed -n '2,8p' "$0" >&2; exit 2 ;;
+esac
