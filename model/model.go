@@ -76,14 +76,13 @@ func (d *Duration) UnmarshalText(text []byte) error {
 
 // Config is the whole of what a user declared, checked: every reference in it resolves.
 type Config struct {
-	Path    string         `json:"path"`  // the file it was read from, absolute
-	State   string         `json:"state"` // the state folder, absolute
-	Journal JournalConfig  `json:"journal"`
-	Limits  Limits         `json:"limits"`
-	Sites   []Site         `json:"sites"`
-	Apps    []App          `json:"apps"`
-	Plans   []CustomPlan   `json:"plans,omitempty"`
-	Extra   map[string]any `json:"-"`
+	Path    string        `json:"path"`  // the file it was read from, absolute
+	State   string        `json:"state"` // the state folder, absolute
+	Journal JournalConfig `json:"journal"`
+	Limits  Limits        `json:"limits"`
+	Sites   []Site        `json:"sites"`
+	Apps    []App         `json:"apps"`
+	Plans   []CustomPlan  `json:"plans,omitempty"`
 }
 
 // App finds an app by its id.

@@ -231,6 +231,9 @@ func eventText(ev engine.Event) string {
 	switch ev.Kind {
 	case engine.RunStarted:
 		add("plan %s accepted", ev.Start.PlanHash)
+		if ev.Start.Force {
+			add("started in spite of what blocked it (--force)")
+		}
 		for rule, why := range ev.Start.Waivers {
 			add("%s accepted beforehand: %s", rule, why)
 		}

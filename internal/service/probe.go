@@ -59,7 +59,11 @@ func (s *Service) probeRun(ctx context.Context, view engine.View, emit func(engi
 	}
 }
 
-// lastGood is when the protection loop last saw a good answer; nil when nobody looked.
+// probeStale is how old the last probe may be for what it saw to still be news. After it nobody knows what clients got.
+const probeStale = time.Minute
+
+// lastGood is when the protection loop last saw a good answer; nil when nobody looked, or not lately: an answer of last
+// week does not say that an outage began then.
 func (s *Service) lastGood(ctx context.Context, app model.AppID) *time.Time {
 	_, store, err := s.open(ctx)
 	if err != nil {
@@ -68,6 +72,9 @@ func (s *Service) lastGood(ctx context.Context, app model.AppID) *time.Time {
 	known, _, err := read[probed](ctx, store, probeKey(app))
 	if err != nil {
 		s.log.Warn("what the last probe saw is not known", "app", app, "err", err)
+		return nil
+	}
+	if time.Since(known.Asked) > probeStale {
 		return nil
 	}
 	return known.LastGood
