@@ -56,6 +56,22 @@ var rules = []rule{
 		"internal/vault/index", "internal/vault/tree", "internal/vault/snapshot"}, []string{"github.com/klauspost/compress", "github.com/restic/chunker",
 		"golang.org/x/sync"}},
 	{"internal/vault/blob", []string{"failure", "secret"}, nil},
+	{"internal/vault/blob/s3", []string{"failure", "secret", "internal/vault/blob"}, nil},
+	{"internal/vault/location", []string{"failure", "secret", "model", "internal/vault", "internal/vault/blob"}, nil},
+	{"internal/vault/server", []string{"failure", "secret", "internal/vault/blob"}, nil},
+	{"internal/vault/retention", []string{"failure", "model", "internal/vault/object", "internal/vault/snapshot"}, std},
+	{"internal/vault/filter", []string{"failure"}, nil},
+	{"internal/vault/fsnode", []string{"failure", "internal/vault/tree"}, nil},
+	{"internal/vault/archiver", []string{"failure", "internal/vault", "internal/vault/filter", "internal/vault/fsnode",
+		"internal/vault/object", "internal/vault/snapshot", "internal/vault/tree"}, nil},
+	{"internal/vault/restorer", []string{"failure", "internal/vault", "internal/vault/filter", "internal/vault/fsnode",
+		"internal/vault/object", "internal/vault/snapshot", "internal/vault/tree"}, nil},
+	{"internal/vault/mount", []string{"failure", "internal/vault", "internal/vault/object", "internal/vault/snapshot", "internal/vault/tree"}, nil},
+	{"internal/vaultservice", with("api", "internal/vault", "internal/vault/blob", "internal/vault/location", "internal/vault/server", "internal/vault/retention",
+		"internal/vault/filter", "internal/vault/archiver", "internal/vault/restorer", "internal/vault/mount", "internal/vault/object",
+		"internal/vault/snapshot", "internal/vault/tree"), nil},
+	{"drivers/files", with("driver", "internal/hostexec", "internal/vault", "internal/vault/location", "internal/vault/retention", "internal/vault/filter",
+		"internal/vault/archiver", "internal/vault/restorer", "internal/vault/object", "internal/vault/snapshot", "internal/vault/tree"), nil},
 	{"internal/vault/object", []string{"failure"}, std},
 	{"internal/vault/crypto", []string{"failure"}, []string{"golang.org/x/crypto"}},
 	{"internal/vault/pack", []string{"failure", "internal/vault/object", "internal/vault/crypto"}, std},
@@ -64,7 +80,7 @@ var rules = []rule{
 	{"internal/vault/snapshot", []string{"failure", "internal/vault/object"}, std},
 	{"internal/arch", nil, std},
 	{"cmd/lifeboat", with("driver", "drivers", "api", "internal/cli", "internal/config", "internal/service", "internal/demo",
-		"internal/report", "internal/term"), nil},
+		"internal/report", "internal/term", "internal/vaultservice"), nil},
 	{"test", with("api", "driver", "driver/fake"), nil},
 }
 
@@ -88,7 +104,9 @@ var reserved = map[string][]string{
 	"github.com/anishathalye/":        {"internal/journal/journaltest"},
 	"github.com/rogpeppe/go-internal": {},
 	"github.com/restic/":              {"internal/vault"},
-	"golang.org/x/crypto":             {"internal/vault/crypto"},
+	"golang.org/x/crypto":             {"internal/vault/crypto", "internal/vault/server"},
+	"github.com/hanwen/go-fuse/":      {"internal/vault/mount"},
+	"github.com/pkg/xattr":            {"internal/vault/fsnode"},
 }
 
 // pure packages decide and do nothing: not even what they import may reach outside.
