@@ -68,9 +68,22 @@ type MarkerWriter interface {
 	WriteMarker(ctx context.Context, t Target, m model.Marker) error
 }
 
-// Capturer makes a recovery point.
+// Capturer makes a recovery point of the serving copy at Site. Done leaves the point's id as output point (text) and the
+// instant whose state it holds as output at (time).
 type Capturer interface {
 	Capture(ctx context.Context, req Request) (Handle, error)
+}
+
+// Copier brings the second copies of the resource's recovery points (a vault's replicas, another region) up to date.
+// Having none is Done.
+type Copier interface {
+	Copy(ctx context.Context, req Request) (Handle, error)
+}
+
+// Expirer removes the recovery points that the resource's policy need not keep. It never removes the newest point, one
+// that is held, or one that a kept one needs. Without a policy it removes nothing.
+type Expirer interface {
+	Expire(ctx context.Context, req Request) (Handle, error)
 }
 
 // Restorer brings a recovery point back at Site.
@@ -112,6 +125,8 @@ var begins = map[model.Action]func(Driver) BeginFunc{
 	model.ActionRelease:    beginner(Releaser.Release),
 	model.ActionCapture:    beginner(Capturer.Capture),
 	model.ActionRestore:    beginner(Restorer.Restore),
+	model.ActionCopy:       beginner(Copier.Copy),
+	model.ActionExpire:     beginner(Expirer.Expire),
 	model.ActionRun:        beginner(Runner.Run),
 }
 

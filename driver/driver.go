@@ -1,7 +1,7 @@
 // Package driver is the contract between the engine and what makes one kind of resource recoverable.
 //
 // A driver implements [Driver] and whichever capabilities its kind has: [Fencer], [Promoter], [Quiescer], [Reverser],
-// [Redirector], [Verifier], [Driller], [Releaser], [MarkerReader], [Capturer], [Restorer], [Runner], [Canceler],
+// [Redirector], [Verifier], [Driller], [Releaser], [MarkerReader], [Capturer], [Copier], [Expirer], [Restorer], [Runner], [Canceler],
 // [MarkerWriter], [Lister]. They are found with [As], which also looks through wrappers.
 //
 // # Begin, then observe
@@ -132,7 +132,19 @@ type Facts struct {
 	// Reversible drivers can be re-protected the other way after a move. Stateful ones hold data that a second writer
 	// would corrupt: traffic moves only after they are fenced.
 	Stateful bool
+	// Vault says whether resources of the kind keep recovery points in a vault.
+	Vault VaultUse
 }
+
+// VaultUse says whether a resource names a vault.
+type VaultUse string
+
+// The uses of a vault. A kind without one takes neither a vault nor a policy for points.
+const (
+	NoVault       VaultUse = ""
+	VaultOptional VaultUse = "optional"
+	VaultRequired VaultUse = "required"
+)
 
 // DefaultTimeout bounds one attempt of a step whose driver says nothing else.
 const DefaultTimeout = 10 * time.Minute

@@ -81,6 +81,7 @@ type Config struct {
 	Journal JournalConfig `json:"journal"`
 	Limits  Limits        `json:"limits"`
 	Sites   []Site        `json:"sites"`
+	Vaults  []Vault       `json:"vaults,omitempty"` // each with its replicas
 	Apps    []App         `json:"apps"`
 	Plans   []CustomPlan  `json:"plans,omitempty"`
 }
@@ -93,6 +94,16 @@ func (c *Config) App(id AppID) (App, bool) {
 		}
 	}
 	return App{}, false
+}
+
+// Vault finds a vault by its name.
+func (c *Config) Vault(name string) (Vault, bool) {
+	for _, v := range c.Vaults {
+		if v.Name == name {
+			return v, true
+		}
+	}
+	return Vault{}, false
 }
 
 // Plan finds a user's plan by its name.
@@ -177,6 +188,18 @@ type Resource struct {
 	Checks   []Check                    `json:"checks,omitempty"`
 	Hooks    []Hook                     `json:"hooks,omitempty"`
 	Timeout  Duration                   `json:"timeout,omitempty"` // for each of its steps; zero: the driver's
+	// Vault is where its recovery points are kept, if its kind keeps any there.
+	Vault *Vault `json:"vault,omitempty"`
+	// Points says when recovery points are made and which stay; nil: only when asked, and all stay.
+	Points *PointPolicy `json:"points,omitempty"`
+}
+
+// PointPolicy says when recovery points of a resource are made, and which stay.
+type PointPolicy struct {
+	// Schedule is a cron expression of five fields in UTC, or @hourly, @daily, @every 15m; empty: only when asked.
+	Schedule string `json:"schedule,omitempty"`
+	// Keep is which points stay; nil: all.
+	Keep *Retention `json:"keep,omitempty"`
 }
 
 // Check is a question asked of a recovered app. It is asked again until it passes or Within has gone by.

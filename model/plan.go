@@ -28,6 +28,8 @@ const (
 	ActionRelease    Action = "release"     // remove what a drill step made
 	ActionCapture    Action = "capture"     // make a recovery point
 	ActionRestore    Action = "restore"     // bring a recovery point back
+	ActionCopy       Action = "copy"        // bring the recovery points' second copies up to date
+	ActionExpire     Action = "expire"      // remove the recovery points that need not be kept
 	ActionRun        Action = "run"         // a user's own step
 	ActionApprove    Action = "approve"     // wait for people
 	ActionJoin       Action = "join"        // nothing: where branches meet, such as the end of a sub-plan

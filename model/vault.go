@@ -23,6 +23,10 @@ type Vault struct {
 
 	S3 *S3 `json:"s3,omitempty"`
 
+	// Site is where the vault lies, if it fails together with a site: a plan that recovers from the loss of that site does
+	// not count on it.
+	Site SiteID `json:"site,omitempty"`
+
 	// Connections is how many calls at once are made to the store; 0: what the store is good for.
 	Connections int `json:"connections,omitempty"`
 	// Upload and Download bound the traffic, in bytes per second; 0: no bound.

@@ -104,6 +104,7 @@ func (a *appChecker) protection() model.Protection {
 	if n.get("probe") != nil && a.doc.Node.get("probe") == nil {
 		a.p.add(n.place("probe"), "add a probe to the app, or remove the interval", "%s has no probe to be asked at an interval", a.where)
 	}
+	a.policy(n, a.doc.Protect.pointsDoc)
 	return model.Protection{Marker: a.doc.Protect.Marker, Probe: a.doc.Protect.Probe}
 }
 
@@ -178,6 +179,7 @@ func (a *appChecker) resource(app, name string, d resourceDoc) builtResource {
 	facts := built.driver.Facts()
 	built.resource.Settings, _ = a.settings(d.Node, d.Settings, facts.Settings, w)
 	built.resource.Sites = a.resourceSites(d, facts, w)
+	a.points(d, &built.resource, facts, w)
 	built.sound = len(a.p.list) == before
 	if built.sound {
 		built.outputs = a.outputs(built, d)
@@ -350,7 +352,7 @@ func (a *appChecker) hooks(name string) []model.Hook {
 
 // hookable are the actions around which a plan puts hooks.
 var hookable = []model.Action{model.ActionFence, model.ActionQuiesce, model.ActionPromote, model.ActionReverse,
-	model.ActionRedirect, model.ActionDrill, model.ActionRestore}
+	model.ActionRedirect, model.ActionDrill, model.ActionCapture, model.ActionRestore}
 
 func (a *appChecker) hookAction(n *node, name string) {
 	d := a.built[name].driver

@@ -45,7 +45,7 @@ func (w *where) String() string {
 const theFile = "the file"
 
 // named says what the entries of the file's mappings are.
-var named = map[string]string{"apps": "app", "resources": "resource", "plans": "plan", "sites": "site"}
+var named = map[string]string{"apps": "app", "resources": "resource", "plans": "plan", "sites": "site", "vaults": "vault"}
 
 func (w *where) sub(what string) *where { return &where{what, w} }
 

@@ -19,6 +19,8 @@ type checker struct {
 	reg    *driver.Registry
 	doc    *document
 	folder string // of the file, absolute
+
+	vaultsRead []model.Vault
 }
 
 // operations are those that an app goes through by a plan.
@@ -35,6 +37,8 @@ func (c *checker) config(abs string) *model.Config {
 		cfg.Sites = append(cfg.Sites, model.Site{ID: model.SiteID(id), Description: d.Sites[id].Description})
 	}
 	cfg.Limits = c.limits(d.Limits)
+	cfg.Vaults = c.vaults()
+	c.vaultsRead = cfg.Vaults
 	for _, id := range c.ids(d.Node.get("apps"), "app") {
 		if app := d.Apps[id]; app.Node != nil {
 			cfg.Apps = append(cfg.Apps, c.app(id, app))
@@ -186,11 +190,7 @@ func (c *checker) journal(d *journalDoc) model.JournalConfig {
 			}
 		}
 	}
-	for _, pair := range [][2]string{{"cert", "key"}, {"key", "cert"}, {"username", "password"}, {"password", "username"}} {
-		if d.Node.get(pair[0]) != nil && d.Node.get(pair[1]) == nil {
-			c.p.add(d.Node.place(pair[0]), "add "+pair[1]+", or remove "+pair[0], "%s is set without %s", pair[0], pair[1])
-		}
-	}
+	c.pairs(d.Node, [][2]string{{"cert", "key"}, {"key", "cert"}, {"username", "password"}, {"password", "username"}})
 	j := model.JournalConfig{Endpoints: d.Endpoints, Prefix: d.Prefix, Username: d.Username, Password: string(d.Password)}
 	if j.Prefix == "" {
 		j.Prefix = "/lifeboat/"
@@ -275,7 +275,7 @@ var (
 )
 
 var moves = []model.Action{model.ActionFence, model.ActionQuiesce, model.ActionPromote, model.ActionReverse,
-	model.ActionRedirect, model.ActionDrill, model.ActionCapture, model.ActionRestore}
+	model.ActionRedirect, model.ActionDrill, model.ActionCapture, model.ActionCopy, model.ActionExpire, model.ActionRestore}
 
 // actions are all that drivers can begin, in the order in which operations have them.
 var actions = append(slices.Clone(moves), model.ActionVerify, model.ActionReadMarker, model.ActionRelease, model.ActionRun)

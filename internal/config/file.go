@@ -10,14 +10,15 @@ import (
 // place of the mapping that a struct was filled from; it is nil when the file has something else there.
 
 type document struct {
-	Node    *node              `json:"-"`
-	Version int                `json:"version" jsonschema:"required,enum=1" jsonschema_description:"The version of this format: 1."`
-	State   string             `json:"state,omitempty" jsonschema:"minLength=1" jsonschema_description:"The state folder: journal, archive, reports, signing key. Relative to this file. Default .lifeboat."`
-	Journal *journalDoc        `json:"journal,omitempty" jsonschema_description:"An etcd of yours to record runs in, instead of the one in the state folder."`
-	Limits  limitsDoc          `json:"limits,omitempty" jsonschema_description:"How many steps run at once. Without a limit, all that can."`
-	Sites   map[string]siteDoc `json:"sites" jsonschema:"required" jsonschema_description:"The failure domains, by name: a data centre, an account and region, a cluster, a group of hosts."`
-	Apps    map[string]appDoc  `json:"apps" jsonschema:"required" jsonschema_description:"What the business wants back, by name."`
-	Plans   map[string]planDoc `json:"plans,omitempty" jsonschema_description:"Plans of your own, by name, which may call each other and the operations of apps."`
+	Node    *node               `json:"-"`
+	Version int                 `json:"version" jsonschema:"required,enum=1" jsonschema_description:"The version of this format: 1."`
+	State   string              `json:"state,omitempty" jsonschema:"minLength=1" jsonschema_description:"The state folder: journal, archive, reports, signing key. Relative to this file. Default .lifeboat."`
+	Journal *journalDoc         `json:"journal,omitempty" jsonschema_description:"An etcd of yours to record runs in, instead of the one in the state folder."`
+	Limits  limitsDoc           `json:"limits,omitempty" jsonschema_description:"How many steps run at once. Without a limit, all that can."`
+	Sites   map[string]siteDoc  `json:"sites" jsonschema:"required" jsonschema_description:"The failure domains, by name: a data centre, an account and region, a cluster, a group of hosts."`
+	Vaults  map[string]vaultDoc `json:"vaults,omitempty" jsonschema_description:"Where recovery points' bytes are kept, by name: repositories in restic's format."`
+	Apps    map[string]appDoc   `json:"apps" jsonschema:"required" jsonschema_description:"What the business wants back, by name."`
+	Plans   map[string]planDoc  `json:"plans,omitempty" jsonschema_description:"Plans of your own, by name, which may call each other and the operations of apps."`
 }
 
 type journalDoc struct {
@@ -43,6 +44,38 @@ type siteDoc struct {
 	Description string `json:"description,omitempty" jsonschema_description:"For people: what and where it is."`
 }
 
+type vaultDoc struct {
+	Node         *node          `json:"-"`
+	URL          string         `json:"url" jsonschema:"required,minLength=1" jsonschema_description:"Where it is, in restic's spelling: a folder, s3:https://host/bucket/prefix, rest:https://host:8000/user/. A folder is relative to this file."`
+	Password     secret.Ref     `json:"password" jsonschema:"required" jsonschema_description:"The repository's password, as a reference."`
+	Replicas     []string       `json:"replicas,omitempty" jsonschema:"minItems=1" jsonschema_description:"Vaults that hold copies of this one: kept in step after each capture, and read when something here is damaged or gone."`
+	Site         string         `json:"site,omitempty" jsonschema_description:"The site that it fails together with, if any."`
+	Retain       model.Duration `json:"retain,omitempty" jsonschema_description:"On a bucket with Object Lock: how long each object is kept from deletion, renewed while it is needed. Default: not locked."`
+	CA           string         `json:"ca,omitempty" jsonschema:"minLength=1" jsonschema_description:"The file of the authority that signed the server's certificate. Relative to this file. Default: the system's."`
+	Cert         string         `json:"cert,omitempty" jsonschema:"minLength=1" jsonschema_description:"The file of the client certificate. Relative to this file. Needs key."`
+	Key          string         `json:"key,omitempty" jsonschema:"minLength=1" jsonschema_description:"The file of the client certificate's key. Relative to this file. Needs cert."`
+	User         string         `json:"user,omitempty" jsonschema:"minLength=1" jsonschema_description:"The user of a rest server. Needs user_password."`
+	UserPassword secret.Ref     `json:"user_password,omitempty" jsonschema_description:"The user's password, as a reference. Needs user."`
+	S3           *s3Doc         `json:"s3,omitempty" jsonschema_description:"How a bucket is reached. Default: the AWS credential chain."`
+	Connections  int            `json:"connections,omitempty" jsonschema:"minimum=1" jsonschema_description:"Calls at once. Default: what the place is good for."`
+	Upload       int64          `json:"upload,omitempty" jsonschema:"minimum=1" jsonschema_description:"The most that is sent, in KiB a second. Default: no limit."`
+	Download     int64          `json:"download,omitempty" jsonschema:"minimum=1" jsonschema_description:"The most that is received, in KiB a second. Default: no limit."`
+	Cache        string         `json:"cache,omitempty" jsonschema:"minLength=1" jsonschema_description:"A folder for copies of metadata, or none. Default: the user's cache folder."`
+}
+
+type s3Doc struct {
+	Node         *node      `json:"-"`
+	Region       string     `json:"region,omitempty" jsonschema:"minLength=1" jsonschema_description:"The bucket's region."`
+	Profile      string     `json:"profile,omitempty" jsonschema:"minLength=1" jsonschema_description:"A profile of the AWS configuration."`
+	Role         string     `json:"role,omitempty" jsonschema:"minLength=1" jsonschema_description:"The ARN of a role to assume."`
+	ExternalID   string     `json:"external_id,omitempty" jsonschema:"minLength=1" jsonschema_description:"The external id that the role asks for. Needs role."`
+	AccessKey    secret.Ref `json:"access_key,omitempty" jsonschema_description:"The access key, as a reference. Needs secret_key."`
+	SecretKey    secret.Ref `json:"secret_key,omitempty" jsonschema_description:"The secret key, as a reference. Needs access_key."`
+	SessionToken secret.Ref `json:"session_token,omitempty" jsonschema_description:"The session token, as a reference. Needs access_key."`
+	Style        string     `json:"style,omitempty" jsonschema:"enum=path,enum=virtual-host" jsonschema_description:"Where the bucket's name stands. Default: what the host suggests."`
+	StorageClass string     `json:"storage_class,omitempty" jsonschema:"minLength=1" jsonschema_description:"The storage class of packs."`
+}
+
 type appDoc struct {
 	Node      *node                  `json:"-"`
 	Home      string                 `json:"home" jsonschema:"required" jsonschema_description:"The site where the app normally serves."`
@@ -63,6 +96,30 @@ type objectiveDoc struct {
 type protectDoc struct {
 	Marker model.Duration `json:"marker,omitempty" jsonschema_description:"The interval between markers. Default: one for each lifeboat protect."`
 	Probe  model.Duration `json:"probe,omitempty" jsonschema_description:"The interval between probes. Needs a probe."`
+	pointsDoc
+}
+
+// pointsDoc is when recovery points are made, and which stay.
+type pointsDoc struct {
+	Schedule string   `json:"schedule,omitempty" jsonschema:"minLength=1" jsonschema_description:"When recovery points are made: a cron expression of five fields in UTC, or @hourly, @daily, @every 15m. Default: only when asked."`
+	Keep     *keepDoc `json:"keep,omitempty" jsonschema_description:"Which recovery points stay: those that one of these keeps. Default: all."`
+}
+
+// keepDoc has the fields of model.Retention.
+type keepDoc struct {
+	Last          int        `json:"last,omitempty" jsonschema:"minimum=1" jsonschema_description:"The newest so many."`
+	Hourly        int        `json:"hourly,omitempty" jsonschema:"minimum=1" jsonschema_description:"The newest of each of the last so many hours that have one."`
+	Daily         int        `json:"daily,omitempty" jsonschema:"minimum=1" jsonschema_description:"The newest of each of the last so many days that have one."`
+	Weekly        int        `json:"weekly,omitempty" jsonschema:"minimum=1" jsonschema_description:"The newest of each of the last so many weeks that have one."`
+	Monthly       int        `json:"monthly,omitempty" jsonschema:"minimum=1" jsonschema_description:"The newest of each of the last so many months that have one."`
+	Yearly        int        `json:"yearly,omitempty" jsonschema:"minimum=1" jsonschema_description:"The newest of each of the last so many years that have one."`
+	Within        string     `json:"within,omitempty" jsonschema:"minLength=1" jsonschema_description:"All that are not older than this, as seen from the newest, such as 2y5m7d3h."`
+	WithinHourly  string     `json:"within_hourly,omitempty" jsonschema:"minLength=1" jsonschema_description:"Of those not older than this, the newest of each hour."`
+	WithinDaily   string     `json:"within_daily,omitempty" jsonschema:"minLength=1" jsonschema_description:"Of those not older than this, the newest of each day."`
+	WithinWeekly  string     `json:"within_weekly,omitempty" jsonschema:"minLength=1" jsonschema_description:"Of those not older than this, the newest of each week."`
+	WithinMonthly string     `json:"within_monthly,omitempty" jsonschema:"minLength=1" jsonschema_description:"Of those not older than this, the newest of each month."`
+	WithinYearly  string     `json:"within_yearly,omitempty" jsonschema:"minLength=1" jsonschema_description:"Of those not older than this, the newest of each year."`
+	Tags          [][]string `json:"tags,omitempty" jsonschema:"minItems=1" jsonschema_description:"Those that have all tags of one of these lists."`
 }
 
 type probeDoc struct {
@@ -78,6 +135,8 @@ type resourceDoc struct {
 	Needs    []string         `json:"needs,omitempty" jsonschema_description:"Resources of this app that must be there first. Their outputs can be used in settings as ${name.output}."`
 	Settings *node            `json:"settings,omitempty" jsonschema_description:"The kind's settings, at all sites."`
 	Sites    map[string]*node `json:"sites,omitempty" jsonschema_description:"The kind's settings at each site: the home and every recovery site, where the kind has any."`
+	Vault    string           `json:"vault,omitempty" jsonschema:"minLength=1" jsonschema_description:"The vault that keeps its recovery points."`
+	Protect  pointsDoc        `json:"protect,omitempty" jsonschema_description:"When its recovery points are made and which stay. Default: what the app's protect says."`
 	Checks   []checkDoc       `json:"checks,omitempty" jsonschema_description:"Questions asked of the recovered resource before what needs it goes on."`
 	Hooks    []hookDoc        `json:"hooks,omitempty" jsonschema_description:"Steps of your own before or after the resource's."`
 	Timeout  model.Duration   `json:"timeout,omitempty" jsonschema_description:"How long one attempt of each of its steps may take. Default: the kind's."`
