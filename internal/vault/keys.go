@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/lifeboat-dr/lifeboat/failure"
@@ -97,6 +98,9 @@ func (v *Vault) ChangePassword(ctx context.Context, password string) (object.ID,
 }
 
 func addKey(ctx context.Context, store blob.Store, master *crypto.Key, password string, o Options) (object.ID, error) {
+	if password == "" && !o.NoPassword {
+		return object.ID{}, failure.New(failure.Invalid, "add a key", "", "the password is empty")
+	}
 	f := crypto.KeyFile{Created: o.Now(), Username: o.Identity.Username, Hostname: o.Identity.Hostname}
 	if err := f.SealKeyFile(master, password, o.KDF); err != nil {
 		return object.ID{}, err
@@ -123,8 +127,8 @@ func loadKeyFile(ctx context.Context, store blob.Store, id object.ID) (*crypto.K
 }
 
 // searchKey tries every key until the password opens one and fits agrees with what is in it. Key files that are damaged
-// are passed over, and named when none fits. Denied: no key fits.
-func searchKey(ctx context.Context, store blob.Store, password string, fits func(*crypto.Key) error) (*crypto.Key, object.ID, error) {
+// are passed over, and named when none fits. Those whose id begins with hint come first. Denied: no key fits.
+func searchKey(ctx context.Context, store blob.Store, password, hint string, fits func(*crypto.Key) error) (*crypto.Key, object.ID, error) {
 	var ids []object.ID
 	err := store.List(ctx, blob.Key, func(info blob.Info) error {
 		id, err := object.ParseID(info.Name)
@@ -134,7 +138,15 @@ func searchKey(ctx context.Context, store blob.Store, password string, fits func
 	if err != nil {
 		return nil, object.ID{}, err
 	}
-	slices.SortFunc(ids, object.ID.Compare)
+	slices.SortFunc(ids, func(a, b object.ID) int {
+		if ah, bh := strings.HasPrefix(a.String(), hint), strings.HasPrefix(b.String(), hint); ah != bh {
+			if ah {
+				return -1
+			}
+			return 1
+		}
+		return a.Compare(b)
+	})
 	var bad []error
 	for _, id := range ids {
 		f, err := loadKeyFile(ctx, store, id)
@@ -168,7 +180,7 @@ func firstKey(ctx context.Context, store blob.Store, password string, o Options)
 		return nil, object.ID{}, false, err
 	}
 	if left {
-		key, id, err := searchKey(ctx, store, password, func(*crypto.Key) error { return nil })
+		key, id, err := searchKey(ctx, store, password, o.KeyHint, func(*crypto.Key) error { return nil })
 		if err != nil {
 			return nil, object.ID{}, false, failure.New(failure.Conflict, "create a vault", store.Facts().Location,
 				"there are keys but no config, and the password opens none of them").

@@ -21,6 +21,9 @@ const (
 	lockGivesUp   = lockStale - lockRefreshes*3/2
 	lockRelease   = time.Minute // how long removing a lock may take once work has ended
 	lockReadTries = 3
+	// Options.RetryLock waits so long at first, then twice as long each time up to the most, as restic does.
+	lockRetryFirst = 5 * time.Second
+	lockRetryMost  = time.Minute
 )
 
 // LockInfo is what a lock file says.
@@ -56,6 +59,25 @@ type Lock struct {
 // else's lock stands in the way. Locks that nobody has refreshed for half an hour do not count, as with restic; those of
 // dead processes do until then.
 func (v *Vault) Lock(ctx context.Context, exclusive bool) (context.Context, *Lock, error) {
+	start, wait := v.opts.Now(), lockRetryFirst
+	for {
+		held, l, err := v.lockOnce(ctx, exclusive)
+		if err == nil || failure.KindOf(err) != failure.Conflict {
+			return held, l, err
+		}
+		left := v.opts.RetryLock - v.opts.Now().Sub(start)
+		if left <= 0 {
+			return nil, nil, err
+		}
+		v.opts.Log.InfoContext(ctx, "waiting for somebody else's lock", "vault", v.Location(), "error", err)
+		if err := pause(ctx, min(wait, left)); err != nil {
+			return nil, nil, err
+		}
+		wait = min(2*wait, lockRetryMost)
+	}
+}
+
+func (v *Vault) lockOnce(ctx context.Context, exclusive bool) (context.Context, *Lock, error) {
 	l := &Lock{v: v, done: make(chan struct{})}
 	me := v.opts.Identity
 	l.info = LockInfo{Exclusive: exclusive, Hostname: me.Hostname, Username: me.Username, PID: me.PID, UID: me.UID, GID: me.GID}

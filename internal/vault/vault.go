@@ -45,6 +45,12 @@ type Options struct {
 	Identity Identity
 	// Now is the clock of what is written; nil: time.Now.
 	Now func() time.Time
+	// RetryLock is for how long Lock tries again while somebody else's lock stands in the way; 0: it does not.
+	RetryLock time.Duration
+	// KeyHint is the beginning of the id of the key to try first: each one that the password does not fit takes a while.
+	KeyHint string
+	// NoPassword allows an empty password for a new vault or key.
+	NoPassword bool
 }
 
 // Identity is who works on a vault, as locks and keys say it. It proves nothing.
@@ -108,7 +114,7 @@ type Vault struct {
 // Init makes a repository in store, whose place is created, and opens it. One that is there already is Exists. An
 // interrupted Init can be repeated with the same password.
 func Init(ctx context.Context, store blob.Store, password string, o Options) (*Vault, error) {
-	if password == "" {
+	if password == "" && !o.NoPassword {
 		return nil, failure.New(failure.Invalid, "create a vault", store.Facts().Location, "the password is empty")
 	}
 	o = o.filled()
@@ -152,7 +158,7 @@ func Open(ctx context.Context, store blob.Store, password string, o Options) (*V
 		return nil, err
 	}
 	var c Config
-	key, id, err := searchKey(ctx, store, password, func(k *crypto.Key) error {
+	key, id, err := searchKey(ctx, store, password, o.KeyHint, func(k *crypto.Key) error {
 		var err error
 		c, err = loadConfig(ctx, store, k)
 		return err

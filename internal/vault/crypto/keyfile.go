@@ -64,11 +64,8 @@ type KeyFile struct {
 	Data     []byte    `json:"data"`
 }
 
-// SealKeyFile fills Salt, Data and the parameters of k so that password opens master. An empty password is Invalid.
+// SealKeyFile fills Salt, Data and the parameters of k so that password opens master.
 func (k *KeyFile) SealKeyFile(master *Key, password string, p Params) error {
-	if password == "" {
-		return failure.New(failure.Invalid, "make a key", "", "the password is empty")
-	}
 	k.Salt = make([]byte, saltSize)
 	rand.Read(k.Salt)
 	user, err := derive(p, k.Salt, password)
