@@ -131,7 +131,7 @@ func (v *Vault) LoadBlob(ctx context.Context, h object.Handle) ([]byte, error) {
 		err := blob.ReadFull(ctx, v.store, packHandle(l.Pack), sealed, int64(l.Offset))
 		if err == nil {
 			var plain []byte
-			if plain, err = v.openBlob(sealed, l.Entry); err == nil {
+			if plain, err = v.openBlob(sealed, l.Entry, nil); err == nil {
 				return plain, nil
 			}
 		}
@@ -148,8 +148,9 @@ func (v *Vault) LoadBlob(ctx context.Context, h object.Handle) ([]byte, error) {
 
 func packHandle(id object.ID) blob.Handle { return blob.Handle{Type: blob.Pack, Name: id.String()} }
 
-// openBlob decrypts in place, decompresses and verifies a blob as it lies in a pack.
-func (v *Vault) openBlob(sealed []byte, e pack.Entry) ([]byte, error) {
+// openBlob decrypts in place, decompresses and verifies a blob as it lies in a pack. The content is in room when that is
+// large enough, in sealed when the blob is not compressed, else in memory of its own.
+func (v *Vault) openBlob(sealed []byte, e pack.Entry, room []byte) ([]byte, error) {
 	plain, err := v.key.Open(sealed)
 	if err != nil {
 		return nil, err
@@ -159,7 +160,10 @@ func (v *Vault) openBlob(sealed []byte, e pack.Entry) ([]byte, error) {
 		if uint64(e.PlainLength) > uint64(len(plain))<<17 {
 			return nil, failure.New(failure.Corrupt, "decompress", e.Handle.String(), "%d bytes cannot give %d", len(plain), e.PlainLength)
 		}
-		plain, err = v.blobs.DecodeAll(plain, make([]byte, 0, e.PlainLength))
+		if cap(room) < int(e.PlainLength) {
+			room = make([]byte, 0, e.PlainLength)
+		}
+		plain, err = v.blobs.DecodeAll(plain, room[:0:e.PlainLength])
 		if err != nil {
 			return nil, failure.WrapAs(failure.Corrupt, err, "decompress", e.Handle.String())
 		}

@@ -39,7 +39,7 @@ func (c *checker) checkPack(ctx context.Context, id object.ID, size int64, liste
 		}
 		berr := failure.New(failure.Corrupt, "verify", e.Handle.String(), "it lies beyond the pack's end")
 		if end := int64(e.Offset) + int64(e.Length); end <= int64(len(file)) {
-			if _, openErr := c.v.openBlob(bytes.Clone(file[e.Offset:end]), e); openErr == nil {
+			if _, openErr := c.v.openBlob(bytes.Clone(file[e.Offset:end]), e, nil); openErr == nil {
 				continue
 			} else {
 				berr = failure.WrapAs(failure.Corrupt, openErr, "verify", e.Handle.String())

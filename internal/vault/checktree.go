@@ -162,7 +162,7 @@ func (c *checker) loadTree(ctx context.Context, h object.Handle) (*tree.Tree, er
 		err := blob.ReadFull(ctx, c.v.store, packHandle(l.Pack), sealed, int64(l.Offset))
 		if err == nil {
 			var text []byte
-			if text, err = c.v.openBlob(sealed, l.Entry); err == nil {
+			if text, err = c.v.openBlob(sealed, l.Entry, nil); err == nil {
 				return tree.Decode(text)
 			}
 		}

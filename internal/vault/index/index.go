@@ -46,12 +46,24 @@ func (x *Index) Add(id object.ID, entries []pack.Entry) {
 	}
 }
 
+// Place is one copy of a blob in few bytes: Pack is its place in Packs.
+type Place struct{ Pack, Offset, Length, PlainLength uint32 }
+
+// First gives the copy of h that was added first.
+func (x *Index) First(h object.Handle) (Place, bool) {
+	if h.Type > object.Tree {
+		return Place{}, false
+	}
+	for s := range x.tables[h.Type].lookup(h.ID) {
+		return Place{s.pack, s.offset, s.length, s.plain}, true
+	}
+	return Place{}, false
+}
+
 // Has reports whether there is a copy of h.
 func (x *Index) Has(h object.Handle) bool {
-	for range x.Lookup(h) {
-		return true
-	}
-	return false
+	_, there := x.First(h)
+	return there
 }
 
 // Lookup gives every copy of h.
@@ -70,10 +82,8 @@ func (x *Index) Lookup(h object.Handle) iter.Seq[Location] {
 
 // Size gives the length of the blob's content, in bytes.
 func (x *Index) Size(h object.Handle) (uint32, bool) {
-	for l := range x.Lookup(h) {
-		return l.Size(), true
-	}
-	return 0, false
+	p, there := x.First(h)
+	return pack.Entry{Length: p.Length, PlainLength: p.PlainLength}.Size(), there
 }
 
 // All gives every copy of every blob, in the order in which they were added, data first.
@@ -89,7 +99,8 @@ func (x *Index) All() iter.Seq[Location] {
 	}
 }
 
-// Packs gives the ids of all packs that are listed. The slice is the index's own.
+// Packs gives the ids of all packs that are listed. The slice is the index's own; what is in it does not change when more
+// packs are added.
 func (x *Index) Packs() []object.ID { return x.packs }
 
 // Len is how many copies of blobs of type t are listed.

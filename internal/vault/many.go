@@ -1,0 +1,191 @@
+package vault
+
+import (
+	"cmp"
+	"context"
+	"slices"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/lifeboat-dr/lifeboat/failure"
+	"github.com/lifeboat-dr/lifeboat/internal/vault/blob"
+	"github.com/lifeboat-dr/lifeboat/internal/vault/index"
+	"github.com/lifeboat-dr/lifeboat/internal/vault/object"
+	"github.com/lifeboat-dr/lifeboat/internal/vault/pack"
+)
+
+const (
+	// maxSpan is how much of a pack is read with one request, unless one blob is longer.
+	maxSpan = 4 << 20
+	// A request may run over what nobody asked for: a gap of up to smallGap, which costs less than another request, or
+	// one sixteenth of what it is for.
+	smallGap   = 4 << 10
+	gapDivisor = 16
+)
+
+// span is some of a pack, read with one request, and what is wanted of it: handles by their places in the request.
+type span struct {
+	pack       object.ID
+	start, end int64
+	wanted     []wanted
+}
+
+// wanted is one blob: where it lies and which of the handles it is.
+type wanted struct {
+	index.Place
+	handle uint32
+}
+
+func (w wanted) end() int64 { return int64(w.Offset) + int64(w.Length) }
+
+// LoadBlobs loads many blobs with few requests: those that lie near each other in a pack are read at once, several such
+// pieces at the same time. It calls each once for every handle (a handle that is given twice counts once), in no order
+// and from several goroutines at once, with the content, whose hash it has verified: the slice is valid until each
+// returns. A blob that no copy gives is passed with the error that LoadBlob would return for it. An error of each ends
+// the loading and is returned. It takes 20 bytes a handle, and some 5 MiB for each request at a time.
+func (v *Vault) LoadBlobs(ctx context.Context, handles []object.Handle, each func(h object.Handle, data []byte, err error) error) error {
+	if err := v.needIndex(ctx); err != nil {
+		return err
+	}
+	places, unlisted, packs := v.locate(handles)
+	group, within := errgroup.WithContext(ctx)
+	group.SetLimit(v.parallel())
+	buffers := make(chan *spanBuffers, v.parallel())
+	for s := range spans(places, packs) {
+		if within.Err() != nil {
+			break
+		}
+		group.Go(func() error {
+			var b *spanBuffers
+			select {
+			case b = <-buffers:
+			default:
+				b = &spanBuffers{}
+			}
+			err := v.loadSpan(within, s, b, handles, each)
+			b.trim()
+			buffers <- b
+			return err
+		})
+	}
+	for _, i := range unlisted {
+		if within.Err() != nil {
+			break
+		}
+		group.Go(func() error { return v.loadAlone(within, handles[i], each) })
+	}
+	if err := group.Wait(); err != nil {
+		return err
+	}
+	return failure.Wrap(ctx.Err(), "load blobs", v.Location())
+}
+
+// spanBuffers are what one request needs.
+type spanBuffers struct{ sealed, plain []byte }
+
+// trim gives up memory that an unusually long blob took.
+func (b *spanBuffers) trim() {
+	if cap(b.sealed) > 2*maxSpan {
+		b.sealed = nil
+	}
+	if cap(b.plain) > 2*maxSpan {
+		b.plain = nil
+	}
+}
+
+// locate looks the handles up and sorts them by where they lie. Those that the index does not list come separately.
+func (v *Vault) locate(handles []object.Handle) (places []wanted, unlisted []uint32, packs []object.ID) {
+	v.mu.RLock()
+	defer v.mu.RUnlock()
+	places = make([]wanted, 0, len(handles))
+	for i, h := range handles {
+		if p, ok := v.index.First(h); ok {
+			places = append(places, wanted{p, uint32(i)})
+		} else {
+			unlisted = append(unlisted, uint32(i))
+		}
+	}
+	slices.SortFunc(places, func(a, b wanted) int {
+		return cmp.Or(cmp.Compare(a.Pack, b.Pack), cmp.Compare(a.Offset, b.Offset), cmp.Compare(a.Length, b.Length))
+	})
+	places = slices.CompactFunc(places, func(a, b wanted) bool { return a.Place == b.Place && handles[a.handle] == handles[b.handle] })
+	slices.SortFunc(unlisted, func(a, b uint32) int { return compareHandles(handles[a], handles[b]) })
+	unlisted = slices.CompactFunc(unlisted, func(a, b uint32) bool { return handles[a] == handles[b] })
+	return places, unlisted, v.index.Packs()
+}
+
+func compareHandles(a, b object.Handle) int {
+	return cmp.Or(cmp.Compare(a.Type, b.Type), a.ID.Compare(b.ID))
+}
+
+// spans cuts sorted places into requests.
+func spans(places []wanted, packs []object.ID) func(yield func(span) bool) {
+	return func(yield func(span) bool) {
+		for len(places) > 0 {
+			first := places[0]
+			s := span{pack: packs[first.Pack], start: int64(first.Offset), end: first.end()}
+			n, useful := 1, int64(first.Length)
+			for ; n < len(places); n++ {
+				w := places[n]
+				gap := max(0, int64(w.Offset)-s.end)
+				if w.Pack != first.Pack || w.end()-s.start > maxSpan || gap > smallGap && s.end+gap-s.start-useful > useful/gapDivisor {
+					break
+				}
+				s.end = max(s.end, w.end())
+				useful += int64(w.Length)
+			}
+			s.wanted, places = places[:n], places[n:]
+			if !yield(s) {
+				return
+			}
+		}
+	}
+}
+
+// loadSpan reads a span and gives its blobs to each. What cannot be read so is read alone, from wherever it can be had.
+func (v *Vault) loadSpan(ctx context.Context, s span, b *spanBuffers, handles []object.Handle, each func(object.Handle, []byte, error) error) error {
+	if n := int(s.end - s.start); cap(b.sealed) < n {
+		b.sealed = make([]byte, n)
+	}
+	sealed := b.sealed[:s.end-s.start]
+	read := blob.ReadFull(ctx, v.store, packHandle(s.pack), sealed, s.start)
+	opened := int64(-1) // the end of what was decrypted
+	for _, w := range s.wanted {
+		if err := ctx.Err(); err != nil {
+			return failure.Wrap(err, "load blobs", v.Location())
+		}
+		h := handles[w.handle]
+		// Decryption is in place: blobs that overlap, which no writer makes, would spoil each other.
+		if read != nil || int64(w.Offset) < opened {
+			if err := v.loadAlone(ctx, h, each); err != nil {
+				return err
+			}
+			continue
+		}
+		e := pack.Entry{Handle: h, Offset: w.Offset, Length: w.Length, PlainLength: w.PlainLength}
+		if n := int(w.PlainLength); cap(b.plain) < n && n <= 2*maxSpan {
+			b.plain = make([]byte, 0, max(n, 1<<20))
+		}
+		opened = max(opened, w.end())
+		at := int64(w.Offset) - s.start
+		plain, err := v.openBlob(sealed[at:at+int64(w.Length)], e, b.plain)
+		if err != nil {
+			err = v.loadAlone(ctx, h, each)
+		} else {
+			err = each(h, plain, nil)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// loadAlone gives one blob to each, with the error when there is one.
+func (v *Vault) loadAlone(ctx context.Context, h object.Handle, each func(object.Handle, []byte, error) error) error {
+	data, err := v.LoadBlob(ctx, h)
+	if err != nil && ctx.Err() != nil {
+		return failure.Wrap(ctx.Err(), "load blobs", v.Location())
+	}
+	return each(h, data, err)
+}
