@@ -17,15 +17,20 @@ import (
 // LoadIndex reads the index files that are not read yet, and everything anew when one that was read is gone: a prune has
 // moved blobs. It is called by itself before the first blob is looked up. An index file that cannot be read is an error,
 // and what was known before stays.
-func (v *Vault) LoadIndex(ctx context.Context) error {
+func (v *Vault) LoadIndex(ctx context.Context) error { return v.readIndex(ctx, false) }
+
+// readIndex is LoadIndex; leniently, it passes over index files that cannot be read, and ends with an index in any case,
+// though it be an empty one.
+func (v *Vault) readIndex(ctx context.Context, lenient bool) error {
 	ids, err := v.list(ctx, blob.Index)
-	if err != nil {
+	if err != nil && !lenient {
 		return err
 	}
+	listed := err
 	v.mu.RLock()
 	fresh := v.index == nil
 	for id := range v.loaded {
-		if _, there := ids[id]; !there {
+		if _, there := ids[id]; !there && listed == nil {
 			fresh = true
 		}
 	}
@@ -38,6 +43,10 @@ func (v *Vault) LoadIndex(ctx context.Context) error {
 	parts := make(map[object.ID][]index.Pack, len(ids))
 	err = v.each(ctx, ids, func(ctx context.Context, id object.ID, _ int64) error {
 		packs, err := v.loadIndexFile(ctx, id)
+		if err != nil && lenient && ctx.Err() == nil {
+			v.opts.Log.WarnContext(ctx, "an index file is passed over", "vault", v.Location(), "index", id, "error", err)
+			return nil
+		}
 		if err != nil {
 			return err
 		}
@@ -57,7 +66,7 @@ func (v *Vault) LoadIndex(ctx context.Context) error {
 	for id, packs := range parts {
 		v.adopt(id, packs)
 	}
-	return nil
+	return listed
 }
 
 // adopt adds an index file to the index. The caller holds mu.
@@ -77,15 +86,15 @@ func (v *Vault) loadIndexFile(ctx context.Context, id object.ID) ([]index.Pack, 
 	return packs, failure.Wrap(err, "load", "index/"+id.Short())
 }
 
-// needIndex loads the index unless that was done.
+// needIndex loads the index unless that was done. With replicas it need not be whole.
 func (v *Vault) needIndex(ctx context.Context) error {
 	v.mu.RLock()
 	there := v.index != nil
 	v.mu.RUnlock()
-	if there {
+	if there && !v.gapsAgain() {
 		return nil
 	}
-	return v.LoadIndex(ctx)
+	return v.mend(ctx, v.LoadIndex(ctx))
 }
 
 // has reports whether the index lists h. The index is loaded.
@@ -95,8 +104,17 @@ func (v *Vault) has(h object.Handle) bool {
 	return v.index.Has(h)
 }
 
-// BlobSize gives the length of a blob's content in bytes, from the index. NotFound: the index does not list it.
+// BlobSize gives the length of a blob's content in bytes, from the index. NotFound: no index lists it.
 func (v *Vault) BlobSize(ctx context.Context, h object.Handle) (uint32, error) {
+	n, err := v.blobSize(ctx, h)
+	if err != nil {
+		return v.sizeFallBack(ctx, h, err)
+	}
+	return n, nil
+}
+
+// blobSize is BlobSize without replicas.
+func (v *Vault) blobSize(ctx context.Context, h object.Handle) (uint32, error) {
 	if err := v.needIndex(ctx); err != nil {
 		return 0, err
 	}
@@ -113,9 +131,21 @@ func missing(h object.Handle) error {
 		WithHint("run: lifeboat vault check")
 }
 
-// LoadBlob gives the content of a blob, whose hash it has verified. When a copy is damaged or gone the others are tried.
-// NotFound: no index lists it; else the kind of the last copy's failure. The slice is the caller's.
+// LoadBlob gives the content of a blob, whose hash it has verified. When a copy is damaged or gone the others are tried,
+// then the replicas. NotFound: no index lists it; else the kind of the last copy's failure. The slice is the caller's.
 func (v *Vault) LoadBlob(ctx context.Context, h object.Handle) ([]byte, error) {
+	err := v.ready()
+	if err == nil {
+		var data []byte
+		if data, err = v.loadBlob(ctx, h); err == nil {
+			return data, nil
+		}
+	}
+	return v.blobFallBack(ctx, h, err)
+}
+
+// loadBlob is LoadBlob without replicas.
+func (v *Vault) loadBlob(ctx context.Context, h object.Handle) ([]byte, error) {
 	if err := v.needIndex(ctx); err != nil {
 		return nil, err
 	}

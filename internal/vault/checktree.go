@@ -38,7 +38,7 @@ func (c *checker) walkSnapshots(ctx context.Context) error {
 	snapshots := make([]*snapshot.Snapshot, 0, len(c.snapshots))
 	var mu sync.Mutex
 	err := c.v.each(ctx, c.snapshots, func(ctx context.Context, id object.ID, _ int64) error {
-		s, err := c.v.Snapshot(ctx, id)
+		s, err := c.v.ownSnapshot(ctx, id)
 		if err != nil {
 			return c.finding(blob.Snapshot, id, err)
 		}

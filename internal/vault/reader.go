@@ -32,14 +32,12 @@ func (v *Vault) OpenFile(ctx context.Context, blobs []object.ID) (*File, error) 
 		return nil, err
 	}
 	f := &File{v: v, blobs: blobs, ends: make([]int64, len(blobs))}
-	v.mu.RLock()
-	defer v.mu.RUnlock()
 	end := int64(0)
 	for i, id := range blobs {
 		h := object.Handle{Type: object.Data, ID: id}
-		size, ok := v.index.Size(h)
-		if !ok {
-			return nil, failure.Wrap(missing(h), "open a file", "")
+		size, err := v.BlobSize(ctx, h)
+		if err != nil {
+			return nil, failure.Wrap(err, "open a file", "")
 		}
 		end += int64(size)
 		f.ends[i] = end

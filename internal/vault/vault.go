@@ -109,6 +109,8 @@ type Vault struct {
 	mu     sync.RWMutex
 	index  *index.Index
 	loaded map[object.ID]bool // the index files that index is made of
+
+	others replicas
 }
 
 // Init makes a repository in store, whose place is created, and opens it. One that is there already is Exists. An
