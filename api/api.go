@@ -36,8 +36,8 @@ type Service interface {
 	Status(ctx context.Context, app model.AppID) (*StatusReply, error)
 	// Points lists an app's recovery points.
 	Points(ctx context.Context, app model.AppID) ([]model.Point, error)
-	// Protect writes markers and probes the app: once, or at the app's intervals until ctx ends. Each round is
-	// yielded.
+	// Protect writes markers, probes the app, and makes the recovery points that are due by their schedules: once, or at
+	// the app's intervals until ctx ends. Each round is yielded.
 	Protect(ctx context.Context, req ProtectRequest) iter.Seq2[*ProtectRound, error]
 	// Close stops driving, leaving runs to be taken up again, and gives up what the service holds.
 	Close() error
@@ -51,6 +51,8 @@ type PlanRequest struct {
 	To        model.SiteID    `json:"to,omitempty"`   // empty: the app's first recovery site, or home for a failback
 	From      model.SiteID    `json:"from,omitempty"` // empty: where the app serves now, as seen
 	Custom    string          `json:"custom,omitempty"`
+	// Resources are those to protect; empty: all that have recovery points. Other operations take none.
+	Resources []model.ResourceID `json:"resources,omitempty"`
 }
 
 // PlanReply is a plan with what was seen while making it.
@@ -248,7 +250,16 @@ type ProtectRound struct {
 	At      time.Time                         `json:"at"`
 	Markers map[model.ResourceID]model.Marker `json:"markers,omitempty"`
 	ProbeOK *bool                             `json:"probe_ok,omitempty"`
-	Errors  []*failure.Error                  `json:"errors,omitempty"`
+	// Points are the recovery points whose making began or ended since the round before, by schedule.
+	Points []PointRound     `json:"points,omitempty"`
+	Errors []*failure.Error `json:"errors,omitempty"`
+}
+
+// PointRound is how far the making of recovery points by schedule is: a run of the operation protect.
+type PointRound struct {
+	Resources []model.ResourceID `json:"resources"`
+	Run       model.RunID        `json:"run"`
+	Outcome   Outcome            `json:"outcome,omitempty"` // empty: it has just begun
 }
 
 // Measure is one measured duration against its objective.

@@ -65,6 +65,16 @@ func (d *Driver) Capture(ctx context.Context, req driver.Request) (driver.Handle
 	return d.begin(ctx, req)
 }
 
+// Copy lands a copy of what was captured.
+func (d *Driver) Copy(ctx context.Context, req driver.Request) (driver.Handle, error) {
+	return d.begin(ctx, req)
+}
+
+// Expire lands, and removes nothing.
+func (d *Driver) Expire(ctx context.Context, req driver.Request) (driver.Handle, error) {
+	return d.begin(ctx, req)
+}
+
 // Restore lands a restore; Done makes the role stopped.
 func (d *Driver) Restore(ctx context.Context, req driver.Request) (driver.Handle, error) {
 	return d.begin(ctx, req)
@@ -149,6 +159,8 @@ var (
 	_ driver.Driller      = (*Driver)(nil)
 	_ driver.Releaser     = (*Driver)(nil)
 	_ driver.Capturer     = (*Driver)(nil)
+	_ driver.Copier       = (*Driver)(nil)
+	_ driver.Expirer      = (*Driver)(nil)
 	_ driver.Restorer     = (*Driver)(nil)
 	_ driver.Runner       = (*Driver)(nil)
 	_ driver.Canceler     = (*Driver)(nil)

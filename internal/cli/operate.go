@@ -21,12 +21,16 @@ type planOptions struct {
 	to, from           string
 	planned, unplanned bool
 	custom             string
+	resources          []string // of a protect
 }
 
 func (o *planOptions) request() api.PlanRequest {
 	req := api.PlanRequest{
 		App: model.AppID(o.app), Operation: o.operation, Custom: o.custom,
 		To: model.SiteID(o.to), From: model.SiteID(o.from),
+	}
+	for _, r := range o.resources {
+		req.Resources = append(req.Resources, model.ResourceID(r))
 	}
 	switch {
 	case o.planned:

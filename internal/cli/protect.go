@@ -17,21 +17,28 @@ type protectOptions struct {
 	app   model.AppID
 	once  bool
 	every time.Duration
+	now   bool
+	force bool
+	only  []string // resources
 }
 
 func newProtect(inv *invocation) *cobra.Command {
 	var opt protectOptions
 	cmd := withFormats(&cobra.Command{
 		Use:   "protect APP",
-		Short: "Write markers and probe an app, until interrupted",
+		Short: "Write markers, probe, and make recovery points by schedule",
 		Long: `A marker is a timestamp in the app's data: read back from a recovered copy it measures the RPO. Probes measure the
-RTO. Rounds follow each other at the app's own intervals; a line is printed when something changes, and with -v for
-every round. With -o json every round is one line. Ctrl-C or SIGTERM ends it with exit code 0.
+RTO. Resources with a schedule get a recovery point whenever one is due, and what need not be kept goes. Rounds follow
+each other at the app's own intervals; a line is printed when something changes, and with -v for every round. With
+-o json every round is one line. Ctrl-C or SIGTERM ends it with exit code 0.
 
-With --once there is one round, and the exit code is 1 when something in it went wrong.`,
+With --once there is one round, in which what is due is waited for, and the exit code is 1 when something in it went
+wrong: for cron and timers. With --now recovery points are made at once, whatever the schedules say: the plan is shown,
+and the run is followed.`,
 		Example: `  lifeboat protect shop
   lifeboat protect shop --once
-  lifeboat protect shop --every 5s -o json`,
+  lifeboat protect shop --every 5s -o json
+  lifeboat protect shop --now --resource uploads`,
 		Args:              wants("APP"),
 		ValidArgsFunction: completeApps(inv),
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -41,13 +48,27 @@ With --once there is one round, and the exit code is 1 when something in it went
 			case cmd.Flags().Changed("every") && opt.every <= 0:
 				return usageError(cmd, "protect: --every %s: must be more than nothing", opt.every).WithHint("write --every 30s")
 			}
+			if !opt.now && (opt.force || len(opt.only) > 0) {
+				return usageError(cmd, "protect: --force and --resource go with --now")
+			}
+			if opt.now && (opt.once || cmd.Flags().Changed("every")) {
+				return usageError(cmd, "protect: --now goes without --once and --every")
+			}
 			opt.app = model.AppID(args[0])
+			if opt.now {
+				return runOperation(cmd.Context(), inv, operateOptions{force: opt.force, planOptions: planOptions{
+					app: args[0], operation: model.OpProtect, resources: opt.only}})
+			}
 			return runProtect(cmd.Context(), inv, opt)
 		},
 	}, "text", "json")
 	cmd.Flags().BoolVar(&opt.once, "once", false, "one round only")
 	cmd.Flags().DurationVar(&opt.every, "every", 0, "time between rounds, as `DURATION` (default: the app's)")
+	cmd.Flags().BoolVar(&opt.now, "now", false, "make recovery points now, and follow the run")
+	cmd.Flags().StringSliceVar(&opt.only, "resource", nil, "with --now: of this `RESOURCE` only; may be repeated")
+	cmd.Flags().BoolVar(&opt.force, "force", false, "with --now: start although something blocks it")
 	complete(cmd, "every", cobra.NoFileCompletions)
+	complete(cmd, "resource", cobra.NoFileCompletions)
 	return cmd
 }
 
@@ -85,7 +106,7 @@ func showRound(inv *invocation, opt protectOptions, last, round *api.ProtectRoun
 		return inv.writeJSON(round)
 	case inv.json():
 		return inv.writeJSONLine(round)
-	case last != nil && inv.verbose == 0 && sameRound(last, round):
+	case last != nil && inv.verbose == 0 && len(round.Points) == 0 && sameRound(last, round):
 		return nil
 	}
 	return term.Round(inv.Out, round, inv.style(inv.Out))
@@ -108,6 +129,9 @@ func news(r *api.ProtectRound) []string {
 	slices.Sort(list)
 	if r.ProbeOK != nil {
 		list = append(list, fmt.Sprintf("probe %t", *r.ProbeOK))
+	}
+	for _, p := range r.Points {
+		list = append(list, fmt.Sprintf("run %s %s", p.Run, p.Outcome))
 	}
 	for _, e := range r.Errors {
 		list = append(list, e.Error())

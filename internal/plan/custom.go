@@ -190,8 +190,8 @@ func (b *builder) callOperation(prefix string, s model.CustomStep, needs []model
 
 // operationName is how an operation stands in a chain of calls: a move may not be part of another one of the same app.
 func operationName(app model.AppID, op model.Operation) string {
-	if op == model.OpDrill {
-		return "drill of " + string(app)
+	if op == model.OpDrill || op == model.OpProtect {
+		return string(op) + " of " + string(app)
 	}
 	return "move of " + string(app)
 }

@@ -68,8 +68,14 @@ func (b *builder) move(app model.App, op model.Operation, mode model.Mode, to mo
 			return nil, invalid("lifeboat failover "+string(app.ID)+" --to "+string(m.to)+" --unplanned", "a failback is planned: it needs both sites")
 		}
 		m.mode = model.Planned
+	case model.OpProtect:
+		if m.to != "" || m.mode != "" {
+			return nil, invalid("leave the site and the mode out", "points are made where it serves")
+		}
+		m.to = m.from
+		return m, nil
 	default:
-		return nil, invalid("operations: failover, failback, drill", "%q is no operation on an app", op)
+		return nil, invalid("operations: protect, failover, failback, drill", "%q is no operation on an app", op)
 	}
 	if m.mode == "" {
 		m.mode = model.Planned
@@ -89,8 +95,11 @@ func (b *builder) move(app model.App, op model.Operation, mode model.Mode, to mo
 func (b *builder) operation(prefix string, m *move, needs []model.StepID) (model.StepID, error) {
 	m.prefix = prefix
 	m.gate = needs
-	if m.op == model.OpDrill {
+	switch m.op {
+	case model.OpDrill:
 		return b.drill(m)
+	case model.OpProtect:
+		return b.protect(m)
 	}
 	if err := b.prepareAndApprove(m); err != nil {
 		return "", err
@@ -479,4 +488,47 @@ func (b *builder) drill(m *move) (model.StepID, error) {
 		released = append(released, b.add(step))
 	}
 	return b.join(m, append(all, released...)), nil
+}
+
+// protect makes a recovery point of each resource that has any, where the app serves; then brings second copies up to
+// date, and last removes what need not be kept: never before what replaces it is there.
+func (b *builder) protect(m *move) (model.StepID, error) {
+	var ends []model.StepID
+	for _, r := range m.app.Resources {
+		if len(b.in.Resources) > 0 && !slices.Contains(b.in.Resources, r.ID) {
+			continue
+		}
+		d, err := b.in.Drivers.Get(r.Kind)
+		if err != nil {
+			return "", failure.Wrap(err, "plan", string(r.ID))
+		}
+		needs := m.gate
+		for _, a := range pointActions(d, r) {
+			step, _, err := b.resourceStep(m, r, a, m.from, "")
+			if err != nil {
+				return "", err
+			}
+			step.Needs = needs
+			if needs, err = b.withHooks(m, r, step); err != nil {
+				return "", err
+			}
+		}
+		ends = append(ends, needs...)
+	}
+	return b.join(m, ends), nil
+}
+
+// pointActions are what keeps a resource's recovery points, in order.
+func pointActions(d driver.Driver, r model.Resource) []model.Action {
+	if !driver.Can(d, model.ActionCapture) || d.Facts().Vault != driver.NoVault && r.Vault == nil {
+		return nil
+	}
+	actions := []model.Action{model.ActionCapture}
+	if driver.Can(d, model.ActionCopy) && r.Vault != nil && len(r.Vault.Replicas) > 0 {
+		actions = append(actions, model.ActionCopy)
+	}
+	if driver.Can(d, model.ActionExpire) && r.Points != nil && r.Points.Keep != nil {
+		actions = append(actions, model.ActionExpire)
+	}
+	return actions
 }

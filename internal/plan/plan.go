@@ -30,6 +30,8 @@ type Input struct {
 	Mode      model.Mode
 	To        model.SiteID // empty: the app's first recovery site, or home for a failback
 	Custom    string
+	// Resources are those to protect; empty: all. Of other operations it is empty.
+	Resources []model.ResourceID
 	// Serving says where each app serves now. An app that is missing serves at home.
 	Serving map[model.AppID]model.SiteID
 }
@@ -70,6 +72,12 @@ func Compile(in Input) (*model.Plan, []model.Finding, error) {
 		return nil, nil, failure.New(failure.NotFound, "plan", string(in.App), "lifeboat.yaml has no app of this name").
 			WithHint("apps: %s", strings.Join(appNames(in.Config), ", "))
 	}
+	for _, id := range in.Resources {
+		if _, ok := app.Resource(id); !ok || in.Operation != model.OpProtect {
+			return nil, nil, failure.New(failure.Invalid, string(in.Operation), string(app.ID), "resource %q cannot be picked out", id).
+				WithHint("only protect takes single resources, and they must be the app's")
+		}
+	}
 	b.calls = []string{operationName(app.ID, in.Operation)}
 	move, err := b.move(app, in.Operation, in.Mode, in.To)
 	if err != nil {
@@ -78,7 +86,8 @@ func Compile(in Input) (*model.Plan, []model.Finding, error) {
 	p.Name = string(in.Operation) + " " + string(app.ID)
 	p.App, p.Mode, p.From, p.To = app.ID, move.mode, move.from, move.to
 	p.Objective, p.Probe = app.Objective, app.Probe
-	p.GiveUp = in.Operation == model.OpDrill
+	// Nobody need be asked about a drill or a recovery point: it is made again.
+	p.GiveUp = in.Operation == model.OpDrill || in.Operation == model.OpProtect
 	if _, err := b.operation("", move, nil); err != nil {
 		return nil, nil, err
 	}

@@ -20,6 +20,7 @@ const (
 	kindMirror  model.Kind = "mirror"  // reverse only: nothing can move it
 	kindAsk     model.Kind = "ask"     // verify
 	kindRun     model.Kind = "run"     // run
+	kindKept    model.Kind = "kept"    // keeps recovery points in a vault: capture, copy, expire, promote
 )
 
 // limited is a driver with no more than the capabilities that are embedded beside it.
@@ -72,6 +73,13 @@ type (
 		limited
 		driver.Runner
 	}
+	kept struct {
+		limited
+		driver.Capturer
+		driver.Copier
+		driver.Expirer
+		driver.Promoter
+	}
 )
 
 // registry has one driver of each kind above.
@@ -100,6 +108,7 @@ func registry() *driver.Registry {
 		mirror{facts(kindMirror), f},
 		asker{facts(kindAsk), f},
 		runner{facts(kindRun), f},
+		kept{facts(kindKept, func(f *driver.Facts) { f.Vault = driver.VaultOptional }), f, f, f, f},
 	)
 }
 
@@ -136,4 +145,15 @@ func shop() *model.Config {
 	probe := check("probe", `{"url":"shop"}`)
 	app.Probe = &probe
 	return cfg
+}
+
+// uploads is an app with folders kept in a vault, by a policy, with a hook, beside what keeps no points.
+func uploads() *model.Config {
+	files := resource("files", kindKept)
+	files.Vault = &model.Vault{Name: "main", URL: "/srv/vault", Replicas: []model.Vault{{Name: "second", URL: "/srv/second"}}}
+	files.Points = &model.PointPolicy{Schedule: "@hourly", Keep: &model.Retention{Daily: 7}}
+	files.Hooks = []model.Hook{{Before: model.ActionCapture, Step: run("flush")}, {After: model.ActionCapture, Step: run("go on")}}
+	alone := resource("alone", kindKept)
+	alone.Vault = &model.Vault{Name: "main", URL: "/srv/vault"}
+	return plain(files, alone, resource("bare", kindKept), resource("web", kindProgram, "files"))
 }

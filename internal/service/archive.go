@@ -55,6 +55,12 @@ func (s *Service) retire(ctx context.Context, rec engine.Record) error {
 		if st.Status == api.StepDone && st.Started != nil && st.Ended != nil {
 			m.Took[st.ID] = st.Ended.Sub(*st.Started).Seconds()
 		}
+		if point, ok := st.Outputs["point"]; ok && st.Status == api.StepDone && st.Action != model.ActionCapture {
+			if m.Points == nil {
+				m.Points = map[model.ResourceID]string{}
+			}
+			m.Points[st.Resource] = point.Text
+		}
 	}
 	line, err := json.Marshal(m)
 	if err != nil {

@@ -218,7 +218,8 @@ func (s *Service) Points(ctx context.Context, id model.AppID) ([]model.Point, er
 	return points, nil
 }
 
-// prove says of each live point when a drill last recovered from it.
+// prove says of each point when it was last recovered from: a live one by a drill at its site, another by any run that
+// brought it back and passed its checks.
 func (s *Service) prove(ctx context.Context, app model.App, points []model.Point) error {
 	past, err := s.past(ctx)
 	if err != nil {
@@ -226,7 +227,8 @@ func (s *Service) prove(ctx context.Context, app model.App, points []model.Point
 	}
 	for i := range points {
 		for _, p := range past {
-			if points[i].Live && p.App == app.ID && p.Operation == model.OpDrill && p.OK && p.To == points[i].Site {
+			live := points[i].Live && p.Operation == model.OpDrill && p.To == points[i].Site
+			if p.App == app.ID && p.OK && (live || !points[i].Live && p.Points[points[i].Resource] == points[i].ID) {
 				points[i].ProvedAt, points[i].ProvedBy = p.Ended, p.ID
 				break
 			}

@@ -20,7 +20,7 @@ const historyRuns = 10
 // Plan derives a plan and looks at the world. It changes nothing.
 func (s *Service) Plan(ctx context.Context, req api.PlanRequest) (*api.PlanReply, error) {
 	in := plan.Input{Config: s.cfg, Drivers: s.opts.Drivers, Operation: req.Operation, Mode: req.Mode, To: req.To,
-		Custom: req.Custom, Serving: map[model.AppID]model.SiteID{}}
+		Custom: req.Custom, Resources: req.Resources, Serving: map[model.AppID]model.SiteID{}}
 	reply := &api.PlanReply{Findings: []model.Finding{}, Sites: []model.Description{}}
 	apps := s.cfg.Apps // a user's plan may name any
 	if req.Custom == "" {

@@ -47,7 +47,7 @@ type probed struct {
 	LastGood *time.Time `json:"last_good,omitempty"`
 }
 
-// Protect writes markers and probes the app, once or until ctx ends.
+// Protect writes markers, probes the app and makes the points that are due, once or until ctx ends.
 func (s *Service) Protect(ctx context.Context, req api.ProtectRequest) iter.Seq2[*api.ProtectRound, error] {
 	return func(yield func(*api.ProtectRound, error) bool) {
 		app, err := s.app(req.App)
@@ -56,6 +56,11 @@ func (s *Service) Protect(ctx context.Context, req api.ProtectRequest) iter.Seq2
 			return
 		}
 		_, store, err := s.open(ctx)
+		if err != nil {
+			yield(nil, err)
+			return
+		}
+		points, err := s.keeper(app)
 		if err != nil {
 			yield(nil, err)
 			return
@@ -70,6 +75,7 @@ func (s *Service) Protect(ctx context.Context, req api.ProtectRequest) iter.Seq2
 		for {
 			began := time.Now()
 			round := s.round(ctx, store, app)
+			s.keep(ctx, points, round, req.Once)
 			if ctx.Err() != nil || !yield(round, nil) || req.Once {
 				return
 			}
@@ -114,6 +120,21 @@ func (s *Service) round(ctx context.Context, store journal.Store, app model.App)
 		}
 	}
 	return round
+}
+
+// keep adds to a round what became of the points that are made by schedule; in a single round it waits for their end.
+func (s *Service) keep(ctx context.Context, points *keeper, round *api.ProtectRound, wait bool) {
+	steps := []func(context.Context) ([]api.PointRound, error){points.round}
+	if wait {
+		steps = append(steps, points.wait)
+	}
+	for _, step := range steps {
+		made, err := step(ctx)
+		round.Points = append(round.Points, made...)
+		if err != nil && ctx.Err() == nil {
+			round.Errors = append(round.Errors, failure.From(err))
+		}
+	}
 }
 
 // mark writes the next marker and records it once it is acknowledged.

@@ -79,7 +79,8 @@ func admissible(reply *api.PlanReply, req api.StartRequest) error {
 	return nil
 }
 
-// locks are what a run holds so that no second one drives the same app. A drill may go on while its app fails over.
+// locks are what a run holds so that no second one drives the same app. A drill or a
+// capture may go on while its app fails over.
 func locks(p *model.Plan) []string {
 	var out []string
 	for _, step := range p.Steps {
@@ -87,8 +88,8 @@ func locks(p *model.Plan) []string {
 			continue
 		}
 		name := "move/" + string(step.App)
-		if step.Operation == model.OpDrill {
-			name = "drill/" + string(step.App)
+		if step.Operation == model.OpDrill || step.Operation == model.OpProtect {
+			name = string(step.Operation) + "/" + string(step.App)
 		}
 		if !slices.Contains(out, name) {
 			out = append(out, name)
@@ -120,6 +121,8 @@ type meta struct {
 	api.RunSummary
 	OK   bool                     `json:"ok"`
 	Took map[model.StepID]float64 `json:"took"` // seconds, of the steps that succeeded
+	// Points are the recovery points that the run brought back, by resource.
+	Points map[model.ResourceID]string `json:"points,omitempty"`
 }
 
 // past lists the archived runs, newest first.

@@ -178,7 +178,18 @@ func Round(w io.Writer, r *api.ProtectRound, s Style) error {
 			spans = append(spans, span{"probe failed", bad})
 		}
 	}
-	if len(ids) == 0 && r.ProbeOK == nil && len(r.Errors) == 0 {
+	for _, made := range r.Points {
+		state := span{"recovery points begun", plain}
+		switch made.Outcome {
+		case "":
+		case api.Succeeded:
+			state = span{"recovery points made", good}
+		default:
+			state = span{"recovery points " + string(made.Outcome), bad}
+		}
+		spans = append(spans, span{"  ", plain}, state, span{fmt.Sprintf(" of %v, run %s", made.Resources, made.Run), plain})
+	}
+	if len(ids) == 0 && r.ProbeOK == nil && len(r.Errors) == 0 && len(r.Points) == 0 {
 		spans = append(spans, span{"nothing to do", dim})
 	}
 	p.text(0, 10, spans...)

@@ -1,0 +1,145 @@
+package service
+
+import (
+	"context"
+	"time"
+
+	"github.com/lifeboat-dr/lifeboat/api"
+	"github.com/lifeboat-dr/lifeboat/driver"
+	"github.com/lifeboat-dr/lifeboat/failure"
+	"github.com/lifeboat-dr/lifeboat/internal/schedule"
+	"github.com/lifeboat-dr/lifeboat/model"
+)
+
+// pointsRetry is how long nothing is tried again after a run that makes points could not start or did not succeed.
+const pointsRetry = 30 * time.Second
+
+// keeper makes the recovery points of one app by their schedules, with one run at a time. It belongs to one goroutine.
+// What is due it works out from the points that there are, so it may begin at any time and miss nothing.
+type keeper struct {
+	s       *Service
+	app     model.App
+	due     []scheduled
+	running *api.PointRound // the run under way
+	again   time.Time       // nothing is tried before
+}
+
+// scheduled is a resource with a schedule.
+type scheduled struct {
+	id       model.ResourceID
+	schedule schedule.Schedule
+	known    bool      // whether last is
+	last     time.Time // when its newest point is from; zero: there is none
+}
+
+func (s *Service) keeper(app model.App) (*keeper, error) {
+	k := &keeper{s: s, app: app}
+	for _, r := range app.Resources {
+		if r.Points == nil || r.Points.Schedule == "" {
+			continue
+		}
+		when, err := schedule.Parse(r.Points.Schedule)
+		if err != nil {
+			return nil, failure.Wrap(err, "protect", string(r.ID))
+		}
+		k.due = append(k.due, scheduled{id: r.ID, schedule: when})
+	}
+	return k, nil
+}
+
+// round ends what is over and begins what is due, without waiting for it.
+func (k *keeper) round(ctx context.Context) ([]api.PointRound, error) {
+	var out []api.PointRound
+	if k.running != nil {
+		view, err := k.s.Run(ctx, k.running.Run)
+		if err != nil || !view.Final {
+			return nil, err
+		}
+		ended := *k.running
+		ended.Outcome, k.running = view.Outcome, nil
+		out = append(out, ended)
+		for i := range k.due {
+			k.due[i].known = false
+		}
+		if ended.Outcome != api.Succeeded {
+			k.again = time.Now().Add(pointsRetry)
+			return out, failure.New(failure.Unavailable, "make recovery points of", string(k.app.ID), "run %s %s", ended.Run, ended.Outcome).
+				WithHint("lifeboat report %s", ended.Run)
+		}
+	}
+	now := time.Now()
+	if now.Before(k.again) {
+		return out, nil
+	}
+	var due []model.ResourceID
+	for i := range k.due {
+		r := &k.due[i]
+		if err := k.look(ctx, r); err != nil {
+			k.again = now.Add(pointsRetry)
+			return out, err
+		}
+		if r.schedule.Due(r.last, now) {
+			due = append(due, r.id)
+		}
+	}
+	if len(due) == 0 {
+		return out, nil
+	}
+	view, err := k.s.Start(ctx, api.StartRequest{By: "schedule",
+		PlanRequest: api.PlanRequest{App: k.app.ID, Operation: model.OpProtect, Resources: due}})
+	if err != nil {
+		k.again = now.Add(pointsRetry)
+		return out, failure.Wrap(err, "make recovery points of", string(k.app.ID))
+	}
+	k.running = &api.PointRound{Resources: due, Run: view.ID}
+	return append(out, *k.running), nil
+}
+
+// look finds when the newest point of r is from, unless that is known.
+func (k *keeper) look(ctx context.Context, r *scheduled) error {
+	if r.known {
+		return nil
+	}
+	resource, _ := k.app.Resource(r.id)
+	d, err := k.s.opts.Drivers.Get(resource.Kind)
+	if err != nil {
+		return err
+	}
+	lister, ok := driver.As[driver.Lister](d)
+	if !ok {
+		return failure.New(failure.Unsupported, "protect", string(r.id), "kind %s lists no recovery points, so what is due cannot be told", resource.Kind)
+	}
+	r.last = time.Time{}
+	for _, site := range append([]model.SiteID{k.app.Home}, k.app.Recovery...) {
+		call, cancel := context.WithTimeout(ctx, lookTimeout)
+		points, err := lister.Points(call, driver.Target{App: k.app.ID, Resource: resource, Site: site})
+		cancel()
+		if err != nil {
+			return failure.Wrap(err, "list the recovery points of", string(r.id))
+		}
+		for _, p := range points {
+			if !p.Live && p.At.After(r.last) {
+				r.last = p.At
+			}
+		}
+	}
+	r.known = true
+	return nil
+}
+
+// wait waits for the run under way, if any, and gives how it ended.
+func (k *keeper) wait(ctx context.Context) ([]api.PointRound, error) {
+	if k.running == nil {
+		return nil, nil
+	}
+	for view, err := range k.s.Watch(ctx, k.running.Run) {
+		if err != nil {
+			return nil, err
+		}
+		if view.Final {
+			break
+		}
+	}
+	k.again = time.Now().Add(pointsRetry) // nothing new is begun by this look
+	return k.round(ctx)
+}
