@@ -34,7 +34,7 @@ const (
 // of the store a session is over: what it stored is kept, and found by the next one.
 type Session struct {
 	v    *Vault
-	lock *Lock
+	lock *Lock           // nil in a rehearsal, which stores nothing
 	held context.Context // what the uploads run under; ends with the lock
 
 	jobs     chan *pack.Builder
@@ -87,6 +87,11 @@ func (v *Vault) NewSession(ctx context.Context) (*Session, error) {
 	if err := v.LoadIndex(ctx); err != nil {
 		return nil, errors.Join(err, lock.Release(ctx))
 	}
+	return v.session(held, lock), nil
+}
+
+// session begins a session under a lock.
+func (v *Vault) session(held context.Context, lock *Lock) *Session {
 	s := &Session{v: v, lock: lock, held: held, jobs: make(chan *pack.Builder), pending: map[object.Handle]struct{}{}, indexed: v.opts.Now()}
 	s.idle = sync.NewCond(&s.mu)
 	n := min(uploads, v.parallel())
@@ -98,7 +103,7 @@ func (v *Vault) NewSession(ctx context.Context) (*Session, error) {
 			}
 		})
 	}
-	return s, nil
+	return s
 }
 
 // Stats tells what was done so far.
@@ -236,8 +241,10 @@ func (s *Session) upload(ctx context.Context, b *pack.Builder) error {
 	}
 	file, entries := b.Finish(s.v.key)
 	id := object.Hash(file)
-	if err := blob.SaveSame(ctx, s.v.store, packHandle(id), bytes.NewReader(file)); err != nil {
-		return cause(ctx, err)
+	if !s.Rehearsal() {
+		if err := blob.SaveSame(ctx, s.v.store, packHandle(id), bytes.NewReader(file)); err != nil {
+			return cause(ctx, err)
+		}
 	}
 	s.mu.Lock()
 	s.stored = append(s.stored, index.Pack{ID: id, Entries: entries})
@@ -269,6 +276,9 @@ func cause(ctx context.Context, err error) error {
 // writeIndex lists the packs that are durable and not listed yet. Only from then on they count as there, for this and for
 // other sessions: what refers to them must not be durable before their index is.
 func (s *Session) writeIndex(ctx context.Context) error {
+	if s.Rehearsal() {
+		return nil
+	}
 	s.indexing.Lock()
 	defer s.indexing.Unlock()
 	for {
@@ -369,6 +379,10 @@ func (s *Session) Commit(ctx context.Context, sn *snapshot.Snapshot) (object.ID,
 	if c.ProgramVersion == "" {
 		c.ProgramVersion = "lifeboat"
 	}
+	if s.Rehearsal() {
+		_, err := c.Encode()
+		return object.ID{}, err
+	}
 	if c.Tree != nil && !s.v.has(object.Handle{Type: object.Tree, ID: *c.Tree}) {
 		return object.ID{}, failure.New(failure.NotFound, "commit", s.v.Location(), "the tree %s was not saved", c.Tree.Short())
 	}
@@ -404,6 +418,9 @@ func (s *Session) Close(ctx context.Context) error {
 		if err := s.writeIndex(s.held); err != nil {
 			s.v.opts.Log.WarnContext(ctx, "packs were stored and are not listed: a prune removes them", "vault", s.v.Location(), "error", fmt.Sprint(err))
 		}
+	}
+	if s.Rehearsal() {
+		return nil
 	}
 	return s.lock.Release(ctx)
 }

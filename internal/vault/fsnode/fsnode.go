@@ -3,5 +3,5 @@
 //
 // It follows no symbolic links, and names files by an open directory and a name in it, so that paths may be longer than
 // the system's limit and nobody can put another directory in the way. It reads no content and knows no vault. Start with
-// [OpenDir] for reading and with [Apply] for writing.
+// [OpenDir] and [Reader] for reading.
 package fsnode

@@ -11,7 +11,9 @@ const (
 	noXattr      = unix.ENOATTR
 )
 
-func (d *Dir) listXattr(name string, buf []byte) (int, error) { return unix.Llistxattr(d.join(name), buf) }
+func (d *Dir) listXattr(name string, buf []byte) (int, error) {
+	return unix.Llistxattr(d.join(name), buf)
+}
 
 func (d *Dir) getXattr(name, attr string, buf []byte) (int, error) {
 	return unix.Lgetxattr(d.join(name), attr, buf)

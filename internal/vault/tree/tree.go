@@ -53,7 +53,7 @@ type Node struct {
 	User       string
 	Group      string
 	Inode      uint64
-	DeviceID   uint64 // st_dev; restic stores it for hard links only
+	DeviceID   uint64 // st_dev
 	Size       uint64 // bytes; of files
 	Links      uint64
 	LinkTarget string // any bytes
