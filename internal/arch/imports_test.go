@@ -58,7 +58,7 @@ var rules = []rule{
 		"golang.org/x/sync"}},
 	{"internal/vault/blob", []string{"failure", "secret"}, nil},
 	{"internal/vault/blob/s3", []string{"failure", "secret", "internal/vault/blob"}, nil},
-	{"internal/vault/location", []string{"failure", "secret", "model", "internal/vault", "internal/vault/blob"}, nil},
+	{"internal/vault/location", []string{"failure", "secret", "model", "internal/vault", "internal/vault/blob", "internal/vault/blob/s3"}, nil},
 	{"internal/vault/server", []string{"failure", "secret", "internal/vault/blob"}, nil},
 	{"internal/vault/retention", []string{"failure", "model", "internal/vault/object", "internal/vault/snapshot"}, std},
 	{"internal/vault/filter", []string{"failure"}, nil},
