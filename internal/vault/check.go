@@ -12,14 +12,16 @@ import (
 	"github.com/lifeboat-dr/lifeboat/internal/vault/blob"
 	"github.com/lifeboat-dr/lifeboat/internal/vault/index"
 	"github.com/lifeboat-dr/lifeboat/internal/vault/object"
-	"github.com/lifeboat-dr/lifeboat/internal/vault/pack"
 )
 
 // CheckOptions say how much is verified.
 type CheckOptions struct {
-	// ReadData reads every pack and verifies every blob. Without it the packs' sizes and headers are compared with the
-	// index, and all trees are read.
+	// ReadData reads every pack of Subset and verifies every blob in it. Of the other packs the sizes and headers are
+	// compared with the index. All trees are read in any case.
 	ReadData bool
+	Subset   Subset // which packs; zero: all
+	// Progress, when not nil, is called after each piece of work, never twice at once.
+	Progress func(CheckProgress)
 	// NoLock leaves out the shared lock, for a store that cannot be written to. A prune at the same time makes sound
 	// things look missing.
 	NoLock bool
@@ -34,7 +36,15 @@ type Report struct {
 	Hints []string
 
 	Snapshots, Trees, Files, Packs, Blobs int
-	BytesRead                             int64 // of packs
+	PacksRead                             int   // wholly
+	BytesRead                             int64 // of these
+}
+
+// CheckProgress is how far a check has come. Totals are known before the first call.
+type CheckProgress struct {
+	Packs, TotalPacks int
+	Bytes, TotalBytes int64 // of packs that are read; 0 without ReadData
+	Trees, TotalTrees int   // of those that are listed; a snapshot need not use them all
 }
 
 // Problem is one thing that is not as it was written.
@@ -97,14 +107,17 @@ type checker struct {
 	options   CheckOptions
 	snapshots map[object.ID]int64
 	index     *index.Index
+	contents  *index.Contents
+	read      map[object.ID]bool // packs to be read wholly
 
 	mu       sync.Mutex
+	progress CheckProgress
 	report   Report
 	problems map[string]*Problem
 	broken   map[object.Handle]error // blobs of which no copy is sound, as far as is known
 
-	trees  map[object.ID]*treeFindings
-	budget int // directories that may still be entered by name
+	trees  map[object.ID]*treeFindings // nil unless something is wrong
+	budget int                         // directories that may still be entered by name
 }
 
 // problem notes one, and what it affects.
@@ -185,42 +198,59 @@ func (c *checker) loadIndex(ctx context.Context) error {
 	})
 }
 
+// advanced tells how far the check has come. The caller holds mu.
+func (c *checker) advanced() {
+	if c.options.Progress != nil {
+		c.options.Progress(c.progress)
+	}
+}
+
 // comparePacks verifies each pack that is stored against the index, and finds those that are missing.
 func (c *checker) comparePacks(ctx context.Context) error {
 	sizes, err := c.v.list(ctx, blob.Pack)
 	if err != nil {
 		return err
 	}
-	listed := map[object.ID][]pack.Entry{}
-	for l := range c.index.All() {
-		listed[l.Pack] = append(listed[l.Pack], l.Entry)
-	}
+	c.contents = c.index.ByPack()
 	bad := map[object.ID]error{}
-	for id := range listed {
+	for _, id := range c.index.Packs() {
 		if _, there := sizes[id]; !there {
 			bad[id] = failure.New(failure.NotFound, "find", packHandle(id).String(), "the pack is listed by the index and is not stored")
 		}
 	}
+	c.read = map[object.ID]bool{}
+	if c.options.ReadData {
+		listed := maps.Clone(sizes)
+		maps.DeleteFunc(listed, func(id object.ID, _ int64) bool { return !c.index.Lists(id) })
+		c.read = c.options.Subset.choose(listed)
+	}
+	c.progress.TotalPacks, c.progress.TotalTrees = len(sizes), c.index.Len(object.Tree)
+	for id := range c.read {
+		c.progress.TotalBytes += sizes[id]
+	}
 	unsound := map[index.Location]error{}
+	buffers := sync.Pool{New: func() any { return &checkBuffers{} }}
 	err = c.v.each(ctx, sizes, func(ctx context.Context, id object.ID, size int64) error {
-		entries, known := listed[id]
-		if !known {
-			c.hint("pack %s is listed by no index: it was left by a writer that did not finish", id.Short())
-			return nil
-		}
-		blobs, err := c.checkPack(ctx, id, size, entries)
+		b := buffers.Get().(*checkBuffers)
+		defer buffers.Put(b)
+		wrong, err := c.checkPack(ctx, id, size, b)
 		c.mu.Lock()
 		defer c.mu.Unlock()
-		for l, e := range blobs {
-			unsound[l] = e
+		if err != nil && !damage(err) {
+			return err
 		}
-		if err == nil || damage(err) {
-			if err != nil {
-				bad[id] = err
-			}
-			return nil
+		if err != nil {
+			bad[id] = err
 		}
-		return err
+		maps.Copy(unsound, wrong)
+		c.progress.Packs++
+		if c.read[id] {
+			c.progress.Bytes += size
+			c.report.PacksRead++
+			c.report.BytesRead += size
+		}
+		c.advanced()
+		return nil
 	})
 	if err != nil {
 		return err
@@ -232,26 +262,33 @@ func (c *checker) comparePacks(ctx context.Context) error {
 
 // judgeBlobs decides which blobs have no sound copy, and notes the packs that are not as they should be.
 func (c *checker) judgeBlobs(bad map[object.ID]error, unsound map[index.Location]error) {
-	for id, err := range bad {
-		c.problem(packHandle(id).String(), err)
-	}
+	c.report.Blobs = c.index.Len(object.Data) + c.index.Len(object.Tree)
+	suspects := map[object.Handle]bool{}
 	for l, err := range unsound {
 		c.problem(packHandle(l.Pack).String(), err)
+		suspects[l.Handle] = true
 	}
-	sound := map[object.Handle]bool{}
-	for l := range c.index.All() {
-		c.report.Blobs++
-		err := unsound[l]
-		// A pack whose bytes changed somewhere may hold blobs that are whole: only reading them can tell, and with
-		// ReadData unsound says which are not. A pack that is gone holds none.
-		if e := bad[l.Pack]; err == nil && e != nil && (!c.options.ReadData || failure.KindOf(e) == failure.NotFound) {
-			err = e
+	for id, err := range bad {
+		c.problem(packHandle(id).String(), err)
+		for _, e := range c.contents.Of(id, nil) {
+			suspects[e.Handle] = true
 		}
-		if err == nil {
-			sound[l.Handle] = true
-			delete(c.broken, l.Handle)
-		} else if !sound[l.Handle] {
-			c.broken[l.Handle] = err
+	}
+	for h := range suspects {
+		var broken error
+		for l := range c.index.Lookup(h) {
+			err := unsound[l]
+			// A pack whose bytes changed somewhere may hold blobs that are whole: only reading them can tell, and then
+			// unsound says which are not. A pack that is gone holds none.
+			if e := bad[l.Pack]; err == nil && e != nil && (!c.read[l.Pack] || failure.KindOf(e) == failure.NotFound) {
+				err = e
+			}
+			if broken = err; err == nil {
+				break
+			}
+		}
+		if broken != nil {
+			c.broken[h] = broken
 		}
 	}
 }

@@ -5,8 +5,6 @@ import (
 	"slices"
 	"sync"
 
-	"golang.org/x/sync/errgroup"
-
 	"github.com/lifeboat-dr/lifeboat/failure"
 	"github.com/lifeboat-dr/lifeboat/internal/vault/blob"
 	"github.com/lifeboat-dr/lifeboat/internal/vault/object"
@@ -56,7 +54,11 @@ func (c *checker) walkSnapshots(ctx context.Context) error {
 	for _, s := range snapshots {
 		roots = append(roots, *s.Tree)
 	}
-	if err := c.readTrees(ctx, roots); err != nil {
+	if whole, err := c.readTrees(ctx, roots); whole || err != nil {
+		return err
+	}
+	// Something is wrong: everything is read again, this time keeping what is found and the names that lead there.
+	if err := c.findWrong(ctx, roots); err != nil {
 		return err
 	}
 	marked := map[object.ID]bool{}
@@ -76,59 +78,98 @@ func (c *checker) walkSnapshots(ctx context.Context) error {
 // share subtrees can spell more paths than there is time for.
 const maxNamed = 100_000
 
-// readTrees reads all directories that can be reached from roots, breadth first, several at once. It ends for any data:
-// each id is read once.
-func (c *checker) readTrees(ctx context.Context, roots []object.ID) error {
+// readTrees verifies all directories that can be reached from roots, and reports whether all is well. It keeps nothing of
+// them but a bit each.
+func (c *checker) readTrees(ctx context.Context, roots []object.ID) (bool, error) {
+	whole := true
+	visited := make([]uint64, c.index.Len(object.Tree)/64+1)
+	first := func(id object.ID) bool {
+		n, listed := c.index.Number(object.Handle{Type: object.Tree, ID: id})
+		if !listed {
+			whole = false
+			return false
+		}
+		bit := uint64(1) << (n % 64)
+		seen := visited[n/64]&bit != 0
+		visited[n/64] |= bit
+		return !seen
+	}
+	err := c.eachTree(ctx, roots, first, func(_ object.ID, f *treeFindings) { whole = whole && len(f.wrong) == 0 })
+	return whole, err
+}
+
+// findWrong is readTrees that keeps what is wrong and where directories lead.
+func (c *checker) findWrong(ctx context.Context, roots []object.ID) error {
 	c.trees = map[object.ID]*treeFindings{}
-	for level := roots; len(level) > 0; {
-		var next []object.ID
-		var mu sync.Mutex
-		group, within := errgroup.WithContext(ctx)
-		group.SetLimit(c.v.parallel())
-		for _, id := range level {
-			mu.Lock()
-			_, seen := c.trees[id]
-			if !seen {
-				c.trees[id] = nil
-			}
-			mu.Unlock()
-			if seen {
-				continue
-			}
-			group.Go(func() error {
-				found, err := c.readTree(within, id)
+	c.report.Trees, c.report.Files, c.progress.Trees = 0, 0, 0
+	first := func(id object.ID) bool {
+		if _, seen := c.trees[id]; seen {
+			return false
+		}
+		c.trees[id] = nil
+		return true
+	}
+	return c.eachTree(ctx, roots, first, func(id object.ID, f *treeFindings) { c.trees[id] = f })
+}
+
+// treeBatch is how many directories are loaded at once, in the order in which they lie in packs.
+const treeBatch = 4096
+
+// eachTree verifies the directories that can be reached from roots, breadth first, as often as first says that one comes
+// for the first time. First and found are never called twice at once.
+func (c *checker) eachTree(ctx context.Context, roots []object.ID, first func(object.ID) bool, found func(object.ID, *treeFindings)) error {
+	var mu sync.Mutex
+	var next []object.Handle
+	discover := func(id object.ID) {
+		if first(id) {
+			next = append(next, object.Handle{Type: object.Tree, ID: id})
+		}
+	}
+	for _, id := range roots {
+		discover(id)
+	}
+	for len(next) > 0 {
+		level := next
+		next = nil
+		for batch := range slices.Chunk(level, treeBatch) {
+			err := c.v.loadLocated(ctx, locate(c.index, batch), c.loadTree, func(h object.Handle, text []byte, err error) error {
+				var f *treeFindings
+				if err == nil {
+					f, err = c.judgeTree(h.ID, text)
+				}
 				if err != nil {
-					return err
+					if !damage(err) {
+						return err
+					}
+					f = &treeFindings{wrong: []treeFinding{{"", "blob tree " + h.ID.String(), err}}}
 				}
 				mu.Lock()
 				defer mu.Unlock()
-				c.trees[id] = found
-				for _, s := range found.subtrees {
-					next = append(next, s.id)
+				found(h.ID, f)
+				for _, s := range f.subtrees {
+					discover(s.id)
 				}
 				return nil
 			})
+			if err != nil {
+				return err
+			}
+			c.mu.Lock()
+			c.progress.Trees += len(batch)
+			c.advanced()
+			c.mu.Unlock()
 		}
-		if err := group.Wait(); err != nil {
-			return err
-		}
-		level = next
 	}
 	return nil
 }
 
-// readTree verifies one directory: that it can be read, its order, its names, and its files' blobs.
-func (c *checker) readTree(ctx context.Context, id object.ID) (*treeFindings, error) {
-	found := &treeFindings{}
-	h := object.Handle{Type: object.Tree, ID: id}
-	t, err := c.loadTree(ctx, h)
+// judgeTree verifies the text of one directory: its order, its names, and its files' blobs.
+func (c *checker) judgeTree(id object.ID, text []byte) (*treeFindings, error) {
+	t, err := tree.Decode(text)
 	if err != nil {
-		if !damage(err) {
-			return nil, err
-		}
-		found.wrong = append(found.wrong, treeFinding{"", "blob " + h.Type.String() + " " + id.String(), err})
-		return found, nil
+		return nil, err
 	}
+	found := &treeFindings{}
 	if err := t.Sorted(); err != nil {
 		found.wrong = append(found.wrong, treeFinding{"", "blob tree " + id.String(), err})
 	}
@@ -154,8 +195,8 @@ func (c *checker) readTree(ctx context.Context, id object.ID) (*treeFindings, er
 	return found, nil
 }
 
-// loadTree loads a directory by the index of this check.
-func (c *checker) loadTree(ctx context.Context, h object.Handle) (*tree.Tree, error) {
+// loadTree loads a directory by the index of this check, from any copy.
+func (c *checker) loadTree(ctx context.Context, h object.Handle) ([]byte, error) {
 	var last error
 	for l := range c.index.Lookup(h) {
 		sealed := make([]byte, l.Length)
@@ -163,7 +204,7 @@ func (c *checker) loadTree(ctx context.Context, h object.Handle) (*tree.Tree, er
 		if err == nil {
 			var text []byte
 			if text, err = c.v.openBlob(sealed, l.Entry, nil); err == nil {
-				return tree.Decode(text)
+				return text, nil
 			}
 		}
 		if !damage(err) {
@@ -190,10 +231,7 @@ func (c *checker) checkContent(n *tree.Node) []treeFinding {
 			continue
 		}
 		sum += uint64(size)
-		c.mu.Lock()
-		err := c.broken[h]
-		c.mu.Unlock()
-		if err != nil {
+		if err := c.broken[h]; err != nil {
 			wrong = append(wrong, treeFinding{n.Name, "blob data " + id.String(), err})
 		}
 	}

@@ -47,11 +47,19 @@ func (v *Vault) LoadBlobs(ctx context.Context, handles []object.Handle, each fun
 	if err := v.needIndex(ctx); err != nil {
 		return err
 	}
-	places, unlisted, packs := v.locate(handles)
+	v.mu.RLock()
+	l := locate(v.index, handles)
+	v.mu.RUnlock()
+	return v.loadLocated(ctx, l, v.LoadBlob, each)
+}
+
+// loadLocated is LoadBlobs for handles that were looked up. Alone loads what cannot be had that way.
+func (v *Vault) loadLocated(ctx context.Context, l located, alone func(context.Context, object.Handle) ([]byte, error), each func(object.Handle, []byte, error) error) error {
+	job := loading{v: v, located: l, alone: alone, each: each}
 	group, within := errgroup.WithContext(ctx)
 	group.SetLimit(v.parallel())
 	buffers := make(chan *spanBuffers, v.parallel())
-	for s := range spans(places, packs) {
+	for s := range spans(l.places, l.packs) {
 		if within.Err() != nil {
 			break
 		}
@@ -62,17 +70,17 @@ func (v *Vault) LoadBlobs(ctx context.Context, handles []object.Handle, each fun
 			default:
 				b = &spanBuffers{}
 			}
-			err := v.loadSpan(within, s, b, handles, each)
+			err := job.span(within, s, b)
 			b.trim()
 			buffers <- b
 			return err
 		})
 	}
-	for _, i := range unlisted {
+	for _, i := range l.unlisted {
 		if within.Err() != nil {
 			break
 		}
-		group.Go(func() error { return v.loadAlone(within, handles[i], each) })
+		group.Go(func() error { return job.one(within, l.handles[i]) })
 	}
 	if err := group.Wait(); err != nil {
 		return err
@@ -93,25 +101,37 @@ func (b *spanBuffers) trim() {
 	}
 }
 
-// locate looks the handles up and sorts them by where they lie. Those that the index does not list come separately.
-func (v *Vault) locate(handles []object.Handle) (places []wanted, unlisted []uint32, packs []object.ID) {
-	v.mu.RLock()
-	defer v.mu.RUnlock()
-	places = make([]wanted, 0, len(handles))
+// located are handles with the places where they lie, sorted by these. The index does not list the others.
+type located struct {
+	handles  []object.Handle
+	places   []wanted
+	unlisted []uint32
+	packs    []object.ID
+}
+
+// locate looks handles up in an index, which may change afterwards.
+func locate(x *index.Index, handles []object.Handle) located {
+	l := located{handles: handles, places: make([]wanted, 0, len(handles)), packs: x.Packs()}
 	for i, h := range handles {
-		if p, ok := v.index.First(h); ok {
-			places = append(places, wanted{p, uint32(i)})
+		if p, ok := x.First(h); ok {
+			l.places = append(l.places, wanted{p, uint32(i)})
 		} else {
-			unlisted = append(unlisted, uint32(i))
+			l.unlisted = append(l.unlisted, uint32(i))
 		}
 	}
-	slices.SortFunc(places, func(a, b wanted) int {
-		return cmp.Or(cmp.Compare(a.Pack, b.Pack), cmp.Compare(a.Offset, b.Offset), cmp.Compare(a.Length, b.Length))
+	slices.SortFunc(l.places, func(a, b wanted) int {
+		if a.Pack != b.Pack {
+			return cmp.Compare(a.Pack, b.Pack)
+		}
+		if a.Offset != b.Offset {
+			return cmp.Compare(a.Offset, b.Offset)
+		}
+		return compareHandles(handles[a.handle], handles[b.handle])
 	})
-	places = slices.CompactFunc(places, func(a, b wanted) bool { return a.Place == b.Place && handles[a.handle] == handles[b.handle] })
-	slices.SortFunc(unlisted, func(a, b uint32) int { return compareHandles(handles[a], handles[b]) })
-	unlisted = slices.CompactFunc(unlisted, func(a, b uint32) bool { return handles[a] == handles[b] })
-	return places, unlisted, v.index.Packs()
+	l.places = slices.CompactFunc(l.places, func(a, b wanted) bool { return a.Place == b.Place && handles[a.handle] == handles[b.handle] })
+	slices.SortFunc(l.unlisted, func(a, b uint32) int { return compareHandles(handles[a], handles[b]) })
+	l.unlisted = slices.CompactFunc(l.unlisted, func(a, b uint32) bool { return handles[a] == handles[b] })
+	return l
 }
 
 func compareHandles(a, b object.Handle) int {
@@ -142,22 +162,30 @@ func spans(places []wanted, packs []object.ID) func(yield func(span) bool) {
 	}
 }
 
-// loadSpan reads a span and gives its blobs to each. What cannot be read so is read alone, from wherever it can be had.
-func (v *Vault) loadSpan(ctx context.Context, s span, b *spanBuffers, handles []object.Handle, each func(object.Handle, []byte, error) error) error {
+// loading is one run of LoadBlobs.
+type loading struct {
+	located
+	v     *Vault
+	alone func(context.Context, object.Handle) ([]byte, error)
+	each  func(object.Handle, []byte, error) error
+}
+
+// span reads a span and gives its blobs to each. What cannot be read so is read alone, from wherever it can be had.
+func (j *loading) span(ctx context.Context, s span, b *spanBuffers) error {
 	if n := int(s.end - s.start); cap(b.sealed) < n {
 		b.sealed = make([]byte, n)
 	}
 	sealed := b.sealed[:s.end-s.start]
-	read := blob.ReadFull(ctx, v.store, packHandle(s.pack), sealed, s.start)
+	read := blob.ReadFull(ctx, j.v.store, packHandle(s.pack), sealed, s.start)
 	opened := int64(-1) // the end of what was decrypted
 	for _, w := range s.wanted {
 		if err := ctx.Err(); err != nil {
-			return failure.Wrap(err, "load blobs", v.Location())
+			return failure.Wrap(err, "load blobs", j.v.Location())
 		}
-		h := handles[w.handle]
+		h := j.handles[w.handle]
 		// Decryption is in place: blobs that overlap, which no writer makes, would spoil each other.
 		if read != nil || int64(w.Offset) < opened {
-			if err := v.loadAlone(ctx, h, each); err != nil {
+			if err := j.one(ctx, h); err != nil {
 				return err
 			}
 			continue
@@ -168,11 +196,11 @@ func (v *Vault) loadSpan(ctx context.Context, s span, b *spanBuffers, handles []
 		}
 		opened = max(opened, w.end())
 		at := int64(w.Offset) - s.start
-		plain, err := v.openBlob(sealed[at:at+int64(w.Length)], e, b.plain)
+		plain, err := j.v.openBlob(sealed[at:at+int64(w.Length)], e, b.plain)
 		if err != nil {
-			err = v.loadAlone(ctx, h, each)
+			err = j.one(ctx, h)
 		} else {
-			err = each(h, plain, nil)
+			err = j.each(h, plain, nil)
 		}
 		if err != nil {
 			return err
@@ -181,11 +209,11 @@ func (v *Vault) loadSpan(ctx context.Context, s span, b *spanBuffers, handles []
 	return nil
 }
 
-// loadAlone gives one blob to each, with the error when there is one.
-func (v *Vault) loadAlone(ctx context.Context, h object.Handle, each func(object.Handle, []byte, error) error) error {
-	data, err := v.LoadBlob(ctx, h)
+// one gives one blob to each, with the error when there is one.
+func (j *loading) one(ctx context.Context, h object.Handle) error {
+	data, err := j.alone(ctx, h)
 	if err != nil && ctx.Err() != nil {
-		return failure.Wrap(ctx.Err(), "load blobs", v.Location())
+		return failure.Wrap(ctx.Err(), "load blobs", j.v.Location())
 	}
-	return each(h, data, err)
+	return j.each(h, data, err)
 }

@@ -6,8 +6,10 @@
 package index
 
 import (
+	"cmp"
 	"encoding/binary"
 	"iter"
+	"slices"
 
 	"github.com/lifeboat-dr/lifeboat/internal/vault/object"
 	"github.com/lifeboat-dr/lifeboat/internal/vault/pack"
@@ -106,6 +108,70 @@ func (x *Index) Packs() []object.ID { return x.packs }
 // Len is how many copies of blobs of type t are listed.
 func (x *Index) Len(t object.Type) int { return x.tables[t].n }
 
+// Contents is an index by pack. Make it with ByPack.
+type Contents struct {
+	x *Index
+	// order has the numbers of all slots, data before trees, those of one pack together: pack n's begin at starts[n].
+	order, starts []uint32
+}
+
+// ByPack sorts the copies by pack, in 4 bytes each. The index must not be added to while the Contents are used.
+func (x *Index) ByPack() *Contents {
+	c := &Contents{x: x, order: make([]uint32, x.tables[0].n+x.tables[1].n), starts: make([]uint32, len(x.packs)+1)}
+	for t := range x.tables {
+		for s := range x.tables[t].all() {
+			c.starts[s.pack+1]++
+		}
+	}
+	for i := range x.packs {
+		c.starts[i+1] += c.starts[i]
+	}
+	next, number := slices.Clone(c.starts), uint32(0)
+	for t := range x.tables {
+		for s := range x.tables[t].all() {
+			c.order[next[s.pack]] = number
+			next[s.pack]++
+			number++
+		}
+	}
+	return c
+}
+
+// Of appends the blobs of a pack to entries, in the order of their offsets. A pack that is not listed has none.
+func (c *Contents) Of(id object.ID, entries []pack.Entry) []pack.Entry {
+	n, listed := c.x.number[id]
+	if !listed {
+		return entries
+	}
+	first, data := len(entries), uint32(c.x.tables[object.Data].n)
+	for _, number := range c.order[c.starts[n]:c.starts[n+1]] {
+		t := object.Data
+		if number >= data {
+			t, number = object.Tree, number-data
+		}
+		entries = append(entries, c.x.location(t, c.x.tables[t].slot(number)).Entry)
+	}
+	slices.SortFunc(entries[first:], func(a, b pack.Entry) int { return cmp.Compare(a.Offset, b.Offset) })
+	return entries
+}
+
+// Lists reports whether the pack is listed, be it without blobs.
+func (x *Index) Lists(id object.ID) bool {
+	_, listed := x.number[id]
+	return listed
+}
+
+// Number gives h's first copy its number among those of its type: from 0 to Len, without gaps.
+func (x *Index) Number(h object.Handle) (int, bool) {
+	if h.Type > object.Tree {
+		return 0, false
+	}
+	for i := range x.tables[h.Type].numbered(h.ID) {
+		return int(i), true
+	}
+	return 0, false
+}
+
 func (x *Index) location(t object.Type, s *slot) Location {
 	return Location{pack.Entry{Handle: object.Handle{Type: t, ID: s.id}, Offset: s.offset, Length: s.length, PlainLength: s.plain}, x.packs[s.pack]}
 }
@@ -174,12 +240,24 @@ func (t *table) grow() {
 
 func (t *table) lookup(id object.ID) iter.Seq[*slot] {
 	return func(yield func(*slot) bool) {
+		for _, s := range t.numbered(id) {
+			if !yield(s) {
+				return
+			}
+		}
+	}
+}
+
+// numbered gives the slots of id with their numbers.
+func (t *table) numbered(id object.ID) iter.Seq2[uint32, *slot] {
+	return func(yield func(uint32, *slot) bool) {
 		if len(t.numbers) == 0 {
 			return
 		}
 		mask := uint64(len(t.numbers) - 1)
 		for at := t.start(&id); t.numbers[at] != 0; at = (at + 1) & mask {
-			if s := t.slot(t.numbers[at] - 1); s.id == id && !yield(s) {
+			i := t.numbers[at] - 1
+			if s := t.slot(i); s.id == id && !yield(i, s) {
 				return
 			}
 		}
