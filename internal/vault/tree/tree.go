@@ -14,7 +14,6 @@ import (
 	"strconv"
 	"strings"
 	"time"
-	"unicode/utf8"
 
 	"github.com/lifeboat-dr/lifeboat/failure"
 	"github.com/lifeboat-dr/lifeboat/internal/vault/object"
@@ -104,32 +103,17 @@ var known = map[string]bool{
 
 // MarshalJSON writes the node. A name with "/" or a zero byte, "", "." and ".." are Invalid; so is a directory without a
 // subtree. Times beyond what JSON's can say are moved to its years 0 and 9999, as restic does.
-func (n Node) MarshalJSON() ([]byte, error) {
-	if err := n.writable(); err != nil {
-		return nil, err
-	}
-	j := nodeJSON{
-		Name: quote(n.Name), Type: n.Type, Mode: n.Mode,
-		ModTime: fixTime(n.ModTime), AccessTime: fixTime(n.AccessTime), ChangeTime: fixTime(n.ChangeTime),
-		UID: n.UID, GID: n.GID, User: n.User, Group: n.Group, Inode: n.Inode, DeviceID: n.DeviceID, Size: n.Size,
-		Links: n.Links, LinkTarget: n.LinkTarget, Xattrs: n.Xattrs, Generic: n.Generic, Device: n.Device,
-		Content: n.Content, Subtree: n.Subtree, Error: n.Error,
-	}
-	if n.Type == File && j.Content == nil {
-		j.Content = []object.ID{} // readers take null for "no file"
-	}
-	if !utf8.ValidString(n.LinkTarget) {
-		j.LinkTargetRaw = []byte(n.LinkTarget)
-	}
-	text, err := json.Marshal(j)
-	if err != nil {
-		return nil, err
-	}
-	return object.Append(text, slices.Sorted(maps.Keys(n.Extra)), n.Extra)
-}
+func (n Node) MarshalJSON() ([]byte, error) { return n.Append(nil) }
 
 // quote escapes a name as the format does, so that names of any bytes are valid JSON.
 func quote(name string) string {
+	plain := true
+	for i := range len(name) {
+		plain = plain && ' ' <= name[i] && name[i] <= '~' && name[i] != '"' && name[i] != '\\'
+	}
+	if plain {
+		return name
+	}
 	quoted := strconv.Quote(name)
 	return quoted[1 : len(quoted)-1]
 }
@@ -200,6 +184,9 @@ var knownOfTree = map[string]bool{"nodes": true}
 // writers put it. Order
 // and names are not judged: see Sorted and Node.Valid.
 func Decode(data []byte) (*Tree, error) {
+	if t, ok := parse(data); ok {
+		return t, nil
+	}
 	var j struct {
 		Nodes []Node `json:"nodes"`
 	}
@@ -227,29 +214,39 @@ func (t *Tree) Sorted() error {
 // Encode writes a tree, with the nodes sorted by name; those of t stay where they are. A name that comes twice is
 // Invalid, and so is what Node.MarshalJSON refuses.
 func (t *Tree) Encode() ([]byte, error) {
-	nodes := slices.Clone(t.Nodes)
-	slices.SortFunc(nodes, func(a, b Node) int { return cmp.Compare(a.Name, b.Name) })
-	var out bytes.Buffer
-	out.WriteString(`{"nodes":[`)
-	for i, n := range nodes {
-		if i > 0 {
-			if n.Name == nodes[i-1].Name {
-				return nil, failure.New(failure.Invalid, "write a tree", "", "the name %.80q comes twice", n.Name)
-			}
-			out.WriteByte(',')
-		}
-		text, err := json.Marshal(n)
-		if err != nil {
-			return nil, failure.WrapAs(failure.Invalid, err, "write a tree", "")
-		}
-		out.Write(text)
+	nodes := make([]*Node, len(t.Nodes))
+	for i := range t.Nodes {
+		nodes[i] = &t.Nodes[i]
 	}
-	out.WriteString("]}")
-	text, err := object.Append(out.Bytes(), slices.Sorted(maps.Keys(t.Extra)), t.Extra)
+	slices.SortFunc(nodes, func(a, b *Node) int { return cmp.Compare(a.Name, b.Name) })
+	text, err := Encode(nodes)
+	if err != nil || len(t.Extra) == 0 {
+		return text, err
+	}
+	text, err = object.Append(bytes.TrimSuffix(text, []byte("\n")), slices.Sorted(maps.Keys(t.Extra)), t.Extra)
 	if err != nil {
 		return nil, failure.WrapAs(failure.Invalid, err, "write a tree", "")
 	}
-	return append(text, '\n'), nil // restic's encoder ends lines too
+	return append(text, '\n'), nil
+}
+
+// Encode writes a tree of nodes that are sorted by name. A name that comes twice, or too early, is Invalid, and so is
+// what Node.MarshalJSON refuses.
+func Encode(nodes []*Node) ([]byte, error) {
+	out := append(make([]byte, 0, 512*len(nodes)+16), `{"nodes":[`...)
+	for i, n := range nodes {
+		if i > 0 {
+			if n.Name <= nodes[i-1].Name {
+				return nil, failure.New(failure.Invalid, "write a tree", "", "the name %.80q comes twice, or after %.80q", n.Name, nodes[i-1].Name)
+			}
+			out = append(out, ',')
+		}
+		var err error
+		if out, err = n.Append(out); err != nil {
+			return nil, failure.WrapAs(failure.Invalid, err, "write a tree", "")
+		}
+	}
+	return append(out, "]}\n"...), nil // restic's encoder ends lines too
 }
 
 // Find gives the node of that name, or nil.
