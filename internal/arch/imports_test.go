@@ -54,7 +54,7 @@ var rules = []rule{
 	{"internal/cli", []string{"api", "model", "failure", "internal/term", "internal/term/units"}, nil},
 	{"internal/demo", with("api", "internal/probe", "internal/hostexec", "internal/hostproc", "internal/term", "internal/term/units"), nil},
 	{"internal/vault", []string{"failure", "internal/vault/blob", "internal/vault/object", "internal/vault/crypto", "internal/vault/pack",
-		"internal/vault/index", "internal/vault/tree", "internal/vault/snapshot"}, []string{"github.com/klauspost/compress", "github.com/restic/chunker",
+		"internal/vault/index", "internal/vault/tree", "internal/vault/snapshot", "internal/vault/retention"}, []string{"github.com/klauspost/compress", "github.com/restic/chunker",
 		"golang.org/x/sync"}},
 	{"internal/vault/blob", []string{"failure", "secret"}, nil},
 	{"internal/vault/blob/s3", []string{"failure", "secret", "internal/vault/blob"}, nil},
