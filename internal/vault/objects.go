@@ -88,23 +88,8 @@ func (v *Vault) PackContent(ctx context.Context, id object.ID) ([]pack.Entry, er
 	if err != nil {
 		return nil, err
 	}
-	entries, err := pack.ReadHeader(packReader{ctx, v.store, h}, info.Size, v.key)
+	entries, err := pack.ReadHeader(packAt{ctx, v.store, h}, info.Size, v.key)
 	return entries, failure.Wrap(err, "read the header of", h.String())
-}
-
-// packReader reads a stored file at any offset under ctx.
-type packReader struct {
-	ctx   context.Context
-	store blob.Store
-	h     blob.Handle
-}
-
-// ReadAt is io.ReaderAt's.
-func (r packReader) ReadAt(p []byte, off int64) (int, error) {
-	if err := blob.ReadFull(r.ctx, r.store, r.h, p, off); err != nil {
-		return 0, err
-	}
-	return len(p), nil
 }
 
 // RemoveAllLocks removes every lock, also those of programs that are at work, and gives their ids. One that goes away
