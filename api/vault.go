@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"io"
-	"iter"
 
 	"github.com/lifeboat-dr/lifeboat/failure"
 	"github.com/lifeboat-dr/lifeboat/model"
@@ -27,8 +26,6 @@ type Vaults interface {
 	Points(ctx context.Context, req VaultPointsRequest) ([]VaultPoint, error)
 	// List yields what a point holds, a directory before its content. The first error ends it.
 	List(ctx context.Context, req VaultListRequest) (*VaultListing, error)
-	// Find yields what matches, point by point, newest first. The first error ends it.
-	Find(ctx context.Context, req VaultFindRequest) iter.Seq2[*VaultMatch, error]
 	// Cat gives one object of the vault, decrypted: JSON, or the bytes of a blob or of a pack.
 	Cat(ctx context.Context, req VaultCatRequest) ([]byte, error)
 	// Dump writes one file's content, or a folder as an archive.

@@ -14,9 +14,13 @@ import (
 
 	"github.com/lifeboat-dr/lifeboat/api"
 	"github.com/lifeboat-dr/lifeboat/drivers/all"
+	"github.com/lifeboat-dr/lifeboat/failure"
 	"github.com/lifeboat-dr/lifeboat/internal/cli"
+	"github.com/lifeboat-dr/lifeboat/internal/config"
 	"github.com/lifeboat-dr/lifeboat/internal/demo"
 	"github.com/lifeboat-dr/lifeboat/internal/service"
+	"github.com/lifeboat-dr/lifeboat/internal/vaultservice"
+	"github.com/lifeboat-dr/lifeboat/model"
 )
 
 // version is set by the build.
@@ -32,15 +36,39 @@ func main() {
 	}
 	signals := make(chan os.Signal, 2)
 	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
+	// A reader who goes away, as in `lifeboat vault dump ... | head`, is an error of writing: what is held, such as a vault's
+	// lock, is given up before the process ends.
+	signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE)
 	os.Exit(cli.Main(ctx, os.Args[1:], cli.Deps{
 		Open: func(ctx context.Context, opt cli.OpenOptions) (api.Service, error) {
 			return service.Open(ctx, service.Options{Config: opt.Config, State: opt.State, Drivers: all.Registry(opt.Log), Log: opt.Log})
 		},
 		Documents: service.Documents{Drivers: all.Registry(slog.New(slog.DiscardHandler))},
+		Vaults:    vaults,
 		Demo:      runDemo,
 		Version:   version,
 		Signals:   signals,
 	}))
+}
+
+// vaults answers `lifeboat vault`. The configuration is read only when a vault is named by its name there.
+func vaults(opt cli.OpenOptions) api.Vaults {
+	return vaultservice.New(vaultservice.Options{Log: opt.Log, Named: func(_ context.Context, name string) (*model.Vault, error) {
+		var known []model.Vault
+		if opt.Config != "" {
+			cfg, err := config.Load(opt.Config, all.Registry(opt.Log))
+			if err != nil {
+				return nil, err
+			}
+			known = cfg.Vaults
+		}
+		for _, v := range known {
+			if v.Name == name {
+				return &v, nil
+			}
+		}
+		return nil, failure.New(failure.NotFound, "find the vault", name, "lifeboat.yaml names no such vault")
+	}})
 }
 
 func runDemo(ctx context.Context, opt cli.DemoOptions) error {

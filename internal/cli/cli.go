@@ -32,6 +32,9 @@ type Deps struct {
 	Open func(ctx context.Context, opt OpenOptions) (api.Service, error)
 	// Documents checks configuration files and renders reports.
 	Documents api.Documents
+	// Vaults makes the service of vaults for one command; nil where this build has none. OpenOptions.Config is empty when
+	// there is no configuration.
+	Vaults func(opt OpenOptions) api.Vaults
 	// Demo runs the demonstration; nil where this build has none.
 	Demo func(ctx context.Context, opt DemoOptions) error
 	// Version of this build.

@@ -5,6 +5,7 @@ import (
 	"strings"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"github.com/lifeboat-dr/lifeboat/failure"
 )
@@ -72,7 +73,7 @@ func newHelp() *cobra.Command {
 
 func child(cmd *cobra.Command, name string) *cobra.Command {
 	for _, c := range cmd.Commands() {
-		if c.Name() == name {
+		if c.Name() == name || c.HasAlias(name) {
 			return c
 		}
 	}
@@ -97,13 +98,23 @@ func writeHelp(cmd *cobra.Command) error {
 			use = cmd.CommandPath() + " COMMAND"
 		}
 		section("Usage", "  "+use)
+		if len(cmd.Aliases) > 0 {
+			section("Also called", "  "+strings.Join(cmd.Aliases, ", "))
+		}
 	}
 	writeCommands(cmd, section)
 	section("Examples", cmd.Example)
 	if !isTopic(cmd) {
 		section("Flags", cmd.LocalNonPersistentFlags().FlagUsages())
+		if cmd.HasParent() && !cmd.Parent().HasParent() && cmd.HasPersistentFlags() {
+			section("Flags of every `"+cmd.CommandPath()+"` command", shared(cmd).FlagUsages())
+		}
 		if cmd.HasParent() {
-			section("Global flags", cmd.InheritedFlags().FlagUsages())
+			if cmd.Parent().HasParent() {
+				own := shared(cmd)
+				section("Flags of every `"+familyOf(cmd).CommandPath()+"` command", own.FlagUsages())
+			}
+			section("Global flags", cmd.Root().PersistentFlags().FlagUsages())
 		} else {
 			section("Global flags", cmd.PersistentFlags().FlagUsages())
 		}
@@ -115,6 +126,26 @@ func writeHelp(cmd *cobra.Command) error {
 		return failure.WrapAs(failure.Unavailable, err, "write", "help")
 	}
 	return nil
+}
+
+// familyOf is the command right below the root that cmd is, or is below of.
+func familyOf(cmd *cobra.Command) *cobra.Command {
+	for cmd.Parent().HasParent() {
+		cmd = cmd.Parent()
+	}
+	return cmd
+}
+
+// shared are the flags that cmd has from its family.
+func shared(cmd *cobra.Command) *pflag.FlagSet {
+	set := pflag.NewFlagSet("", pflag.ContinueOnError)
+	set.SortFlags = false
+	familyOf(cmd).PersistentFlags().VisitAll(func(f *pflag.Flag) {
+		if cmd.LocalNonPersistentFlags().Lookup(f.Name) == nil {
+			set.AddFlag(f)
+		}
+	})
+	return set
 }
 
 // writeCommands lists what is below cmd, in groups where there are some.

@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 
 	"github.com/lifeboat-dr/lifeboat/api"
 	"github.com/lifeboat-dr/lifeboat/failure"
@@ -32,8 +33,9 @@ type invocation struct {
 	verbose int    // -v, counted
 	noColor bool   // --no-color
 
-	wroteJSON bool // the one document is on Out
-	gone      bool // standard input has ended: nobody can be asked any more
+	wroteJSON  bool // the one document is on Out
+	inputTaken bool // standard input is data: no password can be read from it
+	gone       bool // standard input has ended: nobody can be asked any more
 }
 
 // json reports whether the reply is to be one JSON document.
@@ -116,6 +118,9 @@ func (inv *invocation) write(b []byte) error {
 // fail shows err: as words on standard error, and with -o json also as the one document on standard output, unless
 // another one is there already.
 func (inv *invocation) fail(args []string, err error) {
+	if inv.wroteJSON && errors.Is(err, syscall.EPIPE) {
+		return // the reader has had enough, as with head(1)
+	}
 	inv.showError(err)
 	if inv.wroteJSON || !(inv.json() || asksJSON(args)) {
 		return

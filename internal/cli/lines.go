@@ -29,6 +29,12 @@ func newLineReader(in io.Reader) *lineReader {
 // read waits for one line, without its end and surrounding blanks. The error is io.EOF at the end of input, or the
 // context's. One caller at a time.
 func (l *lineReader) read(ctx context.Context) (string, error) {
+	text, err := l.readWhole(ctx)
+	return strings.TrimSpace(text), err
+}
+
+// readWhole is read with the blanks, for what may begin or end with one.
+func (l *lineReader) readWhole(ctx context.Context) (string, error) {
 	if !l.pending {
 		l.pending = true
 		go func() {
@@ -36,7 +42,7 @@ func (l *lineReader) read(ctx context.Context) (string, error) {
 			if err == io.EOF && text != "" {
 				err = nil
 			}
-			l.answers <- answer{strings.TrimSpace(text), err}
+			l.answers <- answer{strings.TrimRight(text, "\r\n"), err}
 		}()
 	}
 	select {

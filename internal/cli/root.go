@@ -13,6 +13,7 @@ const (
 	groupLook    = "look"
 	groupOperate = "operate"
 	groupRuns    = "runs"
+	groupVault   = "vault"
 	groupOther   = "other"
 )
 
@@ -60,6 +61,7 @@ func newRoot(inv *invocation) *cobra.Command {
 		&cobra.Group{ID: groupLook, Title: "To look and to keep safe"},
 		&cobra.Group{ID: groupOperate, Title: "To move and to rehearse"},
 		&cobra.Group{ID: groupRuns, Title: "Runs and reports"},
+		&cobra.Group{ID: groupVault, Title: "Where recovery points are kept"},
 		&cobra.Group{ID: groupOther, Title: "Other"},
 	)
 	add := func(group string, cmds ...*cobra.Command) {
@@ -72,6 +74,7 @@ func newRoot(inv *invocation) *cobra.Command {
 	add(groupLook, newStatus(inv), newPoints(inv), newProtect(inv))
 	add(groupOperate, newPlan(inv), newDrill(inv), newFailover(inv), newFailback(inv))
 	add(groupRuns, newRun(inv), newReport(inv))
+	add(groupVault, newVault(inv))
 	add(groupOther, newVersion(inv), newCompletion())
 	help := newHelp()
 	help.GroupID = groupOther

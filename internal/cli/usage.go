@@ -50,6 +50,13 @@ func wants(names ...string) cobra.PositionalArgs {
 	}
 }
 
+// wantsMore is wants with any number of arguments after the named ones.
+func wantsMore(names ...string) cobra.PositionalArgs {
+	return func(cmd *cobra.Command, args []string) error {
+		return wants(names...)(cmd, args[:min(len(args), len(names))])
+	}
+}
+
 // name is a command's path without the program's name.
 func name(cmd *cobra.Command) string {
 	return strings.TrimPrefix(cmd.CommandPath(), cmd.Root().Name()+" ")

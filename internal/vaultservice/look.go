@@ -217,4 +217,3 @@ func cat(ctx context.Context, v *vault.Vault, req api.VaultCatRequest) ([]byte, 
 	}
 	return v.LoadFile(ctx, t, id)
 }
-

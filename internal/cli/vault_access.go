@@ -1,0 +1,381 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"io"
+	"io/fs"
+	"os"
+	"os/exec"
+	"regexp"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/spf13/pflag"
+	"golang.org/x/term"
+
+	"github.com/lifeboat-dr/lifeboat/api"
+	"github.com/lifeboat-dr/lifeboat/failure"
+	"github.com/lifeboat-dr/lifeboat/model"
+)
+
+// vaultFlags are the flags of every command below `lifeboat vault`: which vault, and how it is opened. Their names, and
+// the variables that stand for them, are restic's.
+type vaultFlags struct {
+	where          whereFlags
+	noPassword     bool
+	noLock         bool
+	retryLock      time.Duration
+	noCache        bool
+	cacheDir       string
+	upload         int64
+	download       int64
+	ca, clientCert string
+	quiet          bool
+}
+
+// whereFlags name one vault and its password; prefix tells the source of a copy ("from-", RESTIC_FROM_) from the vault.
+type whereFlags struct {
+	repo, repoFile                string
+	passwordFile, passwordCommand string
+	keyHint                       string
+}
+
+func (f *vaultFlags) declare(flags *pflag.FlagSet) {
+	flags.StringVarP(&f.where.repo, "repo", "r", "", "the vault: a `URL`, a folder, or a name in lifeboat.yaml (default: $RESTIC_REPOSITORY)")
+	flags.StringVar(&f.where.repoFile, "repository-file", "", "read that from `FILE` (default: $RESTIC_REPOSITORY_FILE)")
+	flags.StringVarP(&f.where.passwordFile, "password-file", "p", "", "read the password from `FILE` (default: $RESTIC_PASSWORD_FILE)")
+	flags.StringVar(&f.where.passwordCommand, "password-command", "", "`COMMAND` that prints the password (default: $RESTIC_PASSWORD_COMMAND)")
+	flags.BoolVar(&f.noPassword, "insecure-no-password", false, "the password is empty")
+	flags.StringVar(&f.where.keyHint, "key-hint", "", "`ID` of the key to try first (default: $RESTIC_KEY_HINT)")
+	flags.BoolVar(&f.noLock, "no-lock", false, "take no lock, to read where nothing can be written")
+	flags.DurationVar(&f.retryLock, "retry-lock", 0, "try for `DURATION` while somebody else's lock stands in the way")
+	flags.BoolVar(&f.noCache, "no-cache", false, "keep no copies of metadata on this machine")
+	flags.StringVar(&f.cacheDir, "cache-dir", "", "keep them in `FOLDER` (default: $RESTIC_CACHE_DIR, else the user's cache folder)")
+	flags.Int64Var(&f.upload, "limit-upload", 0, "upload at most `N` KiB a second")
+	flags.Int64Var(&f.download, "limit-download", 0, "download at most `N` KiB a second")
+	flags.StringVar(&f.ca, "cacert", "", "`FILE` with the authority of the server's certificate (default: $RESTIC_CACERT)")
+	flags.StringVar(&f.clientCert, "tls-client-cert", "", "`FILE` with our certificate and its key (default: $RESTIC_TLS_CLIENT_CERT)")
+	flags.BoolVarP(&f.quiet, "quiet", "q", false, "show no progress")
+}
+
+// declareFrom declares the flags of a second vault, whose data or parameters are taken.
+func (f *whereFlags) declareFrom(flags *pflag.FlagSet, what string) {
+	flags.StringVar(&f.repo, "from-repo", "", "the vault "+what+", as with -r (default: $RESTIC_FROM_REPOSITORY)")
+	flags.Lookup("from-repo").Usage = strings.Replace(flags.Lookup("from-repo").Usage, "the vault", "the `VAULT`", 1)
+	flags.StringVar(&f.repoFile, "from-repository-file", "", "read that from `FILE` (default: $RESTIC_FROM_REPOSITORY_FILE)")
+	flags.StringVar(&f.passwordFile, "from-password-file", "", "read its password from `FILE` (default: $RESTIC_FROM_PASSWORD_FILE)")
+	flags.StringVar(&f.passwordCommand, "from-password-command", "", "`COMMAND` that prints it (default: $RESTIC_FROM_PASSWORD_COMMAND)")
+	flags.StringVar(&f.keyHint, "from-key-hint", "", "`ID` of its key to try first (default: $RESTIC_FROM_KEY_HINT)")
+}
+
+// side is one of the two vaults that a command line can name: words for messages, and the start of variables' names.
+type side struct {
+	flag   string // "" or "from-"
+	env    string // "RESTIC_" or "RESTIC_FROM_"
+	vault  string // for people
+	prompt string
+}
+
+var (
+	ownSide  = side{"", "RESTIC_", "the vault", "password of the vault: "}
+	fromSide = side{"from-", "RESTIC_FROM_", "the vault to take from", "password of the vault to take from: "}
+)
+
+// repoFlag is how the flag for the vault is written.
+func (s side) repoFlag() string {
+	if s.flag == "" {
+		return "-r"
+	}
+	return "--" + s.flag + "repo"
+}
+
+// access gives the vault that the flags, the variables or the configuration name, with its password.
+func (v *vaultCommand) access(ctx context.Context, svc api.Vaults) (api.VaultAccess, error) {
+	a, err := v.place(ctx, svc, v.flags.where, ownSide)
+	if err != nil {
+		return a, err
+	}
+	return a, v.unlockWith(ctx, &a, v.flags.where, ownSide)
+}
+
+// accessFrom gives the second vault.
+func (v *vaultCommand) accessFrom(ctx context.Context, svc api.Vaults, w whereFlags) (api.VaultAccess, error) {
+	a, err := v.place(ctx, svc, w, fromSide)
+	if err != nil {
+		return a, err
+	}
+	return a, v.unlockWith(ctx, &a, w, fromSide)
+}
+
+// place says where the vault is and how it is reached, without its password.
+func (v *vaultCommand) place(ctx context.Context, svc api.Vaults, w whereFlags, s side) (api.VaultAccess, error) {
+	var a api.VaultAccess
+	url, err := v.url(w, s)
+	if err != nil {
+		return a, err
+	}
+	if a.Vault, err = v.named(ctx, svc, url); err != nil {
+		return a, err
+	}
+	f := &v.flags
+	a.NoLock, a.RetryLock = f.noLock, model.Duration(f.retryLock)
+	a.KeyHint = first(w.keyHint, v.Getenv(s.env+"KEY_HINT"))
+	for _, limit := range []struct {
+		name  string
+		value int64
+		into  *int64
+	}{{"upload", f.upload, &a.Vault.Upload}, {"download", f.download, &a.Vault.Download}} {
+		switch {
+		case limit.value < 0:
+			return a, failure.New(failure.Invalid, "", "", "--limit-%s %d is negative", limit.name, limit.value).WithHint("leave it out for no limit")
+		case limit.value > 0:
+			*limit.into = limit.value << 10
+		}
+	}
+	if f.retryLock < 0 {
+		return a, failure.New(failure.Invalid, "", "", "--retry-lock %s is negative", f.retryLock).WithHint("write --retry-lock 5m")
+	}
+	a.Vault.Cache = first(f.cacheDir, a.Vault.Cache, v.Getenv("RESTIC_CACHE_DIR"))
+	if f.noCache {
+		a.Vault.Cache = "none"
+	}
+	a.Vault.CA = first(f.ca, a.Vault.CA, v.Getenv("RESTIC_CACERT"))
+	if cert := first(f.clientCert, v.Getenv("RESTIC_TLS_CLIENT_CERT")); cert != "" && (f.clientCert != "" || a.Vault.Cert == "") {
+		a.Vault.Cert, a.Vault.Key = cert, cert // restic has both in one file
+	}
+	if v.Getenv("RESTIC_REST_USERNAME") != "" && a.Vault.User == "" {
+		a.Vault.User = v.Getenv("RESTIC_REST_USERNAME")
+		if v.Getenv("RESTIC_REST_PASSWORD") != "" {
+			a.Vault.UserPassword = "env:RESTIC_REST_PASSWORD"
+		}
+	}
+	return a, nil
+}
+
+// url is what names the vault.
+func (v *vaultCommand) url(w whereFlags, s side) (string, error) {
+	file := w.repoFile
+	if w.repo == "" && file == "" {
+		w.repo, file = v.Getenv(s.env+"REPOSITORY"), v.Getenv(s.env+"REPOSITORY_FILE")
+	}
+	switch {
+	case w.repo != "" && file != "":
+		return "", failure.New(failure.Invalid, "", "", "%s is named both by %s and by --%srepository-file", s.vault, s.repoFlag(), s.flag).
+			WithHint("leave one of them out; %sREPOSITORY and %sREPOSITORY_FILE stand for them", s.env, s.env)
+	case w.repo != "":
+		return w.repo, nil
+	case file != "":
+		text, err := readSmall(file, "--"+s.flag+"repository-file")
+		if err == nil && text == "" {
+			err = failure.New(failure.Invalid, "read", file, "it is empty").WithHint("write the vault's URL into it")
+		}
+		return text, err
+	}
+	return "", failure.New(failure.Invalid, "", "", "%s is not named", s.vault).
+		WithHint("write %s and a folder, a URL or a name in lifeboat.yaml, or set %sREPOSITORY", s.repoFlag(), s.env)
+}
+
+// vaultName is what a vault's name in lifeboat.yaml looks like; a path or a URL has other characters.
+var vaultName = regexp.MustCompile(`^[A-Za-z][A-Za-z0-9_-]*$`)
+
+// named gives the vault of that name in lifeboat.yaml, or else the one at that URL.
+func (v *vaultCommand) named(ctx context.Context, svc api.Vaults, url string) (model.Vault, error) {
+	if !vaultName.MatchString(url) {
+		return model.Vault{URL: url}, nil
+	}
+	found, err := svc.Named(ctx, url)
+	switch {
+	case err == nil:
+		return *found, nil
+	case failure.KindOf(err) == failure.NotFound:
+		return model.Vault{URL: url}, nil
+	}
+	return model.Vault{}, failure.Wrap(err, "look for the vault", url)
+}
+
+// unlockWith finds the password: flags go before the configuration, which goes before variables, which go before asking.
+func (v *vaultCommand) unlockWith(ctx context.Context, a *api.VaultAccess, w whereFlags, s side) error {
+	given := w.passwordFile != "" || w.passwordCommand != ""
+	switch {
+	case v.flags.noPassword && s == ownSide:
+		if given {
+			return failure.New(failure.Invalid, "", "", "--insecure-no-password and a password exclude each other").
+				WithHint("leave one of them out")
+		}
+		a.Password = new(api.Passphrase)
+		return nil
+	case !given && a.Vault.Password != "":
+		return nil
+	case !given:
+		w.passwordFile, w.passwordCommand = v.Getenv(s.env+"PASSWORD_FILE"), v.Getenv(s.env+"PASSWORD_COMMAND")
+	}
+	text, err := v.password(ctx, w, s)
+	a.Password = &text
+	return err
+}
+
+// password reads the password from where w or the variable says, or asks for it.
+func (v *vaultCommand) password(ctx context.Context, w whereFlags, s side) (api.Passphrase, error) {
+	switch {
+	case w.passwordFile != "" && w.passwordCommand != "":
+		return "", failure.New(failure.Invalid, "", "", "the password is to come both from a file and from a command").
+			WithHint("leave one of --%spassword-file and --%spassword-command out (%sPASSWORD_FILE, %sPASSWORD_COMMAND)", s.flag, s.flag, s.env, s.env)
+	case w.passwordFile != "":
+		return passwordIn(w.passwordFile, "--"+s.flag+"password-file")
+	case w.passwordCommand != "":
+		return v.passwordFrom(ctx, w.passwordCommand, "--"+s.flag+"password-command")
+	}
+	if text := v.Getenv(s.env + "PASSWORD"); text != "" {
+		return api.Passphrase(text), nil
+	}
+	if v.newVault && s == ownSide {
+		return v.askNewPassword(ctx, "password for the new vault: ")
+	}
+	return v.askPassword(ctx, s.prompt)
+}
+
+// passwordIn reads the password in a file; blanks around it do not count, as with restic.
+func passwordIn(path, flag string) (api.Passphrase, error) {
+	text, err := readSmall(path, flag)
+	if err == nil && text == "" {
+		err = failure.New(failure.Invalid, "read", path, "there is no password in it").WithHint("write the password into it, in one line")
+	}
+	return api.Passphrase(text), err
+}
+
+// readSmall reads a file of one line. A byte order mark and blanks around the text do not count.
+func readSmall(path, flag string) (string, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		kind := failure.Denied
+		if errors.Is(err, fs.ErrNotExist) {
+			kind = failure.NotFound
+		}
+		return "", failure.WrapAs(kind, err, flag, "").WithHint("name a file that is there and can be read")
+	}
+	defer f.Close()
+	const most = 1 << 20
+	text, err := io.ReadAll(io.LimitReader(f, most+1))
+	switch {
+	case err != nil:
+		return "", failure.WrapAs(failure.Unavailable, err, flag, path)
+	case len(text) > most:
+		return "", failure.New(failure.Invalid, flag, path, "it is longer than a megabyte").WithHint("name the right file")
+	}
+	return strings.TrimSpace(strings.TrimPrefix(string(text), "\ufeff")), nil
+}
+
+// passwordFrom runs a command in the shell and takes what it prints.
+func (v *vaultCommand) passwordFrom(ctx context.Context, line, flag string) (api.Passphrase, error) {
+	cmd := exec.CommandContext(ctx, "sh", "-c", line)
+	cmd.Stderr = v.Err
+	out, err := cmd.Output()
+	if err != nil {
+		return "", failure.WrapAs(failure.Denied, err, flag, "").WithHint("run the command by itself and see what it says")
+	}
+	text := strings.TrimSpace(string(out))
+	if text == "" {
+		return "", failure.New(failure.Invalid, flag, "", "the command printed no password").WithHint("run the command by itself and see what it prints")
+	}
+	return api.Passphrase(text), nil
+}
+
+// askPassword asks the person at the terminal, without showing what is typed; elsewhere it is the first line of standard
+// input.
+func (v *vaultCommand) askPassword(ctx context.Context, prompt string) (api.Passphrase, error) {
+	typed, err := v.readPassword(ctx, prompt)
+	switch {
+	case ctx.Err() != nil:
+		return "", failure.New(failure.Canceled, "", "", "interrupted; nothing was done")
+	case err != nil || typed == "":
+		return "", failure.New(failure.Invalid, "", "", "no password is given").
+			WithHint("type it, or name it with --password-file, --password-command or RESTIC_PASSWORD")
+	}
+	return api.Passphrase(typed), nil
+}
+
+// askNewPassword asks twice at a terminal.
+func (v *vaultCommand) askNewPassword(ctx context.Context, prompt string) (api.Passphrase, error) {
+	typed, err := v.askPassword(ctx, prompt)
+	if err != nil || !v.interactive() {
+		return typed, err
+	}
+	again, err := v.askPassword(ctx, "once more: ")
+	if err == nil && again != typed {
+		err = failure.New(failure.Invalid, "", "", "the two passwords differ; nothing was done").WithHint("try again")
+	}
+	return typed, err
+}
+
+func (v *vaultCommand) readPassword(ctx context.Context, prompt string) (string, error) {
+	if !v.interactive() {
+		if v.inputTaken {
+			return "", io.EOF
+		}
+		return v.lines.readWhole(ctx)
+	}
+	_, _ = io.WriteString(v.Err, prompt)
+	in, isFile := v.In.(*os.File)
+	if !isFile {
+		return v.lines.readWhole(ctx)
+	}
+	defer io.WriteString(v.Err, "\n")
+	state, err := term.GetState(int(in.Fd()))
+	if err != nil {
+		return "", err
+	}
+	type answer struct {
+		text []byte
+		err  error
+	}
+	answers := make(chan answer, 1)
+	go func() { // outlives an interrupt, as every read of a terminal does; the process ends then
+		text, err := term.ReadPassword(int(in.Fd()))
+		answers <- answer{text, err}
+	}()
+	select {
+	case a := <-answers:
+		return string(a.text), a.err
+	case <-ctx.Done():
+		_ = term.Restore(int(in.Fd()), state) // show what is typed again
+		return "", context.Cause(ctx)
+	}
+}
+
+// first gives the first text that is not empty.
+func first(texts ...string) string {
+	for _, t := range texts {
+		if t != "" {
+			return t
+		}
+	}
+	return ""
+}
+
+// splitTags takes a list of tags apart. The empty text is the list without tags.
+func splitTags(text string) []string {
+	list := []string{}
+	for _, tag := range strings.Split(text, ",") {
+		if tag = strings.TrimSpace(tag); tag != "" {
+			list = append(list, tag)
+		}
+	}
+	return list
+}
+
+// parseSize reads a size as restic has it: bytes, or with k, m, g or t for binary multiples.
+func parseSize(text string) (int64, error) {
+	digits, unit := text, int64(1)
+	if n := len(text); n > 0 {
+		if i := strings.IndexByte("bkmgt", text[n-1]|0x20); i >= 0 {
+			digits, unit = text[:n-1], 1<<(10*i)
+		}
+	}
+	n, err := strconv.ParseInt(digits, 10, 64)
+	if err != nil || n < 0 || n > (1<<63-1)/unit {
+		return 0, failure.New(failure.Invalid, "", "", "%q is no size", text).WithHint("write bytes, or with a unit: 500K, 20M, 1G, 2T")
+	}
+	return n * unit, nil
+}

@@ -1,0 +1,177 @@
+package term
+
+import (
+	"fmt"
+	"io"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/charmbracelet/x/ansi"
+
+	"github.com/lifeboat-dr/lifeboat/api"
+	"github.com/lifeboat-dr/lifeboat/internal/term/units"
+)
+
+// VaultProgress shows how far a long call on a vault is: a line redrawn in place on a terminal, now and then a plain line
+// elsewhere. What went wrong meanwhile is a line that stays. Make one with [NewVaultProgress], give its Event to the call,
+// and Close it when the call has returned.
+type VaultProgress struct {
+	w     io.Writer
+	opts  WatchOptions
+	items bool
+	start time.Time
+
+	mu     sync.Mutex
+	last   api.VaultEvent
+	phase  time.Time // when the present phase began
+	said   time.Time // plain lines: when the last one was written
+	drawn  bool      // a line to be redrawn is on the screen
+	frames int
+
+	stop chan struct{}
+	done chan struct{}
+}
+
+// NewVaultProgress begins. Items: files are lines, too. The caller closes it.
+func NewVaultProgress(w io.Writer, items bool, opts WatchOptions) *VaultProgress {
+	opts = opts.withDefaults()
+	now := opts.Now()
+	v := &VaultProgress{w: w, opts: opts, items: items, start: now, phase: now, said: now, stop: make(chan struct{}), done: make(chan struct{})}
+	go v.run()
+	return v
+}
+
+// run redraws until Close.
+func (v *VaultProgress) run() {
+	defer close(v.done)
+	every := v.opts.Every
+	if !v.opts.Live {
+		every = min(v.opts.Still, time.Second)
+	}
+	ticker := time.NewTicker(every)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-v.stop:
+			return
+		case <-ticker.C:
+			v.mu.Lock()
+			v.tick(v.opts.Now())
+			v.mu.Unlock()
+		}
+	}
+}
+
+// Event takes what the call tells. An error of the writer goes unsaid: the call matters more than its picture.
+func (v *VaultProgress) Event(e api.VaultEvent) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	switch {
+	case e.Problem != nil:
+		v.clear()
+		p := newPage(v.opts.Style)
+		p.text(0, 2, span{"problem: ", bad}, span{e.Problem.Error(), plain})
+		_ = p.flush(v.w)
+	case e.Item != nil:
+		if v.items {
+			v.clear()
+			p := newPage(v.opts.Style)
+			p.Width = 0
+			size := ""
+			if e.Item.Size > 0 {
+				size = "  " + units.Bytes(e.Item.Size)
+			}
+			p.line(span{fmt.Sprintf("%-10s ", e.Item.Action), dim}, span{e.Item.Path, plain}, span{size, dim})
+			_ = p.flush(v.w)
+		}
+	default:
+		if e.Phase != v.last.Phase {
+			v.phase = v.opts.Now()
+		}
+		v.last = e
+	}
+}
+
+// Close takes the redrawn line away; plain lines stay.
+func (v *VaultProgress) Close() {
+	close(v.stop)
+	<-v.done
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	v.clear()
+}
+
+func (v *VaultProgress) clear() {
+	if v.drawn {
+		_, _ = io.WriteString(v.w, "\r"+clearLine)
+		v.drawn = false
+	}
+}
+
+func (v *VaultProgress) tick(now time.Time) {
+	if v.last.Phase == "" {
+		return
+	}
+	text := v.text(now)
+	if !v.opts.Live {
+		if now.Sub(v.said) >= v.opts.Still {
+			v.said = now
+			_, _ = fmt.Fprintf(v.w, "%s  %s\n", units.Time(now, v.opts.Style.Zone), text)
+		}
+		return
+	}
+	v.frames++
+	cols, _ := v.opts.Size()
+	line := spinner[v.frames%len(spinner)] + " " + units.Clock(now.Sub(v.start)) + "  " + text
+	if v.last.Current != "" {
+		line += "  " + clean(v.last.Current)
+	}
+	_, _ = io.WriteString(v.w, "\r"+ansi.Truncate(line, max(1, cols-1), "…")+clearLine)
+	v.drawn = true
+}
+
+// text is how far it is, in words: phase, share, counts, rate, time left.
+func (v *VaultProgress) text(now time.Time) string {
+	e := v.last
+	parts := []string{clean(e.Phase)}
+	share, known := 0.0, true
+	switch {
+	case e.TotalBytes > 0:
+		share = float64(e.Bytes) / float64(e.TotalBytes)
+	case e.TotalFiles > 0:
+		share = float64(e.Files) / float64(e.TotalFiles)
+	default:
+		known = false
+	}
+	share = min(1, max(0, share))
+	if known {
+		parts = append(parts, fmt.Sprintf("%.1f %%", 100*share))
+	}
+	unit := e.Unit
+	if unit == "" {
+		unit = "files"
+	}
+	switch {
+	case e.TotalFiles > 0:
+		parts = append(parts, fmt.Sprintf("%d/%d %s", e.Files, e.TotalFiles, clean(unit)))
+	case e.Files > 0:
+		parts = append(parts, fmt.Sprintf("%d %s", e.Files, clean(unit)))
+	}
+	elapsed := now.Sub(v.phase)
+	if e.Bytes > 0 || e.TotalBytes > 0 {
+		size := units.Bytes(e.Bytes)
+		if e.TotalBytes > 0 {
+			size += " of " + units.Bytes(e.TotalBytes)
+		}
+		parts = append(parts, size)
+		if elapsed >= time.Second {
+			parts = append(parts, units.Bytes(int64(float64(e.Bytes)/elapsed.Seconds()))+"/s")
+		}
+	}
+	if known && share > 0 && share < 1 && elapsed >= 2*time.Second {
+		left := time.Duration(float64(elapsed) * (1 - share) / share).Truncate(time.Second)
+		parts = append(parts, units.Duration(left)+" left")
+	}
+	return strings.Join(parts, "  ")
+}
