@@ -134,14 +134,11 @@ func missing(h object.Handle) error {
 // LoadBlob gives the content of a blob, whose hash it has verified. When a copy is damaged or gone the others are tried,
 // then the replicas. NotFound: no index lists it; else the kind of the last copy's failure. The slice is the caller's.
 func (v *Vault) LoadBlob(ctx context.Context, h object.Handle) ([]byte, error) {
-	err := v.ready()
-	if err == nil {
-		var data []byte
-		if data, err = v.loadBlob(ctx, h); err == nil {
-			return data, nil
-		}
+	data, err := v.loadBlob(ctx, h)
+	if err != nil {
+		return v.blobFallBack(ctx, h, err)
 	}
-	return v.blobFallBack(ctx, h, err)
+	return data, nil
 }
 
 // loadBlob is LoadBlob without replicas.
@@ -158,7 +155,7 @@ func (v *Vault) loadBlob(ctx context.Context, h object.Handle) ([]byte, error) {
 	var failed []error
 	for _, l := range copies {
 		sealed := make([]byte, l.Length)
-		err := blob.ReadFull(ctx, v.store, packHandle(l.Pack), sealed, int64(l.Offset))
+		err := v.readPack(ctx, l.Pack, sealed, int64(l.Offset))
 		if err == nil {
 			var plain []byte
 			if plain, err = v.openBlob(sealed, l.Entry, nil); err == nil {
@@ -174,6 +171,16 @@ func (v *Vault) loadBlob(ctx context.Context, h object.Handle) ([]byte, error) {
 		return nil, failed[0]
 	}
 	return nil, failure.WrapAs(failure.KindOf(failed[len(failed)-1]), errors.Join(failed...), "load", h.String())
+}
+
+// readPack fills p from a pack. With replicas, a store that could not be reached a moment ago is not asked again.
+func (v *Vault) readPack(ctx context.Context, id object.ID, p []byte, off int64) error {
+	if err := v.ready(); err != nil {
+		return err
+	}
+	err := blob.ReadFull(ctx, v.store, packHandle(id), p, off)
+	v.unreached(ctx, err)
+	return err
 }
 
 func packHandle(id object.ID) blob.Handle { return blob.Handle{Type: blob.Pack, Name: id.String()} }

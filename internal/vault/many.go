@@ -8,7 +8,6 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/lifeboat-dr/lifeboat/failure"
-	"github.com/lifeboat-dr/lifeboat/internal/vault/blob"
 	"github.com/lifeboat-dr/lifeboat/internal/vault/index"
 	"github.com/lifeboat-dr/lifeboat/internal/vault/object"
 	"github.com/lifeboat-dr/lifeboat/internal/vault/pack"
@@ -44,13 +43,21 @@ func (w wanted) end() int64 { return int64(w.Offset) + int64(w.Length) }
 // returns. A blob that no copy gives is passed with the error that LoadBlob would return for it. An error of each ends
 // the loading and is returned. It takes 20 bytes a handle, and some 5 MiB for each request at a time.
 func (v *Vault) LoadBlobs(ctx context.Context, handles []object.Handle, each func(h object.Handle, data []byte, err error) error) error {
+	if len(v.others.all) > 0 {
+		return v.blobsFallBack(ctx, handles, each)
+	}
+	return v.loadBlobs(ctx, handles, each)
+}
+
+// loadBlobs is LoadBlobs without replicas.
+func (v *Vault) loadBlobs(ctx context.Context, handles []object.Handle, each func(h object.Handle, data []byte, err error) error) error {
 	if err := v.needIndex(ctx); err != nil {
 		return err
 	}
 	v.mu.RLock()
 	l := locate(v.index, handles)
 	v.mu.RUnlock()
-	return v.loadLocated(ctx, l, v.LoadBlob, each)
+	return v.loadLocated(ctx, l, v.loadBlob, each)
 }
 
 // loadLocated is LoadBlobs for handles that were looked up. Alone loads what cannot be had that way.
@@ -176,7 +183,7 @@ func (j *loading) span(ctx context.Context, s span, b *spanBuffers) error {
 		b.sealed = make([]byte, n)
 	}
 	sealed := b.sealed[:s.end-s.start]
-	read := blob.ReadFull(ctx, j.v.store, packHandle(s.pack), sealed, s.start)
+	read := j.v.readPack(ctx, s.pack, sealed, s.start)
 	opened := int64(-1) // the end of what was decrypted
 	for _, w := range s.wanted {
 		if err := ctx.Err(); err != nil {

@@ -3,6 +3,8 @@ package vault
 import (
 	"context"
 	"errors"
+	"maps"
+	"slices"
 	"sync"
 	"time"
 
@@ -173,18 +175,27 @@ func (v *Vault) ready() error {
 	return v.others.rests.over(v.opts.Now())
 }
 
+// unreached notes that the vault itself could not be reached, if that is what err says.
+func (v *Vault) unreached(ctx context.Context, err error) {
+	if err == nil || len(v.others.all) == 0 || ctx.Err() != nil {
+		return
+	}
+	now := v.opts.Now()
+	v.others.mu.Lock()
+	defer v.others.mu.Unlock()
+	if v.others.rests.over(now) == nil {
+		v.others.rests.begin(now, err)
+	}
+}
+
 // fallBack asks the replicas in their order, after the vault itself has failed with err, until one does not fail. With
 // none left the error has err's kind and names everybody's reason.
 func (v *Vault) fallBack(ctx context.Context, what string, err error, ask func(context.Context, *replica, *Vault) error) error {
 	if len(v.others.all) == 0 || ctx.Err() != nil {
 		return err
 	}
+	v.unreached(ctx, err)
 	now := v.opts.Now()
-	v.others.mu.Lock()
-	if v.others.rests.over(now) == nil {
-		v.others.rests.begin(now, err)
-	}
-	v.others.mu.Unlock()
 	all := []error{err}
 	for _, r := range v.others.all {
 		other, rerr := r.vault(ctx, now)
@@ -219,6 +230,65 @@ func (v *Vault) blobFallBack(ctx context.Context, h object.Handle, err error) ([
 		return rerr
 	})
 	return data, err
+}
+
+// blobsFallBack is LoadBlobs for a vault with replicas: each is asked for all that those before it did not give.
+func (v *Vault) blobsFallBack(ctx context.Context, handles []object.Handle, each func(object.Handle, []byte, error) error) error {
+	var mu sync.Mutex
+	var last error // what the present replica said last
+	why := map[object.Handle]error{}
+	// pass gives what one vault has to each, and collects the rest.
+	pass := func(r *replica) func(object.Handle, []byte, error) error {
+		return func(h object.Handle, data []byte, err error) error {
+			mu.Lock()
+			before := why[h]
+			if err != nil {
+				if last = err; r != nil {
+					err = errors.Join(before, failure.Wrap(err, "ask the replica", r.Name))
+				}
+				why[h] = err
+			} else {
+				delete(why, h)
+			}
+			mu.Unlock()
+			if err != nil {
+				return nil
+			}
+			if r != nil {
+				v.blobGiven(ctx, r, h, len(data), before)
+			}
+			return each(h, data, nil)
+		}
+	}
+	if err := v.loadBlobs(ctx, handles, pass(nil)); err != nil {
+		return err
+	}
+	now := v.opts.Now()
+	for _, r := range v.others.all {
+		if len(why) == 0 {
+			return nil
+		}
+		left := slices.Collect(maps.Keys(why))
+		other, err := r.vault(ctx, now)
+		if err != nil {
+			for h, before := range why {
+				why[h] = errors.Join(before, failure.Wrap(err, "ask the replica", r.Name))
+			}
+			continue
+		}
+		if err := other.loadBlobs(ctx, left, pass(r)); err != nil {
+			return err
+		}
+		if len(why) > 0 {
+			r.failed(ctx, now, last)
+		}
+	}
+	for h, err := range why {
+		if err := each(h, nil, err); err != nil {
+			return err
+		}
+	}
+	return failure.Wrap(ctx.Err(), "load blobs", v.Location())
 }
 
 // blobGiven counts and logs one blob that came from a replica.
