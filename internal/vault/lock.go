@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/lifeboat-dr/lifeboat/failure"
@@ -50,6 +51,9 @@ type Lock struct {
 	stop func()
 	done chan struct{}
 
+	files sync.Mutex   // held while the lock's file is replaced by a newer one; guards info
+	since atomic.Int64 // when info.Time was, in ns of the Unix epoch
+
 	mu  sync.Mutex
 	end error
 }
@@ -95,6 +99,11 @@ func (v *Vault) lockOnce(ctx context.Context, exclusive bool) (context.Context, 
 		l.remove(ctx, l.info.ID)
 		return nil, nil, err
 	}
+	return l.hold(ctx), l, nil
+}
+
+// hold begins to refresh a lock whose file is written, and gives what work under it takes.
+func (l *Lock) hold(ctx context.Context) context.Context {
 	held, cancel := context.WithCancelCause(ctx)
 	refreshing, stop := context.WithCancel(context.WithoutCancel(ctx))
 	l.stop = stop
@@ -102,7 +111,21 @@ func (v *Vault) lockOnce(ctx context.Context, exclusive bool) (context.Context, 
 		defer close(l.done)
 		cancel(l.keep(refreshing))
 	}()
-	return held, l, nil
+	return held
+}
+
+// Stands is nil while nobody may ignore the lock, by the wall clock. Work that must not outlive its lock asks before each
+// step: after a machine has slept, its context may end a moment late.
+func (l *Lock) Stands() error {
+	if l.v.opts.Now().Sub(time.Unix(0, l.since.Load())) > lockGivesUp {
+		return l.v.lockLost()
+	}
+	return nil
+}
+
+func (v *Vault) lockLost() error {
+	return failure.New(failure.Conflict, "hold the lock", v.Location(), "the lock could not be refreshed in time").
+		WithHint("what was stored so far is kept: look at the store's errors, and start again")
 }
 
 // Release ends the lock, and waits for that. It may be called again. What else there is to be said was said by the
@@ -134,7 +157,9 @@ func (l *Lock) write(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	l.info.ID, err = l.v.saveFile(ctx, blob.Lock, text)
+	if l.info.ID, err = l.v.saveFile(ctx, blob.Lock, text); err == nil {
+		l.since.Store(l.info.Time.UnixNano())
+	}
 	return err
 }
 
@@ -150,8 +175,7 @@ func (l *Lock) keep(ctx context.Context) error {
 			deadline.Stop()
 			return failure.New(failure.Canceled, "hold the lock", l.v.Location(), "the lock was released")
 		case <-deadline.C:
-			return failure.New(failure.Conflict, "hold the lock", l.v.Location(), "the lock could not be refreshed in time").
-				WithHint("what was stored so far is kept: look at the store's errors, and start again")
+			return l.v.lockLost()
 		case <-tick.C:
 			deadline.Stop()
 			if err := l.refresh(ctx); err != nil {
@@ -163,6 +187,8 @@ func (l *Lock) keep(ctx context.Context) error {
 
 // refresh writes a new file, then removes the old one. When writing fails the old one goes on to count.
 func (l *Lock) refresh(ctx context.Context) error {
+	l.files.Lock()
+	defer l.files.Unlock()
 	old := l.info
 	if l.v.opts.Now().Sub(old.Time) > lockGivesUp {
 		return nil // too late: the deadline ends the work
