@@ -4,6 +4,7 @@ import (
 	"context"
 	"maps"
 	"slices"
+	"sync"
 
 	"github.com/lifeboat-dr/lifeboat/failure"
 	"github.com/lifeboat-dr/lifeboat/internal/vault/object"
@@ -100,26 +101,34 @@ func (c *copier) bases(ctx context.Context, group []branch) map[object.ID]*tree.
 			handles = append(handles, h)
 		}
 	}
-	bases := map[object.ID]*tree.Tree{}
 	if len(handles) == 0 {
-		return bases
-	}
-	err := c.src.LoadBlobs(ctx, handles, func(h object.Handle, data []byte, err error) error {
-		var t *tree.Tree
-		if err == nil {
-			t, err = tree.Decode(data)
-		}
-		if err == nil {
-			c.mu.Lock()
-			bases[h.ID] = t
-			c.mu.Unlock()
-		}
 		return nil
-	})
+	}
+	bases, err := c.src.loadTrees(ctx, handles)
 	if err != nil {
 		return nil
 	}
 	return bases
+}
+
+// loadTrees loads directories, all of them or none.
+func (v *Vault) loadTrees(ctx context.Context, handles []object.Handle) (map[object.ID]*tree.Tree, error) {
+	var mu sync.Mutex
+	trees := make(map[object.ID]*tree.Tree, len(handles))
+	err := v.LoadBlobs(ctx, handles, func(h object.Handle, data []byte, err error) error {
+		if err != nil {
+			return err
+		}
+		t, err := tree.Decode(data)
+		if err != nil {
+			return failure.Wrap(err, "load the tree", h.ID.Short())
+		}
+		mu.Lock()
+		defer mu.Unlock()
+		trees[h.ID] = t
+		return nil
+	})
+	return trees, err
 }
 
 // enqueue notes the data that a directory needs and the destination lacks, and gives the directories below it.
