@@ -10,6 +10,7 @@ package archiver
 import (
 	"io"
 	"io/fs"
+	"log/slog"
 	"time"
 
 	"github.com/lifeboat-dr/lifeboat/internal/vault/filter"
@@ -69,6 +70,8 @@ type Options struct {
 	// paths are scanned beside the backup, unless NoScan is set.
 	Progress func(Progress)
 	NoScan   bool
+
+	Log *slog.Logger // nil: silent
 }
 
 // Virtual is a file whose content the caller gives.
@@ -90,7 +93,8 @@ const (
 	New       Action = "new"
 	Changed   Action = "modified"
 	Unchanged Action = "unchanged"
-	Excluded  Action = "excluded" // only of what is looked at: nothing is known of what would be below
+	Excluded  Action = "excluded" // with all that would be below
+	Vanished  Action = "vanished" // between listing its directory and looking at it
 )
 
 // Item is one thing that was looked at.

@@ -87,6 +87,15 @@ func (d *Dir) Open(name string) (*File, error) {
 	return &File{fd, d, name}, nil
 }
 
+// OpenFollowing opens a file in d for reading, following symbolic links.
+func (d *Dir) OpenFollowing(name string) (*File, error) {
+	fd, err := openAt(d.fd, name, openFlags)
+	if err != nil {
+		return nil, mapped(err, "open", d.join(name))
+	}
+	return &File{fd, d, name}, nil
+}
+
 func (d *Dir) join(name string) string { return strings.TrimSuffix(d.path, "/") + "/" + name }
 
 // Stat tells what name in d is; a symbolic link is not followed.
@@ -167,6 +176,19 @@ func (f *File) ReadAt(p []byte, off int64) (int, error) {
 		}
 	}
 	return done, nil
+}
+
+// ReadOnce reads from the start with one call, which gives as much as there is up to the length of p, or less.
+func (f *File) ReadOnce(p []byte) (int, error) {
+	for {
+		n, err := unix.Pread(f.fd, p, 0)
+		if err == nil {
+			return n, nil
+		}
+		if err != unix.EINTR {
+			return 0, mapped(err, "read", f.Path())
+		}
+	}
 }
 
 // NextData gives where the first byte at or after off lies that is not in a hole, and where the next hole begins after

@@ -1,0 +1,296 @@
+package archiver
+
+import (
+	"context"
+	"io"
+	"os"
+	"sync"
+	"time"
+
+	"github.com/lifeboat-dr/lifeboat/failure"
+	"github.com/lifeboat-dr/lifeboat/internal/vault"
+	"github.com/lifeboat-dr/lifeboat/internal/vault/fsnode"
+	"github.com/lifeboat-dr/lifeboat/internal/vault/object"
+	"github.com/lifeboat-dr/lifeboat/internal/vault/tree"
+)
+
+const (
+	// oneBlob is the size up to which a file is one blob, whatever is in it: restic's smallest chunk.
+	oneBlob = 512 << 10
+	// rereads is how often a file that changed while it was read is read again, if it has at most rereadSize bytes.
+	rereads    = 2
+	rereadSize = 64 << 20
+)
+
+// file stores a regular file.
+func (r *run) file(ctx context.Context, d *fsnode.Dir, name, real, at string, s *fsnode.Stat, prev *tree.Node) (*tree.Node, error) {
+	if prev != nil && !r.changed(s, prev) {
+		if r.s.Has(object.Data, prev.Content...) {
+			n, err := r.node(d, name, real, s)
+			if n == nil || err != nil {
+				return nil, err
+			}
+			n.Content = prev.Content
+			r.count.read.Add(n.Size)
+			r.stored(n, at, Unchanged)
+			if equal(n, prev) {
+				return prev, nil
+			}
+			return n, nil
+		}
+		err := failure.New(failure.Corrupt, "compare with the parent snapshot", real, "parts of it are not in the vault any more: it is stored again").
+			WithHint("run: lifeboat vault check")
+		if err := r.report(real, err); err != nil {
+			return nil, err
+		}
+	}
+	n, err := r.fresh(ctx, d, name, real)
+	if n == nil || err != nil {
+		return nil, err
+	}
+	what := New
+	switch {
+	case prev != nil && equal(n, prev):
+		what, n = Unchanged, prev
+	case prev != nil:
+		what = Changed
+	}
+	r.stored(n, at, what)
+	return n, nil
+}
+
+// stored counts a file that is in the tree.
+func (r *run) stored(n *tree.Node, at string, what Action) {
+	count(&r.count.files, what)
+	r.count.done.Add(1)
+	r.count.processed.Add(n.Size)
+	r.tell(Item{Path: at, Action: what, Size: n.Size})
+}
+
+// fresh reads a file, and gives its node, or nil when it could not be read.
+func (r *run) fresh(ctx context.Context, d *fsnode.Dir, name, real string) (*tree.Node, error) {
+	f, err := d.Open(name)
+	if err != nil {
+		return nil, r.report(real, err)
+	}
+	defer f.Close()
+	for try := 0; ; try++ {
+		var s, after fsnode.Stat
+		if err := f.Stat(&s); err != nil {
+			return nil, r.report(real, err)
+		}
+		if s.Type() != tree.File {
+			return nil, r.report(real, failure.New(failure.Conflict, "back up", real, "it was a file, and is a %s now", s.Type()))
+		}
+		c, linked := r.links.known(&s)
+		if linked {
+			r.count.read.Add(c.Size)
+		} else {
+			var source error
+			if c, source, err = r.content(ctx, f, real, &s); err != nil {
+				return nil, err
+			}
+			if source != nil {
+				return nil, r.report(real, source)
+			}
+		}
+		if err := f.Stat(&after); err != nil {
+			return nil, r.report(real, err)
+		}
+		whole := s.Size() == after.Size() && s.ModTime().Equal(after.ModTime())
+		if !whole && try < rereads && s.Size() <= rereadSize {
+			r.count.read.Add(-c.Size)
+			continue
+		}
+		if !whole {
+			err := failure.New(failure.Conflict, "back up", real, "it changed while it was read: what is stored may never have been there at any one time").
+				WithHint("stop what writes to it meanwhile, or back up a snapshot of its file system")
+			if err := r.report(real, err); err != nil {
+				return nil, err
+			}
+		} else {
+			r.links.remember(&s, c)
+		}
+		n, err := r.node(d, name, real, &s)
+		if n == nil || err != nil {
+			return nil, err
+		}
+		n.Content, n.Size = c.Blobs, c.Size // what was read, also when the size was another before
+		return n, nil
+	}
+}
+
+// content stores what is in a file. An error of the file comes as source: it concerns nothing else.
+func (r *run) content(ctx context.Context, f *fsnode.File, real string, s *fsnode.Stat) (c vault.Content, source, err error) {
+	if s.Size() <= oneBlob {
+		c, whole, source, err := r.smallFile(ctx, f, s.Size())
+		if whole || source != nil || err != nil {
+			return c, source, err
+		}
+	}
+	select {
+	case r.big <- struct{}{}:
+		defer func() { <-r.big }()
+	case <-ctx.Done():
+		return vault.Content{}, nil, failure.Wrap(ctx.Err(), "back up", real)
+	}
+	defer r.count.current.begin(real)()
+	in := &input{ReaderAt: f, run: r}
+	switch {
+	case s.Size() > 0 && r.fixed.Match(real):
+		c, err = r.s.SaveFixed(ctx, in, s.Size(), vault.FixedOptions{})
+		if err != nil && in.err == nil && in.short {
+			in.err = failure.New(failure.Conflict, "read", real, "it became shorter while it was read")
+		}
+	default:
+		c, err = r.s.SaveStream(ctx, io.NewSectionReader(in, 0, 1<<63-1))
+	}
+	if in.err != nil {
+		return vault.Content{}, in.err, nil
+	}
+	return c, nil, err
+}
+
+// smallFile stores a file as one blob, unless it turns out to be larger.
+func (r *run) smallFile(ctx context.Context, f *fsnode.File, size int64) (c vault.Content, whole bool, source, err error) {
+	p, _ := r.small.Get().(*[]byte)
+	if p == nil {
+		p = new([]byte)
+		*p = make([]byte, oneBlob+1)
+	}
+	defer r.small.Put(p)
+	// What says that it is empty may be one of the kernel's files, which have no size. Others are read with one call.
+	want := (*p)[:size+1]
+	if size == 0 {
+		want = *p
+	}
+	n, err := f.ReadOnce(want)
+	if err == nil && int64(n) < size {
+		var more int
+		more, err = f.ReadAt(want[n:], int64(n))
+		n += more
+	} else if err == nil && size == 0 && n > 0 {
+		var more int
+		more, err = f.ReadAt(want[n:], int64(n))
+		n += more
+	}
+	if err != nil && err != io.EOF {
+		return c, false, err, nil
+	}
+	if n == len(want) {
+		return c, false, nil, nil
+	}
+	r.count.read.Add(uint64(n))
+	c.Size = uint64(n)
+	if n == 0 {
+		return c, true, nil, nil
+	}
+	id, err := r.s.SaveBlob(ctx, object.Data, want[:n])
+	c.Blobs = []object.ID{id}
+	return c, true, nil, err
+}
+
+// input is a file as a source of the vault: it counts what is read, and remembers what went wrong with it, which
+// concerns that file alone.
+type input struct {
+	io.ReaderAt
+	run   *run
+	err   error
+	short bool
+}
+
+// ReadAt reads like io.ReaderAt.
+func (i *input) ReadAt(p []byte, off int64) (int, error) {
+	n, err := i.ReaderAt.ReadAt(p, off)
+	i.run.count.read.Add(uint64(n))
+	if err == io.EOF {
+		i.short = true
+	} else if err != nil {
+		i.err = err
+	}
+	return n, err
+}
+
+// virtual stores a file that the caller gave.
+func (r *run) virtual(ctx context.Context, v *Virtual, prev *tree.Node) (*tree.Node, error) {
+	defer r.count.current.begin(v.Path)()
+	c, err := r.s.SaveStream(ctx, counted{v.Content, r})
+	if err != nil {
+		return nil, failure.Wrap(err, "back up", v.Path)
+	}
+	at := v.ModTime
+	if at.IsZero() {
+		at = r.o.Time
+	}
+	mode := v.Mode
+	if mode == 0 {
+		mode = 0o644
+	}
+	names := components(v.Path)
+	n := r.own(tree.Node{Name: names[len(names)-1], Type: tree.File, Mode: mode, Content: c.Blobs, Size: c.Size}, at)
+	what := New
+	switch {
+	case prev != nil && equal(n, prev):
+		what, n = Unchanged, prev
+	case prev != nil:
+		what = Changed
+	}
+	r.stored(n, v.Path, what)
+	return n, nil
+}
+
+// own completes a node that is not in the file system.
+func (r *run) own(n tree.Node, at time.Time) *tree.Node {
+	n.ModTime, n.AccessTime, n.ChangeTime = at, at, at
+	n.UID, n.GID = uint32(os.Getuid()), uint32(os.Getgid())
+	return &n
+}
+
+// counted counts what is read.
+type counted struct {
+	io.Reader
+	run *run
+}
+
+// Read reads like io.Reader.
+func (c counted) Read(p []byte) (int, error) {
+	n, err := c.Reader.Read(p)
+	c.run.count.read.Add(uint64(n))
+	return n, err
+}
+
+// hardLinks remembers the content of files that have several names, so that each is read once.
+type hardLinks struct {
+	mu    sync.Mutex
+	files map[inode]link
+}
+
+type inode struct{ device, number uint64 }
+
+type link struct {
+	content vault.Content
+	mtime   time.Time
+	ctime   time.Time
+}
+
+func (h *hardLinks) known(s *fsnode.Stat) (vault.Content, bool) {
+	if s.Links() < 2 {
+		return vault.Content{}, false
+	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	l, ok := h.files[inode{s.Device(), s.Inode()}]
+	return l.content, ok && l.mtime.Equal(s.ModTime()) && l.ctime.Equal(s.ChangeTime()) && l.content.Size == uint64(s.Size())
+}
+
+func (h *hardLinks) remember(s *fsnode.Stat, c vault.Content) {
+	if s.Links() < 2 {
+		return
+	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.files == nil {
+		h.files = map[inode]link{}
+	}
+	h.files[inode{s.Device(), s.Inode()}] = link{c, s.ModTime(), s.ChangeTime()}
+}

@@ -1,0 +1,174 @@
+package archiver_test
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/lifeboat-dr/lifeboat/internal/vault"
+	"github.com/lifeboat-dr/lifeboat/internal/vault/archiver"
+	"github.com/lifeboat-dr/lifeboat/internal/vault/blob/file"
+	"github.com/lifeboat-dr/lifeboat/internal/vault/crypto"
+	"github.com/lifeboat-dr/lifeboat/internal/vault/object"
+	"github.com/lifeboat-dr/lifeboat/internal/vault/snapshot"
+	"github.com/lifeboat-dr/lifeboat/internal/vault/tree"
+)
+
+const password = "correct horse"
+
+// cheap keeps scrypt out of the tests' time.
+var cheap = vault.Options{KDF: crypto.Params{N: 1 << 10, R: 8, P: 1}}
+
+// newRepo makes a repository in a folder.
+func newRepo(t testing.TB) (string, *vault.Vault) {
+	t.Helper()
+	repo := filepath.Join(t.TempDir(), "repo")
+	store, err := file.Open(repo)
+	if err != nil {
+		t.Fatal(err)
+	}
+	v, err := vault.Init(t.Context(), store, password, cheap)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return repo, v
+}
+
+// backup runs a backup that must succeed, without any file missing.
+func backup(t testing.TB, v *vault.Vault, o archiver.Options) *archiver.Result {
+	t.Helper()
+	if o.OnError == nil {
+		o.OnError = func(path string, err error) error {
+			t.Errorf("%q: %v", path, err)
+			return nil
+		}
+	}
+	r, err := tryBackup(t.Context(), v, o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return r
+}
+
+func tryBackup(ctx context.Context, v *vault.Vault, o archiver.Options) (*archiver.Result, error) {
+	s, err := v.NewSession(ctx)
+	if err != nil {
+		return nil, err
+	}
+	r, err := archiver.Run(ctx, s, o)
+	if cerr := s.Close(ctx); err == nil {
+		err = cerr
+	}
+	return r, err
+}
+
+// restic runs the real restic in a folder, and fails the test when it fails.
+func restic(t testing.TB, repo, dir string, args ...string) string {
+	t.Helper()
+	out, err := tryRestic(t, repo, dir, args...)
+	if err != nil {
+		t.Fatalf("restic %s: %v\n%s", strings.Join(args, " "), err, out)
+	}
+	return out
+}
+
+func tryRestic(t testing.TB, repo, dir string, args ...string) (string, error) {
+	t.Helper()
+	if _, err := exec.LookPath("restic"); err != nil {
+		t.Fatal("restic judges the vault and is missing: test/servers/install.sh restic")
+	}
+	cmd := exec.CommandContext(t.Context(), "restic", append([]string{"-r", repo, "--no-cache"}, args...)...)
+	cmd.Dir = dir
+	cmd.Env = append(os.Environ(), "RESTIC_PASSWORD="+password, "RESTIC_PROGRESS_FPS=0")
+	var out, both bytes.Buffer
+	cmd.Stdout = &out
+	cmd.Stderr = &both
+	err := cmd.Run()
+	return out.String() + both.String(), err
+}
+
+// resticBackup has restic back up, and gives its snapshot.
+func resticBackup(t testing.TB, repo, dir string, v *vault.Vault, args ...string) *snapshot.Snapshot {
+	t.Helper()
+	out := restic(t, repo, dir, append([]string{"backup", "--json"}, args...)...)
+	lines := strings.Split(strings.TrimSpace(out), "\n")
+	var sum struct {
+		ID string `json:"snapshot_id"`
+	}
+	if err := json.Unmarshal([]byte(lines[len(lines)-1]), &sum); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	if err := v.LoadIndex(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	sn, err := v.FindSnapshot(t.Context(), sum.ID, snapshot.Filter{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return sn
+}
+
+// sameTrees compares two trees, node by node.
+func sameTrees(t testing.TB, v *vault.Vault, path string, want, got object.ID) {
+	t.Helper()
+	if want == got {
+		return
+	}
+	load := func(id object.ID) *tree.Tree {
+		tr, err := v.Tree(t.Context(), id)
+		if err != nil {
+			t.Fatalf("%s: %v", path, err)
+		}
+		return tr
+	}
+	a, b := load(want), load(got)
+	for i := range a.Nodes {
+		w := &a.Nodes[i]
+		g := b.Find(w.Name)
+		if g == nil {
+			t.Errorf("%s: %q is missing", path, w.Name)
+			continue
+		}
+		if w.Subtree != nil && g.Subtree != nil {
+			sameTrees(t, v, path+"/"+w.Name, *w.Subtree, *g.Subtree)
+		}
+		if diff := cmp.Diff(w, g); diff != "" {
+			t.Errorf("%s/%s (-restic +ours):\n%s", path, w.Name, diff)
+		}
+	}
+	for _, g := range b.Nodes {
+		if a.Find(g.Name) == nil {
+			t.Errorf("%s: %q is there, and not with restic", path, g.Name)
+		}
+	}
+	if !t.Failed() {
+		t.Errorf("%s: the nodes are the same and the trees are not", path)
+	}
+}
+
+func TestSmoke(t *testing.T) {
+	repo, v := newRepo(t)
+	src := t.TempDir()
+	if err := os.MkdirAll(filepath.Join(src, "a/b"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	for name, text := range map[string]string{"a/x": "hello", "a/b/y": "", "z": strings.Repeat("lorem ipsum ", 300000)} {
+		if err := os.WriteFile(filepath.Join(src, name), []byte(text), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	theirs := resticBackup(t, repo, "", v, src)
+	r := backup(t, v, archiver.Options{Paths: []string{src}})
+	sameTrees(t, v, "", *theirs.Tree, *r.Snapshot.Tree)
+	t.Logf("%+v", r.Summary)
+	r = backup(t, v, archiver.Options{Paths: []string{src}, Parent: r.Snapshot})
+	t.Logf("%+v", r.Summary)
+	restic(t, repo, "", "check", "--read-data")
+}

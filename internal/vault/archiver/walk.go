@@ -1,0 +1,276 @@
+package archiver
+
+import (
+	"context"
+	"errors"
+	"io/fs"
+	"path"
+	"path/filepath"
+	"slices"
+
+	"github.com/lifeboat-dr/lifeboat/failure"
+	"github.com/lifeboat-dr/lifeboat/internal/vault/fsnode"
+	"github.com/lifeboat-dr/lifeboat/internal/vault/object"
+	"github.com/lifeboat-dr/lifeboat/internal/vault/tree"
+)
+
+// place is where in the file system and in the tree a directory is.
+type place struct {
+	real   string   // absolute
+	tree   string   // absolute, in the tree
+	device uint64   // of the target that the directory belongs to
+	own    uint64   // of the directory itself
+	tags   []string // tag files in it
+}
+
+// listing is a directory that was stored.
+type listing struct {
+	id    object.ID
+	count int // nodes
+}
+
+// laidOut stores a directory of the tree that is none of the file system's, or not as a whole: just what the layout says.
+func (r *run) laidOut(ctx context.Context, l *layout, at string, prev *tree.Node) (listing, error) {
+	old, err := r.parent(ctx, at, prev)
+	if err != nil {
+		return listing{}, err
+	}
+	names := l.names()
+	nodes := make([]*tree.Node, len(names))
+	err = r.crew.each(ctx, len(names), func(i int) (err error) {
+		nodes[i], err = r.top(ctx, l.below[names[i]], path.Join(at, names[i]), old.find(names[i]))
+		return err
+	})
+	if err != nil {
+		return listing{}, err
+	}
+	return r.saveTree(ctx, nodes, old)
+}
+
+// top stores what the layout says is at a path of the tree, and gives its node, or nil when it is left out.
+func (r *run) top(ctx context.Context, l *layout, at string, prev *tree.Node) (*tree.Node, error) {
+	switch {
+	case l.virtual != nil:
+		return r.virtual(ctx, l.virtual, prev)
+	case l.path != "":
+		return r.target(ctx, l, at, prev)
+	}
+	n := r.madeUp(path.Base(at))
+	if l.meta != "" {
+		real, err := r.above(l.meta, path.Base(at))
+		if err != nil {
+			if err := r.report(l.meta, err); err != nil || real == nil {
+				return nil, err
+			}
+		}
+		n = real
+	}
+	below, err := r.laidOut(ctx, l, at, prev)
+	if err != nil {
+		return nil, err
+	}
+	n.Subtree = &below.id
+	return r.directory(n, prev, at), nil
+}
+
+// madeUp is a directory that is not in the file system.
+func (r *run) madeUp(name string) *tree.Node {
+	return r.own(tree.Node{Name: name, Type: tree.Dir, Mode: fs.ModeDir | 0o755}, r.o.Time)
+}
+
+// above gives the node of a directory that is there only for what is below it. Who may back up that may not be allowed to
+// know all of this.
+func (r *run) above(dir, name string) (*tree.Node, error) {
+	d, err := fsnode.OpenDir(dir)
+	if err != nil {
+		return nil, err
+	}
+	defer d.Close()
+	var s fsnode.Stat
+	if err := d.Self(&s); err != nil {
+		return nil, err
+	}
+	n, err := r.reader.Node(d, ".", &s)
+	if n != nil {
+		n.Name = name
+	}
+	if errors.Is(err, failure.Denied) {
+		err = nil
+	}
+	return n, err
+}
+
+// target stores what is at a path that the caller named.
+func (r *run) target(ctx context.Context, l *layout, at string, prev *tree.Node) (*tree.Node, error) {
+	d, in, name, err := r.openTarget(ctx, l, path.Dir(at))
+	if err != nil {
+		return nil, r.report(l.path, err)
+	}
+	defer d.Close()
+	n, err := r.item(ctx, d, name, in, l, prev)
+	if n != nil {
+		n.Name = path.Base(at)
+	}
+	return n, err
+}
+
+// openTarget opens the directory that a target is in.
+func (r *run) openTarget(ctx context.Context, l *layout, at string) (*fsnode.Dir, *place, string, error) {
+	real, err := filepath.Abs(l.path)
+	if err != nil {
+		return nil, nil, "", failure.WrapAs(failure.Unavailable, err, "find the working directory", "")
+	}
+	d, err := fsnode.OpenDir(filepath.Dir(l.path))
+	if err != nil {
+		return nil, nil, "", err
+	}
+	var s fsnode.Stat
+	if err := d.Self(&s); err != nil {
+		d.Close()
+		return nil, nil, "", err
+	}
+	in := &place{real: filepath.Dir(real), tree: at, device: l.device, own: s.Device()}
+	if !l.named {
+		in.tags = r.skip.tagged(ctx, d)
+	}
+	return d, in, filepath.Base(l.path), nil
+}
+
+// item stores what name in d is, and gives its node, or nil when it is left out. With a layout some of what is in it
+// comes from elsewhere.
+func (r *run) item(ctx context.Context, d *fsnode.Dir, name string, in *place, l *layout, prev *tree.Node) (*tree.Node, error) {
+	real, at := join(in.real, name), join(in.tree, name)
+	forced := l != nil && (l.named || l.path == "")
+	if !forced && r.skip.byName(real, name, in.tags) {
+		r.tell(Item{Path: at, Action: Excluded})
+		return nil, nil
+	}
+	var s fsnode.Stat
+	if err := d.Stat(name, &s); err != nil {
+		if failure.KindOf(err) != failure.NotFound {
+			return nil, r.report(real, err)
+		}
+		if l != nil {
+			return r.absent(ctx, l, at, real, prev, err)
+		}
+		r.tell(Item{Path: at, Action: Vanished})
+		return nil, nil
+	}
+	if !forced && r.skip.byStat(&s, in) {
+		r.tell(Item{Path: at, Dir: s.Type() == tree.Dir, Action: Excluded})
+		return nil, nil
+	}
+	switch s.Type() {
+	case tree.File:
+		return r.file(ctx, d, name, real, at, &s, prev)
+	case tree.Dir:
+		device := in.device
+		if l != nil && l.path != "" {
+			device = l.device
+		}
+		return r.dir(ctx, d, name, &place{real: real, tree: at, device: device, own: s.Device()}, l, prev)
+	case tree.Socket:
+		return nil, nil // it is nothing without the program that listens; restic leaves it out too
+	}
+	n, err := r.node(d, name, real, &s)
+	if n != nil && equal(n, prev) {
+		return prev, err
+	}
+	return n, err
+}
+
+// absent makes up the directories above virtual files; a target that is gone meanwhile is reported.
+func (r *run) absent(ctx context.Context, l *layout, at, real string, prev *tree.Node, err error) (*tree.Node, error) {
+	if l.path != "" || l.meta != "" {
+		return nil, r.report(real, err)
+	}
+	return r.top(ctx, l, at, prev)
+}
+
+// node reads a node. What could not be read of it is reported.
+func (r *run) node(d *fsnode.Dir, name, real string, s *fsnode.Stat) (*tree.Node, error) {
+	n, err := r.reader.Node(d, name, s)
+	if err != nil {
+		err = r.report(real, failure.Wrap(err, "read all metadata", ""))
+	}
+	if n != nil && n.Type == tree.Irregular {
+		n = nil
+	}
+	return n, err
+}
+
+// dir stores the directory name in parent.
+func (r *run) dir(ctx context.Context, parent *fsnode.Dir, name string, in *place, l *layout, prev *tree.Node) (*tree.Node, error) {
+	d, err := parent.Dir(name)
+	if err != nil {
+		return nil, r.report(in.real, err)
+	}
+	defer d.Close()
+	var s fsnode.Stat
+	if err := d.Self(&s); err != nil {
+		return nil, r.report(in.real, err)
+	}
+	in.own = s.Device()
+	n, err := r.node(d, ".", in.real, &s)
+	if n == nil || err != nil {
+		return nil, err
+	}
+	n.Name = name
+	names, err := d.Names()
+	if err != nil {
+		return nil, r.report(in.real, err)
+	}
+	in.tags = r.skip.tagged(ctx, d)
+	var over map[string]*layout
+	if l != nil {
+		over = l.below
+		names = append(names, l.names()...)
+		slices.Sort(names)
+		names = slices.Compact(names)
+	}
+	old, err := r.parent(ctx, in.real, prev)
+	if err != nil {
+		return nil, err
+	}
+	nodes := make([]*tree.Node, len(names))
+	err = r.crew.each(ctx, len(names), func(i int) (err error) {
+		name, over := names[i], over[names[i]]
+		if over != nil && over.virtual != nil {
+			nodes[i], err = r.virtual(ctx, over.virtual, old.find(name))
+		} else {
+			nodes[i], err = r.item(ctx, d, name, in, over, old.find(name))
+		}
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	below, err := r.saveTree(ctx, nodes, old)
+	if err != nil {
+		return nil, err
+	}
+	n.Subtree = &below.id
+	return r.directory(n, prev, in.tree), nil
+}
+
+// directory counts a directory and gives its node.
+func (r *run) directory(n, prev *tree.Node, at string) *tree.Node {
+	what := New
+	switch {
+	case prev != nil && equal(n, prev):
+		what, n = Unchanged, prev
+	case prev != nil:
+		what = Changed
+	}
+	count(&r.count.dirs, what)
+	r.tell(Item{Path: at, Dir: true, Action: what})
+	return n
+}
+
+// join is path.Join for a clean directory and a name.
+func join(dir, name string) string {
+	if dir == "/" {
+		return dir + name
+	}
+	return dir + "/" + name
+}
