@@ -4,5 +4,5 @@
 // It knows no commands and no configuration files. From the store outwards these are laid around it: a bound on calls
 // at once and on bytes per second (each attempt counts), retries with backoff (a slot is not held while it waits), a
 // local cache of metadata (what is in it asks nobody). Start with [Open] or [Init]; with [Parse] and [Redact] when only
-// a URL is to be understood or shown; with [FromEnvironment] for a vault that was named on the command line.
+// a URL is to be understood or shown.
 package location

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"io"
 	"log/slog"
+	"slices"
+	"sync"
 
 	"github.com/lifeboat-dr/lifeboat/failure"
 	"github.com/lifeboat-dr/lifeboat/internal/vault"
@@ -73,15 +75,51 @@ func openRest(ctx context.Context, l Location, v model.Vault, o Options) (blob.S
 	return rest.Open(rest.Options{URL: l.Endpoint, User: name, Password: password, TLS: secure, Connections: v.Connections, Log: o.Log})
 }
 
-// Open opens a vault that is there, with its replicas attached. The caller closes the Closer after the last use.
-// Besides the errors of OpenStore: NotFound when there is none, Denied when the password opens no key.
+// Open opens a vault that is there, with its replicas attached; each is opened when it is first needed. The caller closes
+// the Closer after the last use. Besides the errors of OpenStore: NotFound when there is no vault, Denied when the
+// password opens no key.
 func Open(ctx context.Context, v model.Vault, o Options) (*vault.Vault, io.Closer, error) {
-	return with(ctx, v, o, vault.Open)
+	opened, store, err := with(ctx, v, o, vault.Open)
+	if err != nil {
+		return nil, nil, err
+	}
+	all := &closers{}
+	all.add(store)
+	attach(opened, v.Replicas, v, o, all)
+	return opened, all, nil
+}
+
+// OpenAny is Open for reading only: when the vault cannot be reached, is gone or gives nothing that opens it, the first of
+// its replicas that can be opened stands for it, with the others attached. The failures that were passed over are
+// logged. The vault that was opened says where it is.
+func OpenAny(ctx context.Context, v model.Vault, o Options) (*vault.Vault, io.Closer, error) {
+	var failures []error
+	for i, one := range append([]model.Vault{v}, v.Replicas...) {
+		if i > 0 {
+			one = inherit(one, v)
+			one.Replicas = slices.Delete(slices.Clone(v.Replicas), i-1, i)
+		}
+		opened, closer, err := Open(ctx, one, o)
+		if err == nil {
+			return opened, closer, nil
+		}
+		failures = append(failures, err)
+		if ctx.Err() != nil {
+			break
+		}
+		if o.Log != nil && len(v.Replicas) > 0 {
+			o.Log.WarnContext(ctx, "a copy of the vault cannot be opened", "location", Redact(one.URL), "error", err)
+		}
+		o.Vault.KeyHint = "" // it was the first one's
+	}
+	if len(failures) == 1 {
+		return nil, nil, failures[0]
+	}
+	return nil, nil, failure.WrapAs(failure.KindOf(failures[0]), errors.Join(failures...), "open the vault or one of its replicas", Redact(v.URL))
 }
 
 // Init makes the place and a new vault in it, and opens that. Replicas are left alone. Exists: there is one.
 func Init(ctx context.Context, v model.Vault, o Options) (*vault.Vault, io.Closer, error) {
-	v.Replicas = nil
 	return with(ctx, v, o, vault.Init)
 }
 
@@ -94,14 +132,73 @@ func with(ctx context.Context, v model.Vault, o Options,
 	}
 	password, err := Password(ctx, v, o)
 	if err != nil {
-		return nil, nil, errors.Join(err, store.Close())
+		store.Close() // the error to tell is the first one
+		return nil, nil, err
 	}
 	if o.Vault.Log == nil {
 		o.Vault.Log = o.Log
 	}
 	opened, err := open(ctx, store, password, o.Vault)
 	if err != nil {
-		return nil, nil, errors.Join(err, store.Close())
+		store.Close()
+		return nil, nil, err
 	}
 	return opened, store, nil
+}
+
+// attach gives a vault its replicas.
+func attach(opened *vault.Vault, replicas []model.Vault, of model.Vault, o Options, all *closers) {
+	o.Vault.KeyHint = ""
+	var attached []vault.Replica
+	for _, r := range replicas {
+		r = inherit(r, of)
+		attached = append(attached, vault.Replica{Name: Redact(r.URL), Open: func(ctx context.Context) (*vault.Vault, error) {
+			replica, store, err := with(ctx, r, o, vault.Open)
+			if err != nil {
+				return nil, err
+			}
+			all.add(store)
+			return replica, nil
+		}})
+	}
+	opened.Attach(attached...)
+}
+
+// inherit gives a replica that names no password that of the vault it is a replica of.
+func inherit(replica, of model.Vault) model.Vault {
+	if replica.Password == "" {
+		replica.Password = of.Password
+	}
+	return replica
+}
+
+// closers are what is open, perhaps opened while somebody else closes.
+type closers struct {
+	mu     sync.Mutex
+	closed bool
+	all    []io.Closer
+}
+
+// add keeps c until Close, or closes it when that was called.
+func (c *closers) add(one io.Closer) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.closed {
+		one.Close()
+		return
+	}
+	c.all = append(c.all, one)
+}
+
+// Close closes everything.
+func (c *closers) Close() error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.closed = true
+	var failures []error
+	for _, one := range c.all {
+		failures = append(failures, one.Close())
+	}
+	c.all = nil
+	return errors.Join(failures...)
 }

@@ -58,7 +58,10 @@ func (l Location) HasPassword() bool { return l.user.password != nil }
 func (l Location) String() string {
 	switch l.Scheme {
 	case Local:
-		return l.Path
+		if isPath(l.Path) {
+			return l.Path
+		}
+		return "local:" + l.Path
 	case Rest:
 		return "rest:" + l.Endpoint
 	case S3:
@@ -78,9 +81,9 @@ func Parse(text string) (Location, error) {
 	if strings.ContainsAny(text, "\x00\r\n") {
 		return Location{}, failure.New(failure.Invalid, "read the vault's URL", "", "it has a line break or a NUL in it")
 	}
-	scheme, rest, found := strings.Cut(text, ":")
+	scheme, rest, _ := strings.Cut(text, ":")
 	switch {
-	case !found || strings.ContainsAny(scheme, `/\`):
+	case isPath(text):
 		return Location{Scheme: Local, Path: text}, nil
 	case scheme == Local:
 		return parseLocal(rest)
@@ -111,6 +114,12 @@ func Redact(text string) string {
 		return scheme + ":…"
 	}
 	return "…"
+}
+
+// isPath reports whether text is a path as it stands: without a colon, or with none before the first slash.
+func isPath(text string) bool {
+	scheme, _, found := strings.Cut(text, ":")
+	return strings.TrimSpace(text) != "" && (!found || strings.ContainsAny(scheme, `/\`))
 }
 
 func parseLocal(folder string) (Location, error) {

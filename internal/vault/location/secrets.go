@@ -1,11 +1,11 @@
 package location
 
 import (
-	"bytes"
 	"context"
 	"crypto/tls"
 	"crypto/x509"
 	"os"
+	"strings"
 
 	"github.com/lifeboat-dr/lifeboat/failure"
 	"github.com/lifeboat-dr/lifeboat/model"
@@ -39,19 +39,17 @@ func resolve(ctx context.Context, text string) (string, error) {
 	return value.Reveal(), err
 }
 
-// restUser gives the name and the password for a REST server: those of the configuration, else those of the URL.
+// restUser gives the name and the password for a REST server: those of the URL, as with restic, else those of the
+// configuration.
 func restUser(ctx context.Context, l Location, v model.Vault) (name, password string, err error) {
-	if v.User != "" || v.UserPassword != "" {
-		password, err = resolve(ctx, v.UserPassword)
-		return v.User, password, failure.Wrap(err, "read the password of "+v.User, l.String())
-	}
 	if name, there := l.User(); there {
 		if l.user.password != nil {
 			password = *l.user.password
 		}
 		return name, password, nil
 	}
-	return "", "", nil
+	password, err = resolve(ctx, v.UserPassword)
+	return v.User, password, failure.Wrap(err, "read the password of the user", l.String())
 }
 
 // tlsConfig is nil when the vault asks for nothing special.
@@ -61,13 +59,15 @@ func tlsConfig(v model.Vault) (*tls.Config, error) {
 	}
 	c := &tls.Config{MinVersion: tls.VersionTLS12}
 	if v.CA != "" {
-		text, err := os.ReadFile(v.CA)
-		if err != nil {
-			return nil, failure.WrapAs(failure.Invalid, err, "read the certificates to trust", v.CA)
-		}
 		c.RootCAs = x509.NewCertPool()
-		if !c.RootCAs.AppendCertsFromPEM(text) {
-			return nil, failure.New(failure.Invalid, "read the certificates to trust", v.CA, "there is no certificate in PEM in it")
+		for _, file := range authorities(v.CA) {
+			text, err := os.ReadFile(file)
+			if err != nil {
+				return nil, failure.WrapAs(failure.Invalid, err, "read the certificates to trust", file)
+			}
+			if !c.RootCAs.AppendCertsFromPEM(text) {
+				return nil, failure.New(failure.Invalid, "read the certificates to trust", file, "there is no certificate in PEM in it")
+			}
 		}
 	}
 	if v.Cert == "" && v.Key == "" {
@@ -86,50 +86,10 @@ func tlsConfig(v model.Vault) (*tls.Config, error) {
 	return c, nil
 }
 
-// FromEnvironment fills what a vault that was named on the command line leaves open, from restic's variables:
-// RESTIC_REPOSITORY, RESTIC_REPOSITORY_FILE, RESTIC_PASSWORD_COMMAND, RESTIC_PASSWORD_FILE, RESTIC_PASSWORD,
-// RESTIC_REST_USERNAME, RESTIC_REST_PASSWORD, RESTIC_CACERT (one file), RESTIC_TLS_CLIENT_CERT, RESTIC_CACHE_DIR.
-// Passwords become references. Variables of AWS are read by its own credential chain.
-func FromEnvironment(v model.Vault, getenv func(string) string) (model.Vault, error) {
-	if v.URL == "" {
-		file := getenv("RESTIC_REPOSITORY_FILE")
-		v.URL = getenv("RESTIC_REPOSITORY")
-		if v.URL != "" && file != "" {
-			return v, failure.New(failure.Invalid, "find the vault", "", "both RESTIC_REPOSITORY and RESTIC_REPOSITORY_FILE are set")
-		}
-		if file != "" {
-			text, err := os.ReadFile(file)
-			if err != nil {
-				return v, failure.WrapAs(failure.Invalid, err, "find the vault", "RESTIC_REPOSITORY_FILE")
-			}
-			v.URL = string(bytes.TrimSpace(text))
-		}
+// authorities are the files that ca names: one, or as in RESTIC_CACERT several with commas between them.
+func authorities(ca string) []string {
+	if _, err := os.Stat(ca); err == nil {
+		return []string{ca}
 	}
-	if v.Password == "" {
-		command, file := getenv("RESTIC_PASSWORD_COMMAND"), getenv("RESTIC_PASSWORD_FILE")
-		switch {
-		case command != "" && file != "":
-			return v, failure.New(failure.Invalid, "find the vault's password", "", "both RESTIC_PASSWORD_COMMAND and RESTIC_PASSWORD_FILE are set")
-		case command != "":
-			v.Password = "exec:" + command
-		case file != "":
-			v.Password = "file:" + file
-		case getenv("RESTIC_PASSWORD") != "":
-			v.Password = "env:RESTIC_PASSWORD"
-		}
-	}
-	if l, err := Parse(v.URL); err == nil && l.Scheme == Rest && v.User == "" && v.UserPassword == "" {
-		if _, there := l.User(); !there && getenv("RESTIC_REST_USERNAME") != "" {
-			v.User = getenv("RESTIC_REST_USERNAME")
-			if getenv("RESTIC_REST_PASSWORD") != "" {
-				v.UserPassword = "env:RESTIC_REST_PASSWORD"
-			}
-		}
-	}
-	for field, name := range map[*string]string{&v.CA: "RESTIC_CACERT", &v.Cert: "RESTIC_TLS_CLIENT_CERT", &v.Cache: "RESTIC_CACHE_DIR"} {
-		if *field == "" {
-			*field = getenv(name)
-		}
-	}
-	return v, nil
+	return strings.Split(ca, ",")
 }
