@@ -5,7 +5,10 @@
 #   minio.sh start FOLDER    starts it on an empty FOLDER and prints KEY=VALUE lines once it answers
 #   minio.sh stop FOLDER     ends it, by its process id
 #
-# start prints ENDPOINT (http://host:port), ACCESS_KEY, SECRET_KEY, PID and LOG.
+# With FOLDER/certs/public.crt and private.key it speaks TLS (which needs curl here). MINIO_DOMAIN makes it serve buckets
+# in the host's name as well; it and other variables of MinIO's pass through.
+#
+# start prints ENDPOINT (http://host:port, or https), ACCESS_KEY, SECRET_KEY, PID and LOG.
 set -euo pipefail
 
 version=v0.0.0-20260212201848-7aac2a2c5b7c
@@ -35,20 +38,24 @@ free_port() {
 }
 
 start() {
-  local minio port secret pid
+  local minio port secret pid scheme=http
   minio=$(build)
-  mkdir -p "$1/data"
+  mkdir -p "$1/data" "$1/certs"
   folder=$(cd "$1" && pwd)
+  if [ -s "$folder/certs/public.crt" ]; then
+    command -v curl >/dev/null || { say "curl is missing, and a MinIO with TLS is asked with it"; exit 1; }
+    scheme=https
+  fi
   secret=$(head -c 18 /dev/urandom | od -An -tx1 | tr -d ' \n')
   for _ in 1 2 3 4 5; do
     port=$(free_port)
     MINIO_ROOT_USER=lifeboat MINIO_ROOT_PASSWORD=$secret MINIO_BROWSER=off HOME=$folder \
-      setsid "$minio" server --quiet --address "127.0.0.1:$port" "$folder/data" >"$folder/minio.log" 2>&1 </dev/null &
+      setsid "$minio" server --quiet --certs-dir "$folder/certs" --address "127.0.0.1:$port" "$folder/data" >"$folder/minio.log" 2>&1 </dev/null &
     pid=$!
     echo "$pid" >"$folder/minio.pid"
     while kill -0 "$pid" 2>/dev/null; do
-      if grep -q '^HTTP/1.1 200' < <(answer "$port"); then
-        printf '%s\n' "ENDPOINT=http://127.0.0.1:$port" ACCESS_KEY=lifeboat "SECRET_KEY=$secret" "PID=$pid" "LOG=$folder/minio.log"
+      if grep -q '^HTTP/1.1 200' < <(answer "$scheme" "$port"); then
+        printf '%s\n' "ENDPOINT=$scheme://127.0.0.1:$port" ACCESS_KEY=lifeboat "SECRET_KEY=$secret" "PID=$pid" "LOG=$folder/minio.log"
         return
       fi
       sleep 0.1
@@ -57,8 +64,12 @@ start() {
   say "MinIO does not start:"; tail -n 5 "$folder/minio.log" >&2; exit 1
 }
 
-answer() { # port
-  { exec 3<>"/dev/tcp/127.0.0.1/$1" && printf 'GET /minio/health/ready HTTP/1.0\r\nHost: 127.0.0.1\r\nUser-Agent: minio.sh\r\n\r\n' >&3 && head -n 1 <&3 | sed 's|HTTP/1.0|HTTP/1.1|'; } 2>/dev/null || true
+answer() { # scheme port
+  if [ "$1" = https ]; then
+    curl --silent --insecure --http1.1 --head --max-time 5 "https://127.0.0.1:$2/minio/health/ready" || true
+    return
+  fi
+  { exec 3<>"/dev/tcp/127.0.0.1/$2" && printf 'GET /minio/health/ready HTTP/1.0\r\nHost: 127.0.0.1\r\nUser-Agent: minio.sh\r\n\r\n' >&3 && head -n 1 <&3 | sed 's|HTTP/1.0|HTTP/1.1|'; } 2>/dev/null || true
 }
 
 stop() {
@@ -76,5 +87,5 @@ case ${1:-} in
   build) build ;;
   start) start "$2" ;;
   stop) stop "$2" ;;
-  *) sed -n '2,8p' "$0" >&2; exit 2 ;;
+  *) sed -n '2,12p' "$0" >&2; exit 2 ;;
 esac
