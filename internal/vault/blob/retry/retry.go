@@ -87,7 +87,9 @@ type patience struct {
 	unknown  bool // an attempt may have had its effect
 }
 
-func (s *Store) patience(op, subject string) *patience { return &patience{s: s, op: op, subject: subject} }
+func (s *Store) patience(op, subject string) *patience {
+	return &patience{s: s, op: op, subject: subject}
+}
 
 // moved renews the patience: what was asked for comes.
 func (p *patience) moved() { p.tries, p.since = 0, time.Time{} }
