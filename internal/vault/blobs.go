@@ -35,7 +35,7 @@ func (v *Vault) readIndex(ctx context.Context, lenient bool) error {
 		}
 	}
 	if !fresh {
-		maps.DeleteFunc(ids, func(id object.ID, _ int64) bool { return v.loaded[id] })
+		maps.DeleteFunc(ids, func(id object.ID, _ int64) bool { _, known := v.loaded[id]; return known })
 	}
 	v.mu.RUnlock()
 
@@ -61,7 +61,7 @@ func (v *Vault) readIndex(ctx context.Context, lenient bool) error {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	if fresh {
-		v.index, v.loaded = &index.Index{}, map[object.ID]bool{}
+		v.index, v.loaded = &index.Index{}, map[object.ID]listing{}
 	}
 	for id, packs := range parts {
 		v.adopt(id, packs)
@@ -71,10 +71,24 @@ func (v *Vault) readIndex(ctx context.Context, lenient bool) error {
 
 // adopt adds an index file to the index. The caller holds mu.
 func (v *Vault) adopt(id object.ID, packs []index.Pack) {
+	l := listing{packs: make([]uint32, 0, len(packs))}
 	for _, p := range packs {
+		if len(p.Entries) == 0 {
+			l.empty = append(l.empty, p.ID)
+			continue
+		}
 		v.index.Add(p.ID, p.Entries)
+		n, _ := v.index.PackNumber(p.ID)
+		l.packs = append(l.packs, n)
 	}
-	v.loaded[id] = true
+	v.loaded[id] = l
+}
+
+// listing is what one index file lists: packs by their places in the index's Packs, and those without blobs, which count
+// for nothing but a prune's marks.
+type listing struct {
+	packs []uint32
+	empty []object.ID
 }
 
 func (v *Vault) loadIndexFile(ctx context.Context, id object.ID) ([]index.Pack, error) {

@@ -108,7 +108,7 @@ type Vault struct {
 
 	mu     sync.RWMutex
 	index  *index.Index
-	loaded map[object.ID]bool // the index files that index is made of
+	loaded map[object.ID]listing // the index files that index is made of
 
 	others replicas
 }

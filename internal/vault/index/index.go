@@ -29,8 +29,12 @@ type Index struct {
 	tables [2]table
 }
 
-// Add lists the blobs of one pack. An entry that is listed already is not listed twice.
+// Add lists the blobs of one pack. An entry that is listed already is not listed twice. A pack without blobs is not
+// listed: nothing can be found there.
 func (x *Index) Add(id object.ID, entries []pack.Entry) {
+	if len(entries) == 0 {
+		return
+	}
 	if x.number == nil {
 		x.number = map[object.ID]uint32{}
 	}
@@ -155,7 +159,7 @@ func (c *Contents) Of(id object.ID, entries []pack.Entry) []pack.Entry {
 	return entries
 }
 
-// Lists reports whether the pack is listed, be it without blobs.
+// Lists reports whether the pack is listed.
 func (x *Index) Lists(id object.ID) bool {
 	_, listed := x.number[id]
 	return listed

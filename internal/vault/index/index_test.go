@@ -144,3 +144,34 @@ func FuzzParse(f *testing.F) {
 		}
 	})
 }
+
+// TestCopies holds that the numbers of copies lead to them and back, and that a pack without blobs is none.
+func TestCopies(t *testing.T) {
+	var x index.Index
+	x.Add(id(-1), []pack.Entry{entry(1), entry(6)})
+	x.Add(id(-2), nil)
+	x.Add(id(-3), []pack.Entry{entry(1), entry(2)})
+	if n, listed := x.PackNumber(id(-3)); !listed || n != 1 || x.Lists(id(-2)) || len(x.Packs()) != 2 {
+		t.Errorf("pack %d, %v, of %d", n, listed, len(x.Packs()))
+	}
+	seen := 0
+	for _, typ := range []object.Type{object.Data, object.Tree} {
+		for n := range x.Len(typ) {
+			blob, at := x.Copy(typ, n)
+			found := false
+			for m, place := range x.Copies(object.Handle{Type: typ, ID: blob}) {
+				found = found || m == n && place == at
+			}
+			if !found {
+				t.Errorf("%s copy %d is not among the copies of its blob", typ, n)
+			}
+			seen++
+		}
+	}
+	if seen != 4 {
+		t.Errorf("%d copies, want 4", seen)
+	}
+	for range x.Copies(object.Handle{Type: 9, ID: id(1)}) {
+		t.Error("a blob of no type has copies")
+	}
+}
