@@ -1,0 +1,94 @@
+package restorer
+
+import (
+	"context"
+
+	"github.com/lifeboat-dr/lifeboat/failure"
+	"github.com/lifeboat-dr/lifeboat/internal/vault/fsnode"
+	"github.com/lifeboat-dr/lifeboat/internal/vault/tree"
+)
+
+// finish gives the i-th file its metadata and its name, once nothing is left to be written to it. A file of which a part
+// is missing is moved aside.
+func (w *writer) finish(ctx context.Context, i int32, last bool) error {
+	if !last {
+		return nil
+	}
+	f := &w.run.files[i]
+	if f.failed.Load() && !f.opened {
+		f.how = broken // nothing was written: what lies in its place stays
+		return nil
+	}
+	o, err := w.acquire(ctx, i)
+	if err != nil {
+		return w.run.fail(i, err)
+	}
+	err = w.settle(f, o.file)
+	w.mu.Lock()
+	delete(w.open, i)
+	w.mu.Unlock()
+	if cerr := o.file.CloseWritten(); err == nil {
+		err = cerr
+	}
+	if before := f.closing.Load(); err == nil && before != nil {
+		err = *before
+	}
+	defer w.run.dirs.release(f.parent)
+	dir, derr := w.run.dirs.acquire(f.parent)
+	if derr != nil {
+		return w.run.fail(i, derr)
+	}
+	defer w.run.dirs.release(f.parent)
+	if err != nil || f.failed.Load() {
+		return w.aside(i, dir, err)
+	}
+	if name := w.nameOf(f); name != f.name {
+		if err := w.rename(f, dir, name); err != nil {
+			return w.run.fail(i, err)
+		}
+	}
+	item := Item{Path: w.run.pathOf(f), Type: tree.File, Action: Created, Size: f.size, Write: f.written.Load()}
+	if f.kind == tree.File {
+		item.Action = Updated
+	}
+	w.run.tell.settled(item)
+	return nil
+}
+
+// settle gives an open file its metadata.
+func (w *writer) settle(f *file, to *fsnode.File) error {
+	if f.failed.Load() {
+		return nil
+	}
+	_, short, err := w.run.apply.Apply(to, &f.meta)
+	f.short = w.run.tell.fell(w.run.pathOf(f), short)
+	return err
+}
+
+// rename gives a file that was written beside its name, in the place of what lies there.
+func (w *writer) rename(f *file, dir *fsnode.Dir, name string) error {
+	if f.kind != "" && f.kind != tree.File {
+		if err := w.run.clear(f.parent, dir, f.name, nil); err != nil {
+			return err
+		}
+	}
+	return dir.Rename(name, f.name)
+}
+
+// aside moves what there is of a file that is not whole away from its name, so that nobody takes it for the file.
+func (w *writer) aside(i int32, dir *fsnode.Dir, cause error) error {
+	f := &w.run.files[i]
+	path, to := w.run.pathOf(f), incompleteName(f.name)
+	err := dir.Rename(w.nameOf(f), to)
+	f.how = broken
+	if cause != nil && !f.failed.Swap(true) {
+		if err := w.run.tell.fail(path, cause); err != nil {
+			return err
+		}
+	}
+	if err != nil {
+		return w.run.tell.fail(path, failure.Wrap(err, "move aside what is incomplete", ""))
+	}
+	w.run.o.Log.Warn("a part of a file could not be restored: it was moved aside", "path", path, "to", to)
+	return nil
+}
