@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"iter"
 
 	"github.com/lifeboat-dr/lifeboat/failure"
 	"github.com/lifeboat-dr/lifeboat/model"
@@ -22,10 +23,19 @@ type Vaults interface {
 
 	// Init makes a vault. Exists: there is one already.
 	Init(ctx context.Context, req VaultInitRequest) (*VaultInfo, error)
+	// Backup makes a point. Stdin is read where the request says so. What could not be read is in the reply.
+	Backup(ctx context.Context, req VaultBackupRequest, stdin io.Reader, watch VaultWatch) (*VaultBackupReply, error)
+	// Restore brings a point back. What could not be restored is in the reply, which there is also beside an error.
+	Restore(ctx context.Context, req VaultRestoreRequest, watch VaultWatch) (*VaultRestoreReply, error)
+	// Copy copies points to another vault. What could not be copied is in the reply, which there is also beside an error.
+	Copy(ctx context.Context, req VaultCopyRequest, watch VaultWatch) (*VaultCopyReply, error)
+
 	// Points lists recovery points, oldest first.
 	Points(ctx context.Context, req VaultPointsRequest) ([]VaultPoint, error)
 	// List yields what a point holds, a directory before its content. The first error ends it.
 	List(ctx context.Context, req VaultListRequest) (*VaultListing, error)
+	// Find yields what matches, point by point, newest first. The first error ends it.
+	Find(ctx context.Context, req VaultFindRequest) iter.Seq2[*VaultMatch, error]
 	// Cat gives one object of the vault, decrypted: JSON, or the bytes of a blob or of a pack.
 	Cat(ctx context.Context, req VaultCatRequest) ([]byte, error)
 	// Dump writes one file's content, or a folder as an archive.

@@ -33,7 +33,9 @@ configuration; else it is asked for. It is never an argument.
 
 POINT is a recovery point's id, any beginning of it that only one point has, or "latest".`,
 		Example: `  lifeboat vault init -r /srv/vault
+  lifeboat vault backup -r /srv/vault /home /etc
   lifeboat vault points -r /srv/vault
+  lifeboat vault restore latest -r /srv/vault --target /tmp/back
   lifeboat vault check -r /srv/vault --read-data`,
 		SuggestFor: []string{"restic", "repo", "repository"},
 	})
@@ -53,9 +55,9 @@ POINT is a recovery point's id, any beginning of it that only one point has, or 
 			cmd.AddCommand(c)
 		}
 	}
-	add(groupVaultUse, newVaultInit(v), newVaultDump(v))
-	add(groupVaultLook, newVaultPoints(v), newVaultLs(v), newVaultCat(v))
-	add(groupVaultKeep, newVaultCheck(v), newVaultUnlock(v))
+	add(groupVaultUse, newVaultInit(v), newVaultBackup(v), newVaultRestore(v), newVaultDump(v))
+	add(groupVaultLook, newVaultPoints(v), newVaultLs(v), newVaultFind(v), newVaultCat(v))
+	add(groupVaultKeep, newVaultCheck(v), newVaultCopy(v), newVaultUnlock(v))
 	add(groupVaultOwn, newVaultKey(v))
 	return cmd
 }

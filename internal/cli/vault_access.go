@@ -12,6 +12,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 	"golang.org/x/term"
 
@@ -81,12 +82,24 @@ type side struct {
 var (
 	ownSide  = side{"", "RESTIC_", "the vault", "password of the vault: "}
 	fromSide = side{"from-", "RESTIC_FROM_", "the vault to take from", "password of the vault to take from: "}
+	toSide   = side{"to-", "", "the vault to copy to", "password of the vault to copy to: "}
 )
+
+// variable reads one of the side's variables.
+func (s side) variable(getenv func(string) string, name string) string {
+	if s.env == "" {
+		return ""
+	}
+	return getenv(s.env + name)
+}
 
 // repoFlag is how the flag for the vault is written.
 func (s side) repoFlag() string {
-	if s.flag == "" {
+	switch s {
+	case ownSide:
 		return "-r"
+	case toSide:
+		return "--to"
 	}
 	return "--" + s.flag + "repo"
 }
@@ -100,13 +113,13 @@ func (v *vaultCommand) access(ctx context.Context, svc api.Vaults) (api.VaultAcc
 	return a, v.unlockWith(ctx, &a, v.flags.where, ownSide)
 }
 
-// accessFrom gives the second vault.
-func (v *vaultCommand) accessFrom(ctx context.Context, svc api.Vaults, w whereFlags) (api.VaultAccess, error) {
-	a, err := v.place(ctx, svc, w, fromSide)
+// accessOf gives the second vault, on another side.
+func (v *vaultCommand) accessOf(ctx context.Context, svc api.Vaults, w whereFlags, s side) (api.VaultAccess, error) {
+	a, err := v.place(ctx, svc, w, s)
 	if err != nil {
 		return a, err
 	}
-	return a, v.unlockWith(ctx, &a, w, fromSide)
+	return a, v.unlockWith(ctx, &a, w, s)
 }
 
 // place says where the vault is and how it is reached, without its password.
@@ -121,7 +134,7 @@ func (v *vaultCommand) place(ctx context.Context, svc api.Vaults, w whereFlags, 
 	}
 	f := &v.flags
 	a.NoLock, a.RetryLock = f.noLock, model.Duration(f.retryLock)
-	a.KeyHint = first(w.keyHint, v.Getenv(s.env+"KEY_HINT"))
+	a.KeyHint = first(w.keyHint, s.variable(v.Getenv, "KEY_HINT"))
 	for _, limit := range []struct {
 		name  string
 		value int64
@@ -158,12 +171,12 @@ func (v *vaultCommand) place(ctx context.Context, svc api.Vaults, w whereFlags, 
 func (v *vaultCommand) url(w whereFlags, s side) (string, error) {
 	file := w.repoFile
 	if w.repo == "" && file == "" {
-		w.repo, file = v.Getenv(s.env+"REPOSITORY"), v.Getenv(s.env+"REPOSITORY_FILE")
+		w.repo, file = s.variable(v.Getenv, "REPOSITORY"), s.variable(v.Getenv, "REPOSITORY_FILE")
 	}
 	switch {
 	case w.repo != "" && file != "":
 		return "", failure.New(failure.Invalid, "", "", "%s is named both by %s and by --%srepository-file", s.vault, s.repoFlag(), s.flag).
-			WithHint("leave one of them out; %sREPOSITORY and %sREPOSITORY_FILE stand for them", s.env, s.env)
+			WithHint("leave one of them out; the variables %sREPOSITORY and %sREPOSITORY_FILE stand for them", s.env, s.env)
 	case w.repo != "":
 		return w.repo, nil
 	case file != "":
@@ -209,7 +222,7 @@ func (v *vaultCommand) unlockWith(ctx context.Context, a *api.VaultAccess, w whe
 	case !given && a.Vault.Password != "":
 		return nil
 	case !given:
-		w.passwordFile, w.passwordCommand = v.Getenv(s.env+"PASSWORD_FILE"), v.Getenv(s.env+"PASSWORD_COMMAND")
+		w.passwordFile, w.passwordCommand = s.variable(v.Getenv, "PASSWORD_FILE"), s.variable(v.Getenv, "PASSWORD_COMMAND")
 	}
 	text, err := v.password(ctx, w, s)
 	a.Password = &text
@@ -227,7 +240,7 @@ func (v *vaultCommand) password(ctx context.Context, w whereFlags, s side) (api.
 	case w.passwordCommand != "":
 		return v.passwordFrom(ctx, w.passwordCommand, "--"+s.flag+"password-command")
 	}
-	if text := v.Getenv(s.env + "PASSWORD"); text != "" {
+	if text := s.variable(v.Getenv, "PASSWORD"); text != "" {
 		return api.Passphrase(text), nil
 	}
 	if v.newVault && s == ownSide {
@@ -378,4 +391,28 @@ func parseSize(text string) (int64, error) {
 		return 0, failure.New(failure.Invalid, "", "", "%q is no size", text).WithHint("write bytes, or with a unit: 500K, 20M, 1G, 2T")
 	}
 	return n * unit, nil
+}
+
+// inFlag is a wrong value of a flag.
+func inFlag(cmd *cobra.Command, flag string, err error) error {
+	hint := failure.HintOf(err)
+	if hint == "" {
+		hint = "write --" + flag + " " + valueName(cmd.Flags().Lookup(flag))
+	}
+	return usageError(cmd, "%s: --%s: %v", name(cmd), flag, err).WithHint("%s", hint)
+}
+
+// numberOr is a flag's value, or when it is not given the variable's.
+func numberOr(cmd *cobra.Command, flag string, value int, variable string) (int, error) {
+	if !cmd.Flags().Changed(flag) && variable != "" {
+		n, err := strconv.Atoi(variable)
+		if err != nil {
+			return 0, inFlag(cmd, flag, failure.New(failure.Invalid, "", "", "%q of its variable is no number", variable))
+		}
+		value = n
+	}
+	if value < 0 {
+		return 0, inFlag(cmd, flag, failure.New(failure.Invalid, "", "", "%d is negative", value))
+	}
+	return value, nil
 }

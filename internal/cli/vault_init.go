@@ -48,7 +48,7 @@ func runVaultInit(ctx context.Context, v *vaultCommand, opt vaultInitOptions) er
 		return err
 	}
 	if opt.cutAlike {
-		from, err := v.accessFrom(ctx, svc, opt.from)
+		from, err := v.accessOf(ctx, svc, opt.from, fromSide)
 		if err != nil {
 			return err
 		}

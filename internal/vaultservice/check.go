@@ -10,11 +10,25 @@ import (
 )
 
 // Check verifies the vault.
-func (s *Service) Check(ctx context.Context, req api.VaultCheckRequest, _ api.VaultWatch) (*api.VaultCheckReply, error) {
+func (s *Service) Check(ctx context.Context, req api.VaultCheckRequest, watch api.VaultWatch) (*api.VaultCheckReply, error) {
 	reply := &api.VaultCheckReply{Problems: []api.VaultProblem{}, Hints: []string{}}
 	start := s.opts.Now()
-	err := s.with(ctx, req.VaultAccess, func(v *vault.Vault) error {
-		r, err := v.Check(ctx, vault.CheckOptions{ReadData: req.ReadData, NoLock: req.NoLock})
+	subset, err := vault.ParseSubset(req.Subset)
+	if err != nil {
+		return nil, err
+	}
+	progress := func(p vault.CheckProgress) {
+		if watch == nil {
+			return
+		}
+		if p.Packs < p.TotalPacks {
+			watch(api.VaultEvent{Phase: "verifying packs", Unit: "packs", Files: int64(p.Packs), TotalFiles: int64(p.TotalPacks), Bytes: p.Bytes, TotalBytes: p.TotalBytes})
+			return
+		}
+		watch(api.VaultEvent{Phase: "reading folders", Unit: "folders", Files: int64(p.Trees), TotalFiles: int64(p.TotalTrees)})
+	}
+	err = s.with(ctx, req.VaultAccess, func(v *vault.Vault) error {
+		r, err := v.Check(ctx, vault.CheckOptions{ReadData: req.ReadData || req.Subset != "", Subset: subset, NoLock: req.NoLock, Progress: progress})
 		if err != nil {
 			return err
 		}

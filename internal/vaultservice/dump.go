@@ -81,8 +81,8 @@ func content(ctx context.Context, v *vault.Vault, n *tree.Node, w io.Writer) err
 	return err
 }
 
-// archiver is what tar and zip have in common.
-type archiver interface {
+// packer is what tar and zip have in common.
+type packer interface {
 	// add writes one entry; for a file, what body writes is its content.
 	add(name string, n *tree.Node, body func(io.Writer) error) error
 	Close() error
@@ -90,7 +90,7 @@ type archiver interface {
 
 // archive writes everything below root, each name behind prefix.
 func archive(ctx context.Context, v *vault.Vault, root object.ID, format, prefix string, w io.Writer) error {
-	var a archiver = &tarArchive{tar.NewWriter(w)}
+	var a packer = &tarArchive{tar.NewWriter(w)}
 	if format == "zip" {
 		a = &zipArchive{zip.NewWriter(w)}
 	}

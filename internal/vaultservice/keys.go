@@ -8,37 +8,30 @@ import (
 	"github.com/lifeboat-dr/lifeboat/failure"
 	"github.com/lifeboat-dr/lifeboat/internal/vault"
 	"github.com/lifeboat-dr/lifeboat/internal/vault/blob"
+	"github.com/lifeboat-dr/lifeboat/internal/vault/location"
 	"github.com/lifeboat-dr/lifeboat/internal/vault/object"
 )
 
 // Init makes a vault.
 func (s *Service) Init(ctx context.Context, req api.VaultInitRequest) (*api.VaultInfo, error) {
-	o := s.engine(req.VaultAccess)
+	m, o := s.reach(req.VaultAccess)
 	if req.CutLike != nil {
 		err := s.with(ctx, *req.CutLike, func(v *vault.Vault) error {
-			o.Polynomial = v.Config().Polynomial
+			o.Vault.Polynomial = v.Config().Polynomial
 			return nil
 		})
 		if err != nil {
-			return nil, failure.Wrap(err, "read the chunker's parameters of", req.CutLike.Vault.URL)
+			return nil, failure.Wrap(err, "read how the other vault cuts", "")
 		}
 	}
-	password, err := s.password(ctx, req.VaultAccess)
-	if err != nil {
-		return nil, err
-	}
-	store, err := openStore(ctx, req.Vault)
-	if err != nil {
-		return nil, err
-	}
-	defer store.Close()
-	v, err := vault.Init(ctx, store, password, o)
+	v, closer, err := location.Init(ctx, m, o)
 	if err != nil {
 		if failure.KindOf(err) == failure.Exists && failure.HintOf(err) == "" {
 			err = failure.WrapAs(failure.Exists, err, "", "").WithHint("use it as it is, or name another place")
 		}
 		return nil, err
 	}
+	defer closer.Close()
 	c := v.Config()
 	return &api.VaultInfo{ID: c.ID.String(), Location: v.Location(), Version: c.Version}, nil
 }
@@ -65,7 +58,12 @@ func (s *Service) newKey(ctx context.Context, req api.VaultKeyRequest, change fu
 		return nil, failure.New(failure.Invalid, "make a key", "", "no new password is given")
 	}
 	var made *api.VaultKey
-	err := s.with(ctx, req.VaultAccess, func(v *vault.Vault) error {
+	named := *s
+	if req.Username != "" || req.Hostname != "" {
+		named.opts.Engine.Identity = identity(req.Username, req.Hostname)
+	}
+	named.opts.Engine.NoPassword = *req.NewPassword == ""
+	err := named.with(ctx, req.VaultAccess, func(v *vault.Vault) error {
 		id, err := change(v, string(*req.NewPassword))
 		if err != nil {
 			return err

@@ -16,7 +16,6 @@ import (
 	"github.com/lifeboat-dr/lifeboat/api"
 	"github.com/lifeboat-dr/lifeboat/failure"
 	"github.com/lifeboat-dr/lifeboat/internal/vault"
-	"github.com/lifeboat-dr/lifeboat/internal/vault/crypto"
 	"github.com/lifeboat-dr/lifeboat/internal/vault/object"
 	"github.com/lifeboat-dr/lifeboat/internal/vault/snapshot"
 	"github.com/lifeboat-dr/lifeboat/model"
@@ -28,8 +27,8 @@ type Options struct {
 	// Named gives the vault that lifeboat.yaml calls so; nil: there is no configuration.
 	Named func(ctx context.Context, name string) (*model.Vault, error)
 	Now   func() time.Time // nil: time.Now
-	// KDF is the cost of new passwords; zero: the usual one.
-	KDF crypto.Params
+	// Engine is how vaults are used, where a request does not say it; for tests, which make cheap passwords.
+	Engine vault.Options
 }
 
 // Service answers [api.Vaults]. It holds nothing between two calls.
@@ -97,8 +96,8 @@ func (s *Service) locked(ctx context.Context, a api.VaultAccess, f func(ctx cont
 	})
 }
 
-// filter is the api's filter as the engine has it.
-func filter(f api.VaultPointFilter) snapshot.Filter {
+// filterOf is the api's filter as the engine has it.
+func filterOf(f api.VaultPointFilter) snapshot.Filter {
 	return snapshot.Filter{Hosts: f.Hosts, Paths: f.Paths, Tags: f.Tags}
 }
 
@@ -106,7 +105,7 @@ func filter(f api.VaultPointFilter) snapshot.Filter {
 // With the second kind those that can be read are given also beside an error.
 func points(ctx context.Context, v *vault.Vault, f api.VaultPointFilter, names []string) ([]*snapshot.Snapshot, error) {
 	if len(names) == 0 {
-		return v.Snapshots(ctx, filter(f))
+		return v.Snapshots(ctx, filterOf(f))
 	}
 	var found []*snapshot.Snapshot
 	for _, name := range names {
@@ -124,7 +123,7 @@ func points(ctx context.Context, v *vault.Vault, f api.VaultPointFilter, names [
 
 // findPoint is the vault's FindSnapshot, in the words of the command line.
 func findPoint(ctx context.Context, v *vault.Vault, name string, f api.VaultPointFilter) (*snapshot.Snapshot, error) {
-	sn, err := v.FindSnapshot(ctx, name, filter(f))
+	sn, err := v.FindSnapshot(ctx, name, filterOf(f))
 	if err == nil || failure.HintOf(err) != "" {
 		return sn, err
 	}
