@@ -7,6 +7,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"os"
 	"os/signal"
@@ -52,8 +53,8 @@ func main() {
 }
 
 // vaults answers `lifeboat vault`. The configuration is read only when a vault is named by its name there.
-func vaults(opt cli.OpenOptions) api.Vaults {
-	return vaultservice.New(vaultservice.Options{Log: opt.Log, Named: func(_ context.Context, name string) (*model.Vault, error) {
+func vaults(opt cli.OpenOptions, stderr io.Writer) api.Vaults {
+	return vaultservice.New(vaultservice.Options{Log: opt.Log, Stderr: stderr, Named: func(_ context.Context, name string) (*model.Vault, error) {
 		var known []model.Vault
 		if opt.Config != "" {
 			cfg, err := config.Load(opt.Config, all.Registry(opt.Log))

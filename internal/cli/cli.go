@@ -33,8 +33,8 @@ type Deps struct {
 	// Documents checks configuration files and renders reports.
 	Documents api.Documents
 	// Vaults makes the service of vaults for one command; nil where this build has none. OpenOptions.Config is empty when
-	// there is no configuration.
-	Vaults func(opt OpenOptions) api.Vaults
+	// there is no configuration; stderr is what programs write to that vaults start.
+	Vaults func(opt OpenOptions, stderr io.Writer) api.Vaults
 	// Demo runs the demonstration; nil where this build has none.
 	Demo func(ctx context.Context, opt DemoOptions) error
 	// Version of this build.

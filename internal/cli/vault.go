@@ -82,7 +82,7 @@ func (v *vaultCommand) vaults() (api.Vaults, error) {
 	case failure.KindOf(err) != failure.NotFound:
 		return nil, err
 	}
-	return v.Vaults(OpenOptions{Config: config, Log: v.logger()}), nil
+	return v.Vaults(OpenOptions{Config: config, Log: v.logger()}, v.Err), nil
 }
 
 // with calls f with the service and the vault that the flags name.

@@ -93,6 +93,15 @@ func (s side) variable(getenv func(string) string, name string) string {
 	return getenv(s.env + name)
 }
 
+// ways are how a password can be given.
+func (s side) ways() string {
+	text := "--" + s.flag + "password-file or --" + s.flag + "password-command"
+	if s.env != "" {
+		text = "--" + s.flag + "password-file, --" + s.flag + "password-command or " + s.env + "PASSWORD"
+	}
+	return text
+}
+
 // repoFlag is how the flag for the vault is written.
 func (s side) repoFlag() string {
 	switch s {
@@ -246,7 +255,11 @@ func (v *vaultCommand) password(ctx context.Context, w whereFlags, s side) (api.
 	if v.newVault && s == ownSide {
 		return v.askNewPassword(ctx, "password for the new vault: ")
 	}
-	return v.askPassword(ctx, s.prompt)
+	text, err := v.askPassword(ctx, s.prompt)
+	if err != nil && failure.KindOf(err) == failure.Invalid {
+		err = failure.New(failure.Invalid, "", "", "no password is given for %s", s.vault).WithHint("type it, or name it with %s", s.ways())
+	}
+	return text, err
 }
 
 // passwordIn reads the password in a file; blanks around it do not count, as with restic.

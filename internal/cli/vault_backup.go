@@ -51,9 +51,9 @@ of folders; "!" before a pattern takes back what earlier ones matched. A list of
 func (o *vaultBackupOptions) declare(cmd *cobra.Command) {
 	f, r := cmd.Flags(), &o.req
 	f.StringArrayVarP(&r.Exclude, "exclude", "e", nil, "leave out what matches `PATTERN` (may be repeated)")
-	f.StringArrayVar(&r.ExcludeFold, "iexclude", nil, "the same, without telling capital from small letters")
+	f.StringArrayVar(&r.ExcludeFold, "iexclude", nil, "the same `PATTERN`, without telling capital from small letters")
 	f.StringArrayVar(&r.ExcludeFiles, "exclude-file", nil, "`FILE` of patterns, one a line (may be repeated)")
-	f.StringArrayVar(&r.ExcludeFoldFiles, "iexclude-file", nil, "the same, without telling capital from small letters")
+	f.StringArrayVar(&r.ExcludeFoldFiles, "iexclude-file", nil, "`FILE` of those, without telling capital from small letters")
 	f.StringArrayVar(&r.ExcludeIfPresent, "exclude-if-present", nil, "leave out what is beside a file `NAME[:HEADER]` (may be repeated)")
 	f.BoolVar(&r.ExcludeCaches, "exclude-caches", false, "leave out folders that CACHEDIR.TAG marks as caches")
 	f.StringVar(&o.largerThan, "exclude-larger-than", "", "leave out files of more than `SIZE` (500K, 20M, 1G)")
@@ -65,7 +65,7 @@ func (o *vaultBackupOptions) declare(cmd *cobra.Command) {
 	f.StringVarP(&r.Host, "host", "H", "", "the `HOST` the point is said to be of (default: $RESTIC_HOST, else this one)")
 	f.StringVar(&o.time, "time", "", "the point's `TIME`, such as \"2026-11-01 22:08:41\" (default: now)")
 	f.StringVar(&r.Parent, "parent", "", "compare with this `POINT` (default: the newest of the same host and paths)")
-	f.StringVarP(&r.GroupBy, "group-by", "g", "host,paths", "what an earlier point has in common with this: of `host,paths,tags`")
+	f.StringVarP(&r.GroupBy, "group-by", "g", "host,paths", "what an earlier point has in common: of `host,paths,tags`")
 	f.BoolVarP(&r.Force, "force", "f", false, "compare with no point: read everything")
 	f.BoolVar(&r.IgnoreInode, "ignore-inode", false, "a file with another inode may be unchanged (network file systems)")
 	f.BoolVar(&r.IgnoreCtime, "ignore-ctime", false, "a file with another change time may be unchanged")

@@ -40,7 +40,7 @@ func (s *Service) Backup(ctx context.Context, req api.VaultBackupRequest, stdin 
 	}
 	err = s.with(ctx, req.VaultAccess, func(v *vault.Vault) (err error) {
 		if len(req.StdinCommand) > 0 {
-			cmd, err := archiver.NewCommand(ctx, req.StdinCommand)
+			cmd, err := archiver.NewCommand(ctx, req.StdinCommand, s.opts.Stderr)
 			if err != nil {
 				return err
 			}
