@@ -25,7 +25,7 @@ type Options struct {
 	// Modern adds what restic 0.14 loses and later ones keep: attributes of symbolic links, and their targets where these
 	// are no UTF-8.
 	Modern bool
-	Seed       uint64
+	Seed   uint64
 }
 
 // Corpus fills the directory dir, which must be there. The same options make the same but for inodes and change times.
