@@ -232,63 +232,75 @@ func (v *Vault) blobFallBack(ctx context.Context, h object.Handle, err error) ([
 	return data, err
 }
 
-// blobsFallBack is LoadBlobs for a vault with replicas: each is asked for all that those before it did not give.
+// blobsFallBack is LoadBlobs for a vault with replicas.
 func (v *Vault) blobsFallBack(ctx context.Context, handles []object.Handle, each func(object.Handle, []byte, error) error) error {
 	var mu sync.Mutex
-	var last error // what the present replica said last
 	why := map[object.Handle]error{}
-	// pass gives what one vault has to each, and collects the rest.
-	pass := func(r *replica) func(object.Handle, []byte, error) error {
-		return func(h object.Handle, data []byte, err error) error {
-			mu.Lock()
-			before := why[h]
-			if err != nil {
-				if last = err; r != nil {
-					err = errors.Join(before, failure.Wrap(err, "ask the replica", r.Name))
-				}
-				why[h] = err
-			} else {
-				delete(why, h)
-			}
-			mu.Unlock()
-			if err != nil {
-				return nil
-			}
-			if r != nil {
-				v.blobGiven(ctx, r, h, len(data), before)
-			}
+	err := v.loadBlobs(ctx, handles, func(h object.Handle, data []byte, err error) error {
+		if err == nil {
 			return each(h, data, nil)
 		}
-	}
-	if err := v.loadBlobs(ctx, handles, pass(nil)); err != nil {
+		mu.Lock()
+		defer mu.Unlock()
+		why[h] = err
+		return nil
+	})
+	if err != nil {
 		return err
 	}
+	_, err = v.askReplicas(ctx, why, each)
+	return err
+}
+
+// askReplicas gives each the blobs of why, which says why the vault itself does not give them: every replica is asked for
+// all that those before it did not give. What none has comes with everybody's reasons. The first error is that of a
+// replica which could not be asked, so that what it has is not known.
+func (v *Vault) askReplicas(ctx context.Context, why map[object.Handle]error, each func(object.Handle, []byte, error) error) (unasked, err error) {
 	now := v.opts.Now()
 	for _, r := range v.others.all {
 		if len(why) == 0 {
-			return nil
+			return nil, nil
 		}
-		left := slices.Collect(maps.Keys(why))
 		other, err := r.vault(ctx, now)
 		if err != nil {
+			unasked = failure.Wrap(err, "ask the replica", r.Name)
 			for h, before := range why {
-				why[h] = errors.Join(before, failure.Wrap(err, "ask the replica", r.Name))
+				why[h] = errors.Join(before, unasked)
 			}
 			continue
 		}
-		if err := other.loadBlobs(ctx, left, pass(r)); err != nil {
-			return err
+		var mu sync.Mutex
+		var last error
+		err = other.loadBlobs(ctx, slices.Collect(maps.Keys(why)), func(h object.Handle, data []byte, err error) error {
+			mu.Lock()
+			before := why[h]
+			if err != nil {
+				defer mu.Unlock()
+				last = failure.Wrap(err, "ask the replica", r.Name)
+				why[h] = errors.Join(before, last)
+				if !damage(err) {
+					unasked = last
+				}
+				return nil
+			}
+			delete(why, h)
+			mu.Unlock()
+			v.blobGiven(ctx, r, h, len(data), before)
+			return each(h, data, nil)
+		})
+		if err != nil {
+			return unasked, err
 		}
-		if len(why) > 0 {
+		if last != nil {
 			r.failed(ctx, now, last)
 		}
 	}
-	for h, err := range why {
-		if err := each(h, nil, err); err != nil {
-			return err
+	for h, reasons := range why {
+		if err := each(h, nil, reasons); err != nil {
+			return unasked, err
 		}
 	}
-	return failure.Wrap(ctx.Err(), "load blobs", v.Location())
+	return unasked, failure.Wrap(ctx.Err(), "load blobs", v.Location())
 }
 
 // blobGiven counts and logs one blob that came from a replica.

@@ -124,18 +124,36 @@ func (s *Session) SaveBlob(ctx context.Context, t object.Type, data []byte) (obj
 	if known || err != nil {
 		return h.ID, err
 	}
+	return h.ID, s.put(ctx, h, data)
+}
+
+// saveAnew stores a blob of which the index lists copies that do not count: they are damaged, or about to go.
+func (s *Session) saveAnew(ctx context.Context, h object.Handle, data []byte) error {
+	s.mu.Lock()
+	err := s.failed(ctx)
+	_, there := s.pending[h]
+	s.pending[h] = struct{}{}
+	s.mu.Unlock()
+	if there || err != nil {
+		return err
+	}
+	return s.put(ctx, h, data)
+}
+
+// put compresses, seals and stores a blob that the caller has claimed.
+func (s *Session) put(ctx context.Context, h object.Handle, data []byte) error {
 	b, _ := s.buffers.Get().(*buffers)
 	if b == nil {
 		b = &buffers{}
 	}
 	defer s.buffers.Put(b)
 	b.packed = s.v.encoder.EncodeAll(data, b.packed[:0])
-	if t == object.Data && len(b.packed) >= len(data) {
+	if h.Type == object.Data && len(b.packed) >= len(data) {
 		b.sealed = s.v.key.Seal(b.sealed[:0], data)
-		return h.ID, s.add(ctx, h, b.sealed, 0, len(data))
+		return s.add(ctx, h, b.sealed, 0, len(data))
 	}
 	b.sealed = s.v.key.Seal(b.sealed[:0], b.packed)
-	return h.ID, s.add(ctx, h, b.sealed, uint32(len(data)), len(data))
+	return s.add(ctx, h, b.sealed, uint32(len(data)), len(data))
 }
 
 // claim reports whether h is stored or on its way; otherwise it is on its way now, by the caller.
