@@ -40,8 +40,19 @@ type Vaults interface {
 	Cat(ctx context.Context, req VaultCatRequest) ([]byte, error)
 	// Dump writes one file's content, or a folder as an archive.
 	Dump(ctx context.Context, req VaultDumpRequest, w io.Writer) (*VaultDumpReply, error)
+	// Diff compares two points.
+	Diff(ctx context.Context, req VaultDiffRequest) (*VaultDiff, error)
+	// Stats counts what points hold.
+	Stats(ctx context.Context, req VaultStatsRequest) (*VaultStatsReply, error)
 	// Check verifies the vault. What it finds is in the reply; the error is for what kept it from looking.
 	Check(ctx context.Context, req VaultCheckRequest, watch VaultWatch) (*VaultCheckReply, error)
+
+	// Forget removes points; their bytes go with a later prune. Points that stay, such as those on hold, are in the reply.
+	Forget(ctx context.Context, req VaultForgetRequest, watch VaultWatch) (*VaultForgetReply, error)
+	// Tag changes tags, and with them the points' ids.
+	Tag(ctx context.Context, req VaultTagRequest) (*VaultTagReply, error)
+	// Hold puts points on legal hold, or takes them off it; their ids change.
+	Hold(ctx context.Context, req VaultHoldRequest) (*VaultTagReply, error)
 
 	// Keys lists the passwords' ways into the vault, oldest first.
 	Keys(ctx context.Context, req VaultAccess) ([]VaultKey, error)
@@ -54,6 +65,13 @@ type Vaults interface {
 
 	// Unlock removes locks whose owners promised to have stopped; with All every lock.
 	Unlock(ctx context.Context, req VaultUnlockRequest) (*VaultUnlockReply, error)
+
+	// Serve serves vaults in a folder until ctx ends, which is no error. Ready is called once, when it listens.
+	Serve(ctx context.Context, req VaultServeRequest, ready func(VaultServing)) error
+	// Users lists who may use a server; SetUser adds one, or changes his password and his rights; RemoveUser takes him out.
+	Users(ctx context.Context, req VaultUserRequest) ([]VaultUser, error)
+	SetUser(ctx context.Context, req VaultUserRequest) error
+	RemoveUser(ctx context.Context, req VaultUserRequest) error
 }
 
 // VaultAccess says which vault is meant, and how it is opened.
