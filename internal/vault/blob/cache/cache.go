@@ -136,18 +136,7 @@ func (s *Store) Save(ctx context.Context, h blob.Handle, content blob.Content) e
 	if f := s.place(ctx); f != nil {
 		s.put(ctx, f, h, blob.Reader(blob.Source(content)))
 	}
-	s.note(h, content.Size())
 	return nil
-}
-
-// note remembers that h is in the store, for Stat.
-func (s *Store) note(h blob.Handle, size int64) {
-	if !whole(h.Type) {
-		return
-	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.listed[h] = size
 }
 
 // put keeps a copy and reports whether it did.
@@ -286,28 +275,30 @@ func (s *Store) Stat(ctx context.Context, h blob.Handle) (blob.Info, error) {
 	}
 	info, err := s.inner.Stat(ctx, h)
 	if err != nil && failure.KindOf(err) == failure.NotFound {
-		s.forget(h)
+		s.forget(ctx, h)
 	}
 	return info, err
 }
 
 // Remove drops the copy, and removes h.
 func (s *Store) Remove(ctx context.Context, h blob.Handle) error {
-	s.forget(h)
+	s.forget(ctx, h)
 	err := s.inner.Remove(ctx, h)
-	s.forget(h) // it may have been read meanwhile
+	s.forget(ctx, h) // it may have been read meanwhile
 	return err
 }
 
 // forget drops what is known of h.
-func (s *Store) forget(h blob.Handle) {
-	s.mu.Lock()
-	f := s.folder
-	delete(s.listed, h)
-	s.mu.Unlock()
-	if f != nil && h.Valid() && (whole(h.Type) || h.Type == blob.Pack) {
+func (s *Store) forget(ctx context.Context, h blob.Handle) {
+	if !h.Valid() || !whole(h.Type) && h.Type != blob.Pack {
+		return
+	}
+	if f := s.place(ctx); f != nil {
 		f.drop(h)
 	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.listed, h)
 }
 
 // List asks the store, and drops copies of what it does not list.

@@ -230,11 +230,13 @@ func (f *fate) err(fault Fault, otherwise failure.Kind) error {
 
 // after makes a call that changes something.
 func (f *fate) after(do func() error) error {
-	err := do()
-	if fault, ok := f.happens(After); ok && err == nil {
+	if err := do(); err != nil {
+		return err
+	}
+	if fault, ok := f.happens(After); ok {
 		return f.err(fault, failure.Indeterminate)
 	}
-	return err
+	return nil
 }
 
 // Create fails before or after.
@@ -271,10 +273,13 @@ func (s *Store) Stat(ctx context.Context, h blob.Handle) (blob.Info, error) {
 		return blob.Info{}, err
 	}
 	info, err := s.inner.Stat(ctx, h)
-	if _, ok := f.happens(Lie); ok && err == nil {
+	if err != nil {
+		return info, err
+	}
+	if _, ok := f.happens(Lie); ok {
 		info.Size = f.otherSize(info.Size)
 	}
-	return info, err
+	return info, nil
 }
 
 func (f *fate) otherSize(size int64) int64 {

@@ -175,7 +175,8 @@ func (s *Store) Create(ctx context.Context) error {
 }
 
 // Save tries again. When an attempt may have had its effect, what is stored is compared with content first: if it is
-// content, that counts as saved.
+// content, that counts as saved. So where several save the same bytes at once, more than one may succeed; of those who
+// save different bytes (a config) one does, as the store within promises.
 func (s *Store) Save(ctx context.Context, h blob.Handle, content blob.Content) error {
 	p := s.patience("save", h.String())
 	for maybe := false; ; {
