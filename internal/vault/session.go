@@ -1,7 +1,6 @@
 package vault
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -11,6 +10,8 @@ import (
 
 	"github.com/lifeboat-dr/lifeboat/failure"
 	"github.com/lifeboat-dr/lifeboat/internal/vault/blob"
+	"github.com/lifeboat-dr/lifeboat/internal/vault/chunk"
+	"github.com/lifeboat-dr/lifeboat/internal/vault/crypto"
 	"github.com/lifeboat-dr/lifeboat/internal/vault/index"
 	"github.com/lifeboat-dr/lifeboat/internal/vault/object"
 	"github.com/lifeboat-dr/lifeboat/internal/vault/pack"
@@ -27,6 +28,8 @@ const (
 	dataPackers = 2
 	uploads     = 3
 	indexEvery  = 10 * time.Minute
+	// keptPacks is how many packs' memory is kept: a little more than mostly is in use.
+	keptPacks = 4
 )
 
 // Session writes to a vault, under a shared lock. Its methods may be called from several goroutines at once; the order
@@ -37,11 +40,13 @@ type Session struct {
 	lock *Lock           // nil in a rehearsal, which stores nothing
 	held context.Context // what the uploads run under; ends with the lock
 
-	jobs     chan *pack.Builder
-	workers  sync.WaitGroup
-	buffers  sync.Pool   // of *buffers
-	packs    chan []byte // memory of packs that are stored
-	chunkers sync.Pool   // of *chunker.Chunker
+	jobs    chan *pack.Builder
+	workers sync.WaitGroup
+	slots   chan struct{} // one for each blob of a stream that is being saved
+	sealed  shelf         // what blobs are compressed and encrypted in
+	chunks  shelf         // what streams are read into
+	packs   *pack.Memory
+	cutter  *chunk.Table
 
 	mu       sync.Mutex
 	idle     *sync.Cond // inFlight fell, or err was set
@@ -57,9 +62,6 @@ type Session struct {
 
 	indexing sync.Mutex // one index file at a time
 }
-
-// buffers are what saving one blob needs.
-type buffers struct{ packed, sealed []byte }
 
 // Stats are what a session did.
 type Stats struct {
@@ -92,11 +94,12 @@ func (v *Vault) NewSession(ctx context.Context) (*Session, error) {
 
 // session begins a session under a lock.
 func (v *Vault) session(held context.Context, lock *Lock) *Session {
-	s := &Session{v: v, lock: lock, held: held, jobs: make(chan *pack.Builder), pending: map[object.Handle]struct{}{}, indexed: v.opts.Now()}
+	busy := v.opts.Workers + 1
+	s := &Session{v: v, lock: lock, held: held, jobs: make(chan *pack.Builder), slots: make(chan struct{}, busy), sealed: make(shelf, busy),
+		chunks: make(shelf, 2*busy), packs: pack.NewMemory(keptPacks * v.opts.PackSize), cutter: chunk.NewTable(v.config.Polynomial),
+		pending: map[object.Handle]struct{}{}, indexed: v.opts.Now()}
 	s.idle = sync.NewCond(&s.mu)
-	n := min(uploads, v.parallel())
-	s.packs = make(chan []byte, n+dataPackers+1)
-	for range n {
+	for range min(uploads, v.parallel()) {
 		s.workers.Go(func() {
 			for b := range s.jobs {
 				s.finished(b, s.upload(held, b))
@@ -142,18 +145,18 @@ func (s *Session) saveAnew(ctx context.Context, h object.Handle, data []byte) er
 
 // put compresses, seals and stores a blob that the caller has claimed.
 func (s *Session) put(ctx context.Context, h object.Handle, data []byte) error {
-	b, _ := s.buffers.Get().(*buffers)
-	if b == nil {
-		b = &buffers{}
+	// Compressed and encrypted in one piece of memory: the ciphertext takes the place of what is encrypted.
+	buf := s.sealed.take(crypto.Overhead + s.v.encoder.MaxEncodedSize(len(data)))
+	packed := s.v.encoder.EncodeAll(data, buf[:crypto.IVSize])
+	plainLength := uint32(len(data))
+	if plain := packed[crypto.IVSize:]; h.Type == object.Tree || len(plain) < len(data) {
+		buf = s.v.key.Seal(packed[:0], plain)
+	} else {
+		buf, plainLength = s.v.key.Seal(packed[:0], data), 0
 	}
-	defer s.buffers.Put(b)
-	b.packed = s.v.encoder.EncodeAll(data, b.packed[:0])
-	if h.Type == object.Data && len(b.packed) >= len(data) {
-		b.sealed = s.v.key.Seal(b.sealed[:0], data)
-		return s.add(ctx, h, b.sealed, 0, len(data))
-	}
-	b.sealed = s.v.key.Seal(b.sealed[:0], b.packed)
-	return s.add(ctx, h, b.sealed, uint32(len(data)), len(data))
+	err := s.add(ctx, h, buf, plainLength, len(data))
+	s.sealed.putBack(buf)
+	return err
 }
 
 // claim reports whether h is stored or on its way; otherwise it is on its way now, by the caller.
@@ -206,7 +209,7 @@ func (s *Session) add(ctx context.Context, h object.Handle, sealed []byte, plain
 		return s.failed(ctx) // meanwhile
 	}
 	if s.open[at] == nil {
-		s.open[at] = pack.NewBuilder(s.packBuffer())
+		s.open[at] = pack.NewBuilder(s.packs)
 	}
 	b := s.open[at]
 	b.Add(h, sealed, plainLength)
@@ -218,16 +221,6 @@ func (s *Session) add(ctx context.Context, h object.Handle, sealed []byte, plain
 		s.send(b)
 	}
 	return s.err
-}
-
-// packBuffer gives memory for a pack, used before if there is some.
-func (s *Session) packBuffer() []byte {
-	select {
-	case b := <-s.packs:
-		return b
-	default:
-		return make([]byte, 0, s.v.opts.PackSize+s.v.opts.PackSize/8)
-	}
 }
 
 // send hands a pack to the uploads and waits until one takes it. The caller holds mu, which is released meanwhile.
@@ -257,26 +250,20 @@ func (s *Session) upload(ctx context.Context, b *pack.Builder) error {
 	if err != nil {
 		return err
 	}
-	file, entries := b.Finish(s.v.key)
-	id := object.Hash(file)
+	file := b.Finish(s.v.key)
 	if !s.Rehearsal() {
-		if err := blob.SaveSame(ctx, s.v.store, packHandle(id), bytes.NewReader(file)); err != nil {
+		if err := blob.SaveSame(ctx, s.v.store, packHandle(file.ID), file); err != nil {
 			return cause(ctx, err)
 		}
 	}
 	s.mu.Lock()
-	s.stored = append(s.stored, index.Pack{ID: id, Entries: entries})
-	s.listed += len(entries)
+	s.stored = append(s.stored, index.Pack{ID: file.ID, Entries: file.Entries})
+	s.listed += len(file.Entries)
 	s.stats.Packs++
-	s.stats.PackedBytes += int64(len(file))
+	s.stats.PackedBytes += file.Size()
 	full := s.listed >= index.MaxBlobs || s.v.opts.Now().Sub(s.indexed) > indexEvery
 	s.mu.Unlock()
-	if cap(file) <= 2*s.v.opts.PackSize {
-		select {
-		case s.packs <- file[:0]:
-		default:
-		}
-	}
+	file.Release()
 	if full {
 		return s.writeIndex(ctx)
 	}

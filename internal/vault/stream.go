@@ -5,10 +5,10 @@ import (
 	"errors"
 	"io"
 
-	"github.com/restic/chunker"
 	"golang.org/x/sync/errgroup"
 
 	"github.com/lifeboat-dr/lifeboat/failure"
+	"github.com/lifeboat-dr/lifeboat/internal/vault/chunk"
 	"github.com/lifeboat-dr/lifeboat/internal/vault/object"
 )
 
@@ -24,32 +24,87 @@ const DefaultBlock = 256 << 10
 // SaveStream stores what r gives until its end, cut where restic with this vault's polynomial cuts, so that each
 // deduplicates against the other. An error of r is passed on.
 func (s *Session) SaveStream(ctx context.Context, r io.Reader) (Content, error) {
-	q := s.newQueue(ctx)
-	cut, _ := s.chunkers.Get().(*chunker.Chunker) // its buffer and its tables are large
-	if cut == nil {
-		cut = chunker.New(nil, s.v.config.Polynomial)
-	}
-	cut.Reset(contextReader{q.ctx, r}, s.v.config.Polynomial)
-	defer func() {
-		cut.Reset(nil, s.v.config.Polynomial)
-		s.chunkers.Put(cut)
-	}()
-	err := func() error {
-		for {
-			buf := q.buffer()
-			chunk, err := cut.Next(buf[:0])
-			if errors.Is(err, io.EOF) {
-				return nil
-			}
-			if err != nil {
-				return err
-			}
-			if err := q.save(chunk.Data); err != nil {
-				return err
-			}
+	c := &cutting{s: s, r: contextReader{ctx, r}, buf: s.chunks.take(firstRead)}
+	data, err := c.next()
+	if c.err == io.EOF && len(c.buf) == 0 { // one chunk or none: the many small files take no detour
+		defer s.chunks.putBack(data)
+		if err != nil {
+			return Content{}, nil
 		}
-	}()
+		id, err := s.SaveBlob(ctx, object.Data, data)
+		return Content{[]object.ID{id}, uint64(len(data))}, err
+	}
+	q := s.newQueue(ctx)
+	for ; err == nil; data, err = c.next() {
+		if err := q.save(data); err != nil {
+			return q.wait(err)
+		}
+	}
+	s.chunks.putBack(c.buf)
+	if err == io.EOF {
+		err = nil
+	}
 	return q.wait(err)
+}
+
+// A stream is read in pieces of nextRead, for what is read beyond a chunk's end must be moved; the first one is what a
+// chunk has at least.
+const (
+	firstRead = chunk.MinSize + nextRead
+	nextRead  = 128 << 10
+)
+
+// cutting reads a stream and cuts it.
+type cutting struct {
+	s        *Session
+	r        io.Reader
+	buf      []byte // what was read beyond the last chunk
+	searched int    // how much of it has no end of a chunk
+	err      error  // why r gives no more
+}
+
+// next gives a chunk, whose memory is of the session's chunks and the caller's from now on, or io.EOF.
+func (c *cutting) next() ([]byte, error) {
+	for {
+		if end := c.s.cutter.Find(c.buf, c.searched); end > 0 {
+			data := c.buf[:end]
+			c.buf, c.searched = append(c.s.chunks.take(firstRead), c.buf[end:]...), 0
+			return data, nil
+		}
+		c.searched = len(c.buf)
+		if data := c.buf; c.err == io.EOF && len(data) > 0 {
+			c.buf, c.searched = nil, 0
+			return data, nil
+		}
+		if c.err != nil {
+			return nil, c.err
+		}
+		want := max(firstRead, len(c.buf)+nextRead)
+		if cap(c.buf) < want { // the next one finds it grown, mostly
+			c.buf = append(make([]byte, 0, min(2*cap(c.buf), chunk.MaxSize+nextRead)), c.buf...)
+		}
+		var n int
+		n, c.err = readFull(c.r, c.buf[len(c.buf):want])
+		c.buf = c.buf[:len(c.buf)+n]
+	}
+}
+
+// readFull fills p unless r ends or fails before. Unlike io.ReadFull it does not take an unexpected end for an end.
+func readFull(r io.Reader, p []byte) (int, error) {
+	n := 0
+	for idle := 0; n < len(p); {
+		k, err := r.Read(p[n:])
+		n += k
+		if err != nil {
+			return n, err
+		}
+		if idle++; k > 0 {
+			idle = 0
+		} else if idle == 100 {
+			return n, io.ErrNoProgress
+		}
+	}
+	return n, nil
 }
 
 // contextReader ends with its context.
@@ -106,10 +161,7 @@ func (s *Session) SaveFixed(ctx context.Context, src io.ReaderAt, size int64, o 
 					continue
 				}
 			}
-			buf := q.buffer()
-			if int64(cap(buf)) < n {
-				buf = make([]byte, n)
-			}
+			buf := s.chunks.take(int(n))
 			if got, err := src.ReadAt(buf[:n], off); int64(got) < n {
 				if err == nil || errors.Is(err, io.EOF) {
 					err = failure.New(failure.Invalid, "save blocks", "", "the source ends at byte %d, before its %d bytes", off+int64(got), size)
@@ -160,32 +212,22 @@ type queue struct {
 	s     *Session
 	group *errgroup.Group
 	ctx   context.Context // ends with the first failure
-	free  chan []byte
 	ids   []*object.ID
 	size  uint64
 }
 
 func (s *Session) newQueue(ctx context.Context) *queue {
-	q := &queue{s: s, free: make(chan []byte, s.v.opts.Workers+2)}
+	q := &queue{s: s}
 	q.group, q.ctx = errgroup.WithContext(ctx)
-	q.group.SetLimit(s.v.opts.Workers + 1)
 	return q
 }
 
-// buffer gives memory whose content is free to be overwritten.
-func (q *queue) buffer() []byte {
-	select {
-	case b := <-q.free:
-		return b
-	default:
-		return nil
-	}
-}
-
-// save stores data, which is the queue's from now on, when a worker is free.
+// save stores data, which is the queue's from now on and came from the session's chunks, when a slot is free.
 func (q *queue) save(data []byte) error {
-	if err := q.ctx.Err(); err != nil {
-		return err
+	select {
+	case q.s.slots <- struct{}{}:
+	case <-q.ctx.Done():
+		return q.ctx.Err()
 	}
 	id := new(object.ID)
 	q.ids = append(q.ids, id)
@@ -193,10 +235,8 @@ func (q *queue) save(data []byte) error {
 	q.group.Go(func() error {
 		var err error
 		*id, err = q.s.SaveBlob(q.ctx, object.Data, data)
-		select {
-		case q.free <- data[:0]:
-		default:
-		}
+		q.s.chunks.putBack(data)
+		<-q.s.slots
 		return err
 	})
 	return nil

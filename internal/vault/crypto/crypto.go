@@ -21,11 +21,12 @@ import (
 )
 
 const (
-	ivSize  = aes.BlockSize
 	tagSize = poly1305.TagSize
 
+	// IVSize is how much of a sealed object comes before its ciphertext.
+	IVSize = aes.BlockSize
 	// Overhead is how much longer a sealed object is than its plaintext.
-	Overhead = ivSize + tagSize
+	Overhead = IVSize + tagSize
 )
 
 // Key encrypts and authenticates. Make it with NewKey, KeyFile.Open or json.Unmarshal; the zero Key seals and opens
@@ -99,21 +100,22 @@ func (k *Key) UnmarshalJSON(data []byte) error {
 	return k.prepare()
 }
 
-// Seal appends the sealed plaintext to dst and returns it; the result is Overhead longer. Plaintext and the free part of
-// dst must not overlap. It panics for a key that is zero, which no constructor gives.
+// Seal appends the sealed plaintext to dst and returns it; the result is Overhead longer. Plaintext may already lie where
+// it is encrypted to, IVSize bytes behind the end of dst; it must not overlap the free part of dst in any other way. It
+// panics for a key that is zero, which no constructor gives.
 func (k *Key) Seal(dst, plaintext []byte) []byte {
 	start := len(dst)
-	dst = slices.Grow(dst, len(plaintext)+Overhead)
-	dst = append(dst, make([]byte, ivSize)...)
-	iv := dst[start : start+ivSize]
-	for allZero(iv) {
+	dst = slices.Grow(dst, len(plaintext)+Overhead)[:start+IVSize+len(plaintext)]
+	iv, text := dst[start:start+IVSize], dst[start+IVSize:]
+	for {
 		rand.Read(iv) // never fails: crypto/rand ends the program instead
+		if !allZero(iv) {
+			break
+		}
 	}
-	dst = append(dst, plaintext...)
-	text := dst[start+ivSize:]
-	cipher.NewCTR(k.block, iv).XORKeyStream(text, text)
+	cipher.NewCTR(k.block, iv).XORKeyStream(text, plaintext)
 	var tag [tagSize]byte
-	oneTime := k.oneTime(dst[start : start+ivSize])
+	oneTime := k.oneTime(iv)
 	poly1305.Sum(&tag, text, &oneTime)
 	return append(dst, tag[:]...)
 }
@@ -124,7 +126,7 @@ func (k *Key) Open(sealed []byte) ([]byte, error) {
 	if len(sealed) < Overhead {
 		return nil, failure.New(failure.Corrupt, "decrypt", "", "%d bytes are too few", len(sealed))
 	}
-	iv, text := sealed[:ivSize], sealed[ivSize:len(sealed)-tagSize]
+	iv, text := sealed[:IVSize], sealed[IVSize:len(sealed)-tagSize]
 	if allZero(iv) {
 		return nil, failure.New(failure.Corrupt, "decrypt", "", "the nonce is all zero")
 	}

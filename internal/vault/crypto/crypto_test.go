@@ -148,3 +148,23 @@ func FuzzKeyFile(f *testing.F) {
 		}
 	})
 }
+
+// TestSealWhereItLies seals what lies where the ciphertext goes, with room for all of it and with too little.
+func TestSealWhereItLies(t *testing.T) {
+	k := key(t)
+	for _, size := range []int{0, 1, 15, 16, 17, 1000} {
+		want := bytes.Repeat([]byte{'x'}, size)
+		for _, spare := range []int{0, 15, 16, 100} {
+			buf := make([]byte, 3+crypto.IVSize+size, 3+crypto.IVSize+size+spare)
+			copy(buf, "abc")
+			copy(buf[3+crypto.IVSize:], want)
+			sealed := k.Seal(buf[:3], buf[3+crypto.IVSize:])
+			if string(sealed[:3]) != "abc" || len(sealed) != 3+size+crypto.Overhead {
+				t.Fatalf("%d bytes, %q", len(sealed), sealed[:3])
+			}
+			if got, err := k.Open(sealed[3:]); err != nil || !bytes.Equal(got, want) {
+				t.Errorf("%d bytes with room for %d more: %q, %v", size, spare, got, err)
+			}
+		}
+	}
+}

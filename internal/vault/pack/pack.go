@@ -44,47 +44,6 @@ func (e Entry) Size() uint32 {
 	return e.Length - crypto.Overhead
 }
 
-// Builder collects sealed blobs. It belongs to one goroutine at a time.
-type Builder struct {
-	buf     []byte
-	entries []Entry
-}
-
-// NewBuilder starts a pack in buf, whose content is dropped and whose memory is used.
-func NewBuilder(buf []byte) *Builder { return &Builder{buf: buf[:0]} }
-
-// Add appends a sealed blob; plainLength is 0 for one that is not compressed. The bytes are copied. The caller sees to
-// it that there is Room.
-func (b *Builder) Add(h object.Handle, sealed []byte, plainLength uint32) {
-	b.entries = append(b.entries, Entry{h, uint32(len(b.buf)), uint32(len(sealed)), plainLength})
-	b.buf = append(b.buf, sealed...)
-}
-
-// Size is how many bytes of blobs there are.
-func (b *Builder) Size() int { return len(b.buf) }
-
-// Count is how many blobs there are.
-func (b *Builder) Count() int { return len(b.entries) }
-
-// Room reports whether a blob of n sealed bytes still fits: into 32-bit offsets, and its entry into a header that
-// restic reads.
-func (b *Builder) Room(n int) bool {
-	header := HeaderSize(b.entries) + packedEntrySize
-	return header <= maxHeader && int64(len(b.buf))+int64(n)+int64(header) <= MaxSize
-}
-
-// Finish seals the header behind the blobs and gives the whole file, with what it holds. The builder is spent.
-func (b *Builder) Finish(key *crypto.Key) ([]byte, []Entry) {
-	plain := make([]byte, 0, len(b.entries)*packedEntrySize)
-	for _, e := range b.entries {
-		plain = appendEntry(plain, e)
-	}
-	blobs := len(b.buf)
-	file := key.Seal(b.buf, plain)
-	file = binary.LittleEndian.AppendUint32(file, uint32(len(file)-blobs))
-	return file, b.entries
-}
-
 func appendEntry(to []byte, e Entry) []byte {
 	kind := byte(e.Type)
 	if e.PlainLength != 0 {

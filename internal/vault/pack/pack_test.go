@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"encoding/binary"
 	"errors"
+	"io"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -17,12 +18,56 @@ import (
 
 func build(t testing.TB, key *crypto.Key, blobs int) ([]byte, []pack.Entry) {
 	t.Helper()
-	b := pack.NewBuilder(nil)
+	b := pack.NewBuilder(pack.NewMemory(1 << 20))
 	for i := range blobs {
 		h := object.Handle{Type: object.Type(i % 2), ID: object.Hash([]byte{byte(i), byte(i >> 8)})}
 		b.Add(h, key.Seal(nil, make([]byte, i%50)), uint32(i%3*100))
 	}
-	return b.Finish(key)
+	f := b.Finish(key)
+	file := make([]byte, f.Size())
+	if _, err := f.ReadAt(file, 0); err != nil {
+		t.Fatal(err)
+	}
+	if f.ID != object.Hash(file) || f.Entries == nil {
+		t.Errorf("a pack's id is not the hash of its bytes")
+	}
+	entries := f.Entries
+	f.Release()
+	return file, entries
+}
+
+// TestPiecesOfMemory builds packs larger than a piece from memory that was used before, and reads them at every edge.
+func TestPiecesOfMemory(t *testing.T) {
+	key, memory := newKey(t), pack.NewMemory(3<<20)
+	for round := range 3 {
+		b := pack.NewBuilder(memory)
+		var want []byte
+		for i, n := range []int{100, 1<<20 - 100, 33, 2<<20 + 1, 700 << 10, 40} {
+			sealed := bytes.Repeat([]byte{byte(10*round + i)}, n)
+			b.Add(object.Handle{ID: object.Hash([]byte{byte(i)})}, sealed, 0)
+			want = append(want, sealed...)
+		}
+		if b.Size() != len(want) || b.Count() != 6 {
+			t.Errorf("%d bytes, %d blobs", b.Size(), b.Count())
+		}
+		f := b.Finish(key)
+		for _, off := range []int{0, 1, 1<<20 - 1, 1 << 20, 1<<20 + 1, 3 << 20, len(want) - 1} {
+			for _, n := range []int{1, 99, 1 << 20, 3 << 20} {
+				n = min(n, len(want)-off)
+				got := make([]byte, n)
+				if k, err := f.ReadAt(got, int64(off)); k != n || err != nil || !bytes.Equal(got, want[off:off+n]) {
+					t.Errorf("%d bytes at %d: %d, %v", n, off, k, err)
+				}
+			}
+		}
+		if n, err := f.ReadAt(make([]byte, 9), f.Size()-5); n != 5 || err != io.EOF {
+			t.Errorf("beyond the end: %d, %v", n, err)
+		}
+		if entries, err := pack.ReadHeader(f, f.Size(), key); err != nil || len(entries) != 6 {
+			t.Errorf("%v, %v", entries, err)
+		}
+		f.Release()
+	}
 }
 
 func newKey(t testing.TB) *crypto.Key {
