@@ -2,6 +2,7 @@ package main
 
 import (
 	"bufio"
+	"context"
 	"encoding/binary"
 	"fmt"
 	"io"
@@ -29,9 +30,12 @@ type dataset struct {
 }
 
 // generate writes the data set below root. Scale divides every size and count.
-func generate(root string, scale int) (dataset, error) {
+func generate(ctx context.Context, root string, scale int) (dataset, error) {
 	d := dataset{root: root}
 	for i := range bigFiles {
+		if err := ctx.Err(); err != nil {
+			return d, err
+		}
 		if err := d.file(fmt.Sprintf("text/%d.log", i), newProse(uint64(i)), int64(bigFile/scale)); err != nil {
 			return d, err
 		}
@@ -88,13 +92,13 @@ func (d *dataset) file(name string, content io.Reader, size int64) error {
 }
 
 // change rewrites 2 % of the pages of the page file, here and there, as an hour of a database's work would.
-func (d *dataset) change(scale int) (changed int64, err error) {
+func (d *dataset) change(scale int, round uint64) (changed int64, err error) {
 	f, err := os.OpenFile(filepath.Join(d.root, "pages/base.dat"), os.O_RDWR, 0)
 	if err != nil {
 		return 0, err
 	}
 	defer f.Close()
-	where, what := newRandom(11), &pages{random: newRandom(12), number: 1 << 30}
+	where, what := newRandom(11+2*round), &pages{random: newRandom(12 + 2*round), number: 1 << 30 * (round + 1)}
 	page := make([]byte, pageSize)
 	for range pageFile / scale / pageSize / 50 {
 		if _, err := io.ReadFull(what, page); err != nil {

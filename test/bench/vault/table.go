@@ -1,0 +1,73 @@
+package main
+
+import (
+	"cmp"
+	"fmt"
+	"io"
+	"os"
+	"runtime"
+	"slices"
+	"strings"
+	"time"
+)
+
+// print writes the medians as tables of Markdown.
+func (b *bench) print(w io.Writer, rounds int) {
+	load, _ := os.ReadFile("/proc/loadavg") // elsewhere it is not said
+	fmt.Fprintf(w, "\n%d files, %.2f GB; %d processors; medians of %d rounds; load average at the end: %s\n\n", b.data.files,
+		float64(b.data.bytes)/1e9, runtime.NumCPU(), rounds, cmp.Or(strings.TrimSpace(string(load)), "unknown"))
+	fmt.Fprintln(w, "| | lifeboat | restic | factor | processor time | factor | peak memory | ratio | stored | ratio |")
+	fmt.Fprintln(w, "|---|---|---|---|---|---|---|---|---|---|")
+	for _, s := range steps {
+		ours, theirs := b.results[key{"lifeboat", s.name}], b.results[key{"restic", s.name}]
+		wall := func(m measurement) float64 { return m.wall.Seconds() }
+		cpu := func(m measurement) float64 { return m.cpu.Seconds() }
+		rss := func(m measurement) float64 { return float64(m.rss) / (1 << 20) }
+		added := func(m measurement) float64 { return float64(m.added) / 1e6 }
+		fmt.Fprintf(w, "| %s | %s | %s | %s | %.1f s, %.1f s | %s | %.0f MiB, %.0f MiB | %s | %.1f MB, %.1f MB | %s |\n", s.name,
+			b.speed(s, median(ours, wall)), b.speed(s, median(theirs, wall)), ratio(median(theirs, wall), median(ours, wall), "%.2f x"),
+			median(ours, cpu), median(theirs, cpu), ratio(median(theirs, cpu), median(ours, cpu), "%.2f x"),
+			median(ours, rss), median(theirs, rss), ratio(median(ours, rss), median(theirs, rss), "%.2f"),
+			median(ours, added), median(theirs, added), ratio(median(ours, added), median(theirs, added), "%.3f"))
+	}
+	fmt.Fprintf(w, "\nChanged pages: %.1f MB.\n", float64(b.changed)/1e6)
+}
+
+// speed is a step's time, with MB/s where that means something.
+func (b *bench) speed(s step, seconds float64) string {
+	text := fmt.Sprintf("%.2f s", seconds)
+	if s.bytes && seconds > 0 {
+		text += fmt.Sprintf(" (%.0f MB/s)", float64(b.data.bytes)/1e6/seconds)
+	}
+	return text
+}
+
+func ratio(a, b float64, format string) string {
+	if a == 0 || b == 0 {
+		return "-"
+	}
+	return fmt.Sprintf(format, a/b)
+}
+
+func median(all []measurement, of func(measurement) float64) float64 {
+	if len(all) == 0 {
+		return 0
+	}
+	var values []float64
+	for _, m := range all {
+		values = append(values, of(m))
+	}
+	slices.Sort(values)
+	n := len(values)
+	return (values[(n-1)/2] + values[n/2]) / 2
+}
+
+// rate runs do until a second has gone by, and gives bytes per second.
+func rate(n int, do func()) float64 {
+	begun, times := time.Now(), 0
+	for time.Since(begun) < time.Second {
+		do()
+		times++
+	}
+	return float64(n) * float64(times) / time.Since(begun).Seconds()
+}
