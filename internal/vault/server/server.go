@@ -14,6 +14,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"sync"
 	"time"
 
 	"github.com/lifeboat-dr/lifeboat/failure"
@@ -53,6 +54,7 @@ type Server struct {
 	opts   Options
 	quota  *quotas // nil: none
 	counts counters
+	seen   sync.Map // folders of repositories that were written to
 
 	// open gives the store of a repository's folder. The server reads content once and in order only.
 	open func(folder string) (blob.Store, error)

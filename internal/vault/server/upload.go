@@ -29,6 +29,7 @@ func (c *call) save() {
 		c.w.refuse(http.StatusForbidden, "stored already")
 		return
 	}
+	c.clearOnce()
 	done, err := c.reserve(blocks(size))
 	if err != nil {
 		c.failed(err)
@@ -51,6 +52,23 @@ func (c *call) save() {
 		return
 	}
 	c.saveFailed(u, err)
+}
+
+// clearOnce has a repository that is written to for the first time cleared of what a crash of the server has left in it:
+// that is what creating a place again does.
+func (c *call) clearOnce() {
+	if _, seen := c.s.seen.Load(c.folder); seen {
+		return
+	}
+	ctx := c.r.Context()
+	if _, err := c.store.Stat(ctx, blob.Handle{Type: blob.Config}); err != nil {
+		return // no repository yet: nothing is to be made here
+	}
+	if err := c.store.Create(ctx); err != nil {
+		c.s.opts.Log.WarnContext(ctx, "what a crash left cannot be cleared away", "path", c.r.URL.Path, "error", err)
+		return
+	}
+	c.s.seen.Store(c.folder, true)
 }
 
 // saveFailed answers an upload that came to nothing.
