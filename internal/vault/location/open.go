@@ -43,7 +43,7 @@ func OpenStore(ctx context.Context, v model.Vault, o Options) (blob.Store, error
 	if o.Around != nil {
 		store = o.Around(store)
 	}
-	return store, nil
+	return around(store, l, v, o), nil
 }
 
 // bare opens the store itself.
@@ -53,6 +53,8 @@ func bare(ctx context.Context, l Location, v model.Vault, o Options) (blob.Store
 		return file.Open(l.Path)
 	case Rest:
 		return openRest(ctx, l, v, o)
+	case S3:
+		return openS3(ctx, l, v, o)
 	case Memory:
 		space, ok := o.Memory[l.Path]
 		if !ok {

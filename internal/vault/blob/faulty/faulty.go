@@ -46,12 +46,12 @@ const (
 	Flip     Action = "flip"     // one bit of what is read is another one: no store should
 )
 
-// Fault is one line of a script: the calls of an operation on a type that come after the first Skip ones fail, Times
+// Fault is one line of a script: the calls of an operation on a type that come after the first Spare ones fail, Times
 // times.
 type Fault struct {
 	Op    Op
 	Type  blob.Type // 0: any
-	Skip  int
+	Spare int
 	Times int // 0: once
 	Do    Action
 	Kind  failure.Kind  // of Before, After and Break; 0: Unavailable, of After Indeterminate
@@ -129,7 +129,7 @@ func (s *Store) Unfired() []Fault {
 	defer s.mu.Unlock()
 	var left []Fault
 	for i, f := range s.opts.Script {
-		if s.seen[i] < f.Skip+max(1, f.Times) {
+		if s.seen[i] < f.Spare+max(1, f.Times) {
 			left = append(left, f)
 		}
 	}
@@ -180,7 +180,7 @@ func (s *Store) next(ctx context.Context, op Op, t blob.Type, subject string) (*
 		if line.Op != op || line.Type != 0 && line.Type != t {
 			continue
 		}
-		if s.seen[i]++; s.seen[i] > line.Skip && s.seen[i] <= line.Skip+max(1, line.Times) {
+		if s.seen[i]++; s.seen[i] > line.Spare && s.seen[i] <= line.Spare+max(1, line.Times) {
 			f.faults[line.Do] = line
 		}
 	}

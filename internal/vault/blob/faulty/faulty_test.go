@@ -140,7 +140,7 @@ func TestScript(t *testing.T) {
 		{faulty.Fault{Op: faulty.List, Do: faulty.Break, Kind: failure.Throttled}, func(s *faulty.Store, inner *memory.Store) error {
 			return blobtest.Kind("list", s.List(t.Context(), blob.Pack, func(blob.Info) error { return nil }), failure.Throttled)
 		}},
-		{faulty.Fault{Op: faulty.Remove, Skip: 2, Times: 2, Do: faulty.Before}, func(s *faulty.Store, inner *memory.Store) error {
+		{faulty.Fault{Op: faulty.Remove, Spare: 2, Times: 2, Do: faulty.Before}, func(s *faulty.Store, inner *memory.Store) error {
 			for i := range 6 {
 				if err := s.Remove(t.Context(), x.Handle); (err != nil) != (i == 2 || i == 3) {
 					return fmt.Errorf("call %d: %v", i, err)
