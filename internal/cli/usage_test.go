@@ -157,7 +157,7 @@ func TestEveryCommandIsExplained(t *testing.T) {
 			t.Errorf("%s has no example", c.CommandPath())
 		}
 		prose := []string{"lifeboat", "lifeboat plan", "lifeboat run", "lifeboat help", "lifeboat completion",
-			"lifeboat vault", "lifeboat vault key", "lifeboat vault cat", "lifeboat vault dump"} // no data of their own
+			"lifeboat vault", "lifeboat vault key", "lifeboat vault serve user", "lifeboat vault cat", "lifeboat vault dump"} // no data of their own
 		if !slices.Contains(prose, c.CommandPath()) && !slices.Contains(formats(c), "json") {
 			t.Errorf("%s has no -o json", c.CommandPath())
 		}
