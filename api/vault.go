@@ -54,6 +54,9 @@ type Vaults interface {
 	// Hold puts points on legal hold, or takes them off it; their ids change.
 	Hold(ctx context.Context, req VaultHoldRequest) (*VaultTagReply, error)
 
+	// Repair repairs. What is lost for good is in the reply.
+	Repair(ctx context.Context, req VaultRepairRequest, watch VaultWatch) (*VaultRepairReply, error)
+
 	// Keys lists the passwords' ways into the vault, oldest first.
 	Keys(ctx context.Context, req VaultAccess) ([]VaultKey, error)
 	// AddKey lets another password open the vault.
@@ -88,6 +91,8 @@ type VaultAccess struct {
 	// Compression is auto (also when empty), off or max; PackSize is in bytes, zero for the usual one.
 	Compression string `json:"compression,omitempty"`
 	PackSize    int64  `json:"pack_size,omitempty"`
+	// Replica is a copy of the vault, besides those that Vault names, that is read when something is damaged or gone.
+	Replica *VaultAccess `json:"replica,omitempty"`
 }
 
 // Passphrase is a password in memory. It prints as "[redacted]".

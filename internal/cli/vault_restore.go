@@ -12,6 +12,7 @@ import (
 func newVaultRestore(v *vaultCommand) *cobra.Command {
 	var req api.VaultRestoreRequest
 	var filter pointFlags
+	var from whereFlags
 	yes := false
 	cmd := withFormats(&cobra.Command{
 		Use:   "restore POINT[:FOLDER] --target TARGET",
@@ -19,6 +20,8 @@ func newVaultRestore(v *vaultCommand) *cobra.Command {
 		Long: `Everything that the point holds comes to lie in TARGET, under its whole path; with POINT:FOLDER only what is in that
 folder, directly. Only what differs is fetched and written, so a restore over what is there is quick, and one that was
 broken off is completed by doing it again. --delete removes what the point does not have: it is shown first.
+
+What is damaged in the vault is taken from its replicas in lifeboat.yaml, or from --from-repo.
 
 The exit code is 1 when something could not be restored; it is named.`,
 		Example: `  lifeboat vault restore latest --target /tmp/back
@@ -33,7 +36,7 @@ The exit code is 1 when something could not be restored; it is named.`,
 				return usageError(cmd, "vault restore: --yes does nothing without --delete")
 			}
 			req.Point, req.VaultPointFilter = args[0], filter.filter(v.Getenv)
-			return runVaultRestore(cmd.Context(), v, req, yes)
+			return runVaultRestore(cmd.Context(), v, req, from, yes)
 		},
 	}, "text", "json")
 	f := cmd.Flags()
@@ -53,6 +56,7 @@ The exit code is 1 when something could not be restored; it is named.`,
 	f.BoolVar(&req.OwnerByName, "ownership-by-name", false, "take owners by name, not by number")
 	f.BoolVarP(&req.DryRun, "dry-run", "n", false, "change nothing, only say what would be done")
 	yesFlag(cmd, &yes)
+	from.declareFrom(f, "with copies of what is damaged here")
 	filter.declare(cmd, "with \"latest\": the latest")
 	_ = cmd.MarkFlagDirname("target")
 	complete(cmd, "overwrite", cobra.FixedCompletions([]string{"always", "if-changed", "if-newer", "never"}, cobra.ShellCompDirectiveNoFileComp))
@@ -62,9 +66,12 @@ The exit code is 1 when something could not be restored; it is named.`,
 	return cmd
 }
 
-func runVaultRestore(ctx context.Context, v *vaultCommand, req api.VaultRestoreRequest, yes bool) error {
+func runVaultRestore(ctx context.Context, v *vaultCommand, req api.VaultRestoreRequest, from whereFlags, yes bool) error {
 	return v.with(ctx, func(svc api.Vaults, a api.VaultAccess) error {
 		req.VaultAccess = a
+		if err := v.attach(ctx, svc, &req.VaultAccess, from); err != nil {
+			return err
+		}
 		if req.Delete && !req.DryRun {
 			if err := v.confirmDelete(ctx, svc, req, yes); err != nil {
 				return err

@@ -85,7 +85,7 @@ func holdCommand(v *vaultCommand, cmd *cobra.Command, end bool) *cobra.Command {
 		})
 	}
 	if !end {
-		cmd.Flags().StringVar(&req.Until, "until", "", "the hold ends with this `DAY` in UTC, or at an instant of RFC 3339 (default: when it is ended)")
+		cmd.Flags().StringVar(&req.Until, "until", "", "it ends with this `DAY` in UTC, or at an instant of RFC 3339")
 		cmd.Flags().StringVar(&req.Reason, "reason", "", "`WHY`, for those who come later")
 		complete(cmd, "until", cobra.NoFileCompletions)
 		complete(cmd, "reason", cobra.NoFileCompletions)

@@ -76,8 +76,7 @@ func VaultForget(w io.Writer, r *api.VaultForgetReply, s Style) error {
 		if title := groupTitle(g); title != "" {
 			p.text(0, 2, span{title, bold})
 		}
-		p.decisions("stay", good, g.Keep)
-		p.decisions("go", bad, g.Go)
+		p.table(2, append(p.decisions("stay", good, g.Keep), p.decisions("go", bad, g.Go)...))
 		gone, kept = gone+len(g.Go), kept+len(g.Keep)
 	}
 	stays := map[string]bool{}
@@ -109,8 +108,8 @@ func groupTitle(g api.VaultForgetGroup) string {
 	return strings.Join(parts, ", ")
 }
 
-func (p *page) decisions(word string, l look, list []api.VaultDecision) {
-	var rows [][]span
+// decisions are rows of a table of points, each with why.
+func (p *page) decisions(word string, l look, list []api.VaultDecision) (rows [][]span) {
 	for _, d := range list {
 		why := strings.Join(d.Reasons, ", ")
 		if why == "" {
@@ -121,7 +120,7 @@ func (p *page) decisions(word string, l look, list []api.VaultDecision) {
 			{strings.Join(d.Point.Tags, ","), accent}, {why, plain},
 		})
 	}
-	p.table(2, rows)
+	return rows
 }
 
 // stayed names points that are still there although they were to go.

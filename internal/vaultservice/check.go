@@ -11,7 +11,7 @@ import (
 
 // Check verifies the vault.
 func (s *Service) Check(ctx context.Context, req api.VaultCheckRequest, watch api.VaultWatch) (*api.VaultCheckReply, error) {
-	reply := &api.VaultCheckReply{Problems: []api.VaultProblem{}, Hints: []string{}}
+	var reply *api.VaultCheckReply
 	start := s.opts.Now()
 	subset, err := vault.ParseSubset(req.Subset)
 	if err != nil {
@@ -32,21 +32,25 @@ func (s *Service) Check(ctx context.Context, req api.VaultCheckRequest, watch ap
 		if err != nil {
 			return err
 		}
-		reply.Location = v.Location()
-		reply.Points, reply.Trees, reply.Files, reply.Packs, reply.Blobs = r.Snapshots, r.Trees, r.Files, r.Packs, r.Blobs
-		reply.BytesRead = r.BytesRead
-		reply.Hints = append(reply.Hints, r.Hints...)
-		for _, p := range r.Problems {
-			reply.Problems = append(reply.Problems, problemOf(p))
-		}
+		reply = checkReply(v, r)
 		return nil
 	})
 	if err != nil {
 		return nil, err
 	}
-	reply.OK = len(reply.Problems) == 0
 	reply.Took = model.Duration(s.opts.Now().Sub(start))
 	return reply, nil
+}
+
+func checkReply(v *vault.Vault, r *vault.Report) *api.VaultCheckReply {
+	reply := &api.VaultCheckReply{
+		Location: v.Location(), OK: len(r.Problems) == 0, Problems: []api.VaultProblem{}, Hints: append([]string{}, r.Hints...),
+		Points: r.Snapshots, Trees: r.Trees, Files: r.Files, Packs: r.Packs, Blobs: r.Blobs, BytesRead: r.BytesRead,
+	}
+	for _, p := range r.Problems {
+		reply.Problems = append(reply.Problems, problemOf(p))
+	}
+	return reply
 }
 
 func problemOf(p vault.Problem) api.VaultProblem {

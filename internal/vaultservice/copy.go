@@ -55,18 +55,11 @@ func (s *Service) Copy(ctx context.Context, req api.VaultCopyRequest, watch api.
 
 func copied(r *vault.CopyReport) *api.VaultCopyReply {
 	reply := &api.VaultCopyReply{Copied: []api.VaultCopied{}, Skipped: []api.VaultCopied{}}
-	one := func(c vault.SnapshotCopy) api.VaultCopied {
-		out := api.VaultCopied{From: c.From.String(), Time: c.Time}
-		if !c.To.IsZero() {
-			out.To = c.To.String()
-		}
-		return out
-	}
 	for _, c := range r.Copied {
-		reply.Copied = append(reply.Copied, one(c))
+		reply.Copied = append(reply.Copied, copiedOf(c))
 	}
 	for _, c := range r.Skipped {
-		reply.Skipped = append(reply.Skipped, one(c))
+		reply.Skipped = append(reply.Skipped, copiedOf(c))
 	}
 	for _, f := range r.Failed {
 		reply.Failed = append(reply.Failed, api.VaultCopyFailed{Point: f.Snapshot.String(), Error: failure.From(f.Err)})
@@ -75,4 +68,12 @@ func copied(r *vault.CopyReport) *api.VaultCopyReply {
 	reply.Bytes, reply.Stored, reply.Verified, reply.CutAlike = r.Bytes, r.Stored, r.Verified, r.Polynomials
 	reply.Fallbacks = fallbacksOf(r.Fallbacks)
 	return reply
+}
+
+func copiedOf(c vault.SnapshotCopy) api.VaultCopied {
+	out := api.VaultCopied{From: c.From.String(), Time: c.Time}
+	if !c.To.IsZero() {
+		out.To = c.To.String()
+	}
+	return out
 }

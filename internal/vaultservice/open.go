@@ -4,6 +4,7 @@ import (
 	"context"
 	"os"
 	"os/user"
+	"slices"
 
 	"github.com/lifeboat-dr/lifeboat/api"
 	"github.com/lifeboat-dr/lifeboat/failure"
@@ -29,9 +30,25 @@ func (s *Service) reach(a api.VaultAccess) (model.Vault, location.Options) {
 	engine.NoPassword = engine.NoPassword || a.Password != nil && *a.Password == ""
 	o := location.Options{Log: s.opts.Log, Vault: engine}
 	m := a.Vault
-	if a.Password != nil {
-		m.Password = ""
-		o.AskPassword = func(context.Context, string) (string, error) { return string(*a.Password), nil }
+	typed := map[string]string{} // by where the vault is
+	take := func(v *model.Vault, password *api.Passphrase) {
+		if password != nil {
+			v.Password, typed[location.Redact(v.URL)] = "", string(*password)
+		}
+	}
+	take(&m, a.Password)
+	if a.Replica != nil {
+		replica := a.Replica.Vault
+		take(&replica, a.Replica.Password)
+		m.Replicas = append(slices.Clone(m.Replicas), replica)
+	}
+	o.AskPassword = func(_ context.Context, where string) (string, error) {
+		password, ok := typed[where]
+		if !ok {
+			return "", failure.New(failure.Invalid, "open the vault", where, "no password is given").
+				WithHint("name one in lifeboat.yaml: password: env:NAME or file:/path")
+		}
+		return password, nil
 	}
 	return m, o
 }
