@@ -5,6 +5,7 @@ import (
 	"math"
 	"os"
 	"os/user"
+	"slices"
 	"strconv"
 	"sync"
 	"time"
@@ -18,12 +19,25 @@ import (
 // Meta is what Apply sets: a node without its name, its content and what no system lets be set. It takes little memory,
 // for a restore holds one for each file.
 type Meta struct {
-	Type     tree.Type
-	mode     uint32 // as chmod takes it
-	uid, gid uint32
-	mtime    stampOf
-	atime    stampOf
-	xattrs   []tree.Xattr
+	kind         uint8  // one of kinds
+	mode         uint32 // as chmod takes it
+	uid, gid     uint32
+	msec, asec   int64 // times: seconds since 1970
+	mnsec, ansec int32 // and nanoseconds
+	xattrs       *[]tree.Xattr
+}
+
+// kinds are the types that there are.
+var kinds = []tree.Type{tree.Irregular, tree.File, tree.Dir, tree.Symlink, tree.Device, tree.CharDevice, tree.Fifo, tree.Socket}
+
+// Type is what it is the metadata of.
+func (m *Meta) Type() tree.Type { return kinds[m.kind] }
+
+func (m *Meta) attrs() []tree.Xattr {
+	if m.xattrs == nil {
+		return nil
+	}
+	return *m.xattrs
 }
 
 // stampOf is an instant: seconds since 1970 and nanoseconds.
@@ -34,8 +48,11 @@ type stampOf struct {
 
 func instant(t time.Time) stampOf { return stampOf{t.Unix(), int32(t.Nanosecond())} }
 
+func (m *Meta) mtime() stampOf { return stampOf{m.msec, m.mnsec} }
+func (m *Meta) atime() stampOf { return stampOf{m.asec, m.ansec} }
+
 // ModTime is when the content changed last.
-func (m *Meta) ModTime() time.Time { return time.Unix(m.mtime.sec, int64(m.mtime.nsec)) }
+func (m *Meta) ModTime() time.Time { return time.Unix(m.msec, int64(m.mnsec)) }
 
 // OwnedAlike reports whether what s tells of belongs to whom it is to belong in the end: whoever owned it, and may have
 // it open still, may read what is written to it.
@@ -95,7 +112,9 @@ var unprivileged = sync.OnceValue(func() bool { return os.Geteuid() != 0 })
 
 // Meta takes the metadata out of a node.
 func (a *Applier) Meta(n *tree.Node) Meta {
-	m := Meta{Type: n.Type, mode: sysMode(n.Mode), uid: n.UID, gid: n.GID, mtime: instant(n.ModTime), atime: instant(n.AccessTime)}
+	mtime, atime := instant(n.ModTime), instant(n.AccessTime)
+	m := Meta{kind: uint8(max(0, slices.Index(kinds, n.Type))), mode: sysMode(n.Mode), uid: n.UID, gid: n.GID,
+		msec: mtime.sec, mnsec: mtime.nsec, asec: atime.sec, ansec: atime.nsec}
 	if a.OwnerByName {
 		m.uid = a.users.of(n.User, n.UID, func(name string) (string, error) {
 			u, err := user.Lookup(name)
@@ -112,10 +131,14 @@ func (a *Applier) Meta(n *tree.Node) Meta {
 			return g.Gid, nil
 		})
 	}
+	var attrs []tree.Xattr
 	for _, x := range n.Xattrs {
 		if a.wants(x.Name) {
-			m.xattrs = append(m.xattrs, x)
+			attrs = append(attrs, x)
 		}
+	}
+	if attrs != nil {
+		m.xattrs = &attrs
 	}
 	return m
 }
@@ -189,8 +212,8 @@ func (a *Applier) apply(s subject, m *Meta) (Change, []Shortfall, error) {
 	if err := fstat(s.fd, &st); err != nil {
 		return 0, nil, written(err, "look at", s.path())
 	}
-	if st.Type() != m.Type {
-		return 0, nil, failure.New(failure.Conflict, "set the metadata of", s.path(), "it is a %s now, not a %s", st.Type(), m.Type).
+	if st.Type() != m.Type() {
+		return 0, nil, failure.New(failure.Conflict, "set the metadata of", s.path(), "it is a %s now, not a %s", st.Type(), m.Type()).
 			WithHint("somebody else changes the target: restore again when that has ended")
 	}
 	var changed Change
@@ -211,7 +234,7 @@ func (a *Applier) apply(s subject, m *Meta) (Change, []Shortfall, error) {
 	if err != nil {
 		return changed, short, err
 	}
-	if m.Type != tree.Symlink {
+	if m.Type() != tree.Symlink {
 		fell, err := a.setMode(s, &st, m, changed)
 		short = append(short, fell...)
 		if uint32(st.sys.Mode)&0o7777 != m.mode {
@@ -221,11 +244,11 @@ func (a *Applier) apply(s subject, m *Meta) (Change, []Shortfall, error) {
 			return changed, short, err
 		}
 	}
-	if instant(st.ModTime()) != m.mtime {
+	if instant(st.ModTime()) != m.mtime() {
 		changed |= Times
 	}
-	if !a.DryRun && (changed != 0 || instant(stamp(st.sys.Atim)) != m.atime) {
-		if err := s.setTimes(timespec(m.atime), timespec(m.mtime)); err != nil {
+	if !a.DryRun && (changed != 0 || instant(stamp(st.sys.Atim)) != m.atime()) {
+		if err := s.setTimes(timespec(m.atime()), timespec(m.mtime())); err != nil {
 			return changed, short, written(err, "set the times of", s.path())
 		}
 		if s.clamped(m) {
@@ -248,7 +271,7 @@ func (t stampOf) far() bool { return t.sec < math.MinInt32 || t.sec > math.MaxUi
 // clamped reports whether the file system has made another time of m's, as is its way with those that it cannot hold.
 func (s subject) clamped(m *Meta) bool {
 	var st Stat
-	return m.mtime.far() && fstat(s.fd, &st) == nil && instant(st.ModTime()) != m.mtime
+	return m.mtime().far() && fstat(s.fd, &st) == nil && instant(st.ModTime()) != m.mtime()
 }
 
 // setOwner changes user and group, or, where that is refused, the group alone.
@@ -288,7 +311,7 @@ func (a *Applier) setMode(s subject, st *Stat, m *Meta, changed Change) ([]Short
 			return nil, written(err, "look at", s.path())
 		}
 		have = uint32(now.sys.Mode) & 0o7777
-		if drop := (unix.S_ISUID | unix.S_ISGID) & mode; drop != 0 && m.Type != tree.Dir {
+		if drop := (unix.S_ISUID | unix.S_ISGID) & mode; drop != 0 && m.Type() != tree.Dir {
 			if now.sys.Uid != m.uid || now.sys.Gid != m.gid {
 				mode &^= drop
 				short = append(short, Shortfall{"setuid and setgid bits", failure.New(failure.Denied, "set the mode of", s.path(),

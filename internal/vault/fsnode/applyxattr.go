@@ -20,11 +20,11 @@ func (a *Applier) setXattrs(s subject, m *Meta) (changed bool, short []Shortfall
 	if err != nil {
 		return false, nil, written(err, "list the extended attributes of", s.path())
 	}
-	if len(list) == 0 && len(m.xattrs) == 0 {
+	if len(list) == 0 && m.xattrs == nil {
 		return false, nil, nil
 	}
 	have := splitXattrs(list)
-	for _, x := range m.xattrs {
+	for _, x := range m.attrs() {
 		if slices.Contains(have, x.Name) && s.hasXattr(x) {
 			continue
 		}
@@ -41,7 +41,7 @@ func (a *Applier) setXattrs(s subject, m *Meta) (changed bool, short []Shortfall
 		}
 	}
 	for _, name := range have {
-		if !a.wants(name) || ofPolicy[name] || slices.ContainsFunc(m.xattrs, func(x tree.Xattr) bool { return x.Name == name }) {
+		if !a.wants(name) || ofPolicy[name] || slices.ContainsFunc(m.attrs(), func(x tree.Xattr) bool { return x.Name == name }) {
 			continue
 		}
 		changed = true

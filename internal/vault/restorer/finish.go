@@ -56,14 +56,14 @@ func (r *run) linkName(i int32) error {
 	if first.how == broken || first.failed.Load() {
 		return r.fail(i, failure.New(failure.NotFound, "link", path, "the file of which it is another name, %s, could not be restored", r.pathOf(first)))
 	}
-	if f.kind == tree.File && f.was == first.was && (first.how == keep || first.how == change) {
+	if f.over() && first.over() && f.old.id == first.old.id && (first.how == keep || first.how == change) {
 		if item.Action = Unchanged; first.how == change {
 			item.Action = Updated
 		}
 		r.tell.settled(item)
 		return nil
 	}
-	if f.kind == tree.File {
+	if f.over() {
 		item.Action = Updated
 	}
 	if !r.o.DryRun {
@@ -87,10 +87,10 @@ func (r *run) linkTo(f, first *file) error {
 		return err
 	}
 	defer r.dirs.release(f.parent)
-	if f.kind == "" {
+	if f.old == nil {
 		return to.Link(from, first.name, f.name)
 	}
-	if f.kind != tree.File {
+	if !f.over() {
 		if err := r.clear(f.parent, to, f.name, nil); err != nil {
 			return err
 		}
@@ -114,7 +114,7 @@ func (r *run) makeOther(o *other) error {
 	path := r.path(o.parent, o.name)
 	switch r.folders[o.parent].state {
 	case kept:
-		r.tell.settled(Item{Path: path, Type: o.meta.Type, Action: Skipped})
+		r.tell.settled(Item{Path: path, Type: o.meta.Type(), Action: Skipped})
 		return nil
 	case lost:
 		return r.tell.fail(path, errNoFolder(r.path(o.parent)))
@@ -123,7 +123,7 @@ func (r *run) makeOther(o *other) error {
 	if err != nil {
 		return r.tell.fail(path, err)
 	}
-	r.tell.settled(Item{Path: path, Type: o.meta.Type, Action: action})
+	r.tell.settled(Item{Path: path, Type: o.meta.Type(), Action: action})
 	return nil
 }
 
@@ -151,7 +151,7 @@ func (r *run) settleOther(o *other) (Action, error) {
 			id := s.Identity()
 			was, action = &id, Unchanged
 		default:
-			if s.Type() == o.meta.Type {
+			if s.Type() == o.meta.Type() {
 				action = Updated
 			}
 			if err := r.clear(o.parent, dir, o.name, s); err != nil {
@@ -163,7 +163,7 @@ func (r *run) settleOther(o *other) (Action, error) {
 		return action, nil
 	}
 	if was == nil {
-		if err := dir.Make(o.name, o.meta.Type, o.target, o.device); err != nil {
+		if err := dir.Make(o.name, o.meta.Type(), o.target, o.device); err != nil {
 			return "", err
 		}
 	}
@@ -182,10 +182,10 @@ func (r *run) settleOther(o *other) (Action, error) {
 // is reports whether what lies in o's place, which s tells of, is o, but for metadata. One with further names is not: they
 // would get the metadata too.
 func (o *other) is(dir *fsnode.Dir, s *fsnode.Stat) bool {
-	if s.Type() != o.meta.Type || s.Links() > 1 {
+	if s.Type() != o.meta.Type() || s.Links() > 1 {
 		return false
 	}
-	switch o.meta.Type {
+	switch o.meta.Type() {
 	case tree.Symlink:
 		target, err := dir.Target(o.name)
 		return err == nil && target == o.target
@@ -265,7 +265,7 @@ func (r *run) showFiles(ctx context.Context) error {
 		default:
 			continue
 		}
-		if f.kind != "" && f.kind != tree.File {
+		if f.old != nil && !f.over() {
 			if err := r.showObstacle(f); err != nil {
 				if err := r.fail(int32(i), err); err != nil {
 					return err

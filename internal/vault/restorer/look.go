@@ -263,7 +263,7 @@ func (r *run) judgeNames(ctx context.Context, first int32) error {
 		f := &r.files[i]
 		f.first, f.how = leader, link
 		if s := stats[n+1]; s != nil {
-			f.was, f.kind = s.Identity(), s.Type()
+			f.old = &old{id: s.Identity(), kind: s.Type(), size: s.Size()}
 		}
 		r.files[names[n]].next = i
 	}
@@ -287,12 +287,11 @@ func (r *run) judge(ctx context.Context, i int32, s *fsnode.Stat, shared bool) e
 	if s == nil {
 		return nil
 	}
-	f.was, f.kind = s.Identity(), s.Type()
-	if f.kind != tree.File {
+	f.old = &old{id: s.Identity(), kind: s.Type(), size: s.Size()}
+	if f.old.kind != tree.File {
 		return nil
 	}
-	f.old = s.Size()
-	if r.o.Overwrite == IfChanged && f.old == f.size && s.ModTime().Equal(f.meta.ModTime()) && !shared && !f.failed.Load() {
+	if r.o.Overwrite == IfChanged && s.Size() == f.size && s.ModTime().Equal(f.meta.ModTime()) && !shared && !f.failed.Load() {
 		f.how = keep
 		r.tell.bytes(f.size, 0, 0, f.size)
 		return nil
@@ -302,7 +301,7 @@ func (r *run) judge(ctx context.Context, i int32, s *fsnode.Stat, shared bool) e
 		return err
 	}
 	switch {
-	case missing == 0 && f.old == f.size && !shared && !f.failed.Load():
+	case missing == 0 && s.Size() == f.size && !shared && !f.failed.Load():
 		f.how = keep
 	case !shared && f.meta.OwnedAlike(s) && r.o.Overwrite != IfNewer && !f.failed.Load():
 		f.how = change
@@ -348,7 +347,7 @@ func (r *run) compare(ctx context.Context, i int32) (int64, error) {
 	} else if err := r.parallel(ctx, len(needs), func(_ context.Context, word int) error { part(word); return nil }); err != nil {
 		return 0, err
 	}
-	f.needs = needs
+	f.old.needs = needs
 	return missing.Load(), nil
 }
 
@@ -364,7 +363,7 @@ func (r *run) openOld(f *file) (*fsnode.File, func(), error) {
 	}
 	if err == nil {
 		var s fsnode.Stat
-		if err = open.Stat(&s); err == nil && s.Identity() != f.was {
+		if err = open.Stat(&s); err == nil && s.Identity() != f.old.id {
 			err = failure.New(failure.Conflict, "restore", f.name, "it is another file now")
 		}
 		if err != nil {
@@ -414,7 +413,7 @@ func (r *run) remember(i int32) {
 	defer r.sources.Unlock()
 	for n, number := range r.contentOf(f) {
 		b := &r.blobs.all[number]
-		if f.needs != nil && !f.needed(n) && b.source == none {
+		if f.compared() && !f.needed(n) && b.source == none {
 			b.source, b.offset = i, off
 		}
 		off += int64(b.size)

@@ -53,24 +53,36 @@ type file struct {
 	first   int32 // the file whose other name it is; its own number when it is the first or the only one
 	next    int32 // the next name of first
 	from, n uint32
+	how     how
+	short   bool // some of its metadata could not be set
+	opened  bool // it was made, or opened to be changed
+	failed  atomic.Bool
+	left    atomic.Int32 // how many of its blobs are still to be written
 	name    string
 	meta    fsnode.Meta
-	size    int64           // of the blobs
-	old     int64           // the size of what is in its place
-	was     fsnode.Identity // of that
-	how     how
-	kind    tree.Type // of what is in its place; "": nothing
-	short   bool      // some of its metadata could not be set
-	needs   []uint64  // bits: which of its blobs are to be written; nil: all
-	left    atomic.Int32
+	size    int64 // of the blobs
+	old     *old  // what is in its place; nil: nothing
 	written atomic.Int64
-	opened  bool                  // it was made, or opened to be changed
-	closing atomic.Pointer[error] // of a file that did not close well
-	failed  atomic.Bool
+}
+
+// old is what lies in the place of a file.
+type old struct {
+	id    fsnode.Identity
+	kind  tree.Type
+	size  int64
+	needs []uint64 // bits: which blobs of the file it has not; nil: it may have none
 }
 
 // needed reports whether the i-th blob is to be written.
-func (f *file) needed(i int) bool { return f.needs == nil || f.needs[i/64]&(1<<(i%64)) != 0 }
+func (f *file) needed(i int) bool {
+	return f.old == nil || f.old.needs == nil || f.old.needs[i/64]&(1<<(i%64)) != 0
+}
+
+// compared reports whether it is known which of its blobs are in its place.
+func (f *file) compared() bool { return f.old != nil && f.old.needs != nil }
+
+// over reports whether a file lies in its place already.
+func (f *file) over() bool { return f.old != nil && f.old.kind == tree.File }
 
 // other is what is neither a file nor a directory.
 type other struct {

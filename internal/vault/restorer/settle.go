@@ -26,12 +26,13 @@ func (w *writer) finish(ctx context.Context, i int32, last bool) error {
 	err = w.settle(f, o.file)
 	w.mu.Lock()
 	delete(w.open, i)
+	before := w.unclosed[i]
 	w.mu.Unlock()
 	if cerr := o.file.CloseWritten(); err == nil {
 		err = cerr
 	}
-	if before := f.closing.Load(); err == nil && before != nil {
-		err = *before
+	if err == nil {
+		err = before
 	}
 	defer w.run.dirs.release(f.parent)
 	dir, derr := w.run.dirs.acquire(f.parent)
@@ -48,7 +49,7 @@ func (w *writer) finish(ctx context.Context, i int32, last bool) error {
 		}
 	}
 	item := Item{Path: w.run.pathOf(f), Type: tree.File, Action: Created, Size: f.size, Write: f.written.Load()}
-	if f.kind == tree.File {
+	if f.over() {
 		item.Action = Updated
 	}
 	w.run.tell.settled(item)
@@ -67,7 +68,7 @@ func (w *writer) settle(f *file, to *fsnode.File) error {
 
 // rename gives a file that was written beside its name, in the place of what lies there.
 func (w *writer) rename(f *file, dir *fsnode.Dir, name string) error {
-	if f.kind != "" && f.kind != tree.File {
+	if f.old != nil && !f.over() {
 		if err := w.run.clear(f.parent, dir, f.name, nil); err != nil {
 			return err
 		}

@@ -112,7 +112,7 @@ func (r *run) verifyOther(look *fsnode.Applier, o *other) error {
 		return err
 	}
 	if !o.is(dir, &s) {
-		return failure.New(failure.Corrupt, "verify", o.name, "it is not the %s of the vault", o.meta.Type)
+		return failure.New(failure.Corrupt, "verify", o.name, "it is not the %s of the vault", o.meta.Type())
 	}
 	if o.short {
 		return nil

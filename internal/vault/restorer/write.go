@@ -2,6 +2,7 @@ package restorer
 
 import (
 	"context"
+	"slices"
 	"sync"
 
 	"github.com/lifeboat-dr/lifeboat/failure"
@@ -91,7 +92,7 @@ func (r *run) keepFile(i int32) error {
 		return r.fail(i, err)
 	}
 	defer r.dirs.release(f.parent)
-	changed, short, err := r.apply.ApplyEntry(dir, f.name, &f.meta, &f.was)
+	changed, short, err := r.apply.ApplyEntry(dir, f.name, &f.meta, &f.old.id)
 	f.short = r.tell.fell(r.pathOf(f), short)
 	if err != nil {
 		return r.fail(i, err)
@@ -134,15 +135,14 @@ func (r *run) copyLocal(ctx context.Context, local []uint32, fetch *[]uint32) er
 
 // fetch loads blobs from the vault and writes them.
 func (r *run) fetch(ctx context.Context, numbers []uint32) error {
+	slices.SortFunc(numbers, func(a, b uint32) int { return r.blobs.all[a].id.Compare(r.blobs.all[b].id) })
 	handles := make([]object.Handle, len(numbers))
-	index := make(map[object.ID]uint32, len(numbers))
 	for i, number := range numbers {
-		id := r.blobs.all[number].id
-		handles[i] = object.Handle{Type: object.Data, ID: id}
-		index[id] = number
+		handles[i] = object.Handle{Type: object.Data, ID: r.blobs.all[number].id}
 	}
 	return r.v.LoadBlobs(ctx, handles, func(h object.Handle, data []byte, err error) error {
-		b := &r.blobs.all[index[h.ID]]
+		at, _ := slices.BinarySearchFunc(numbers, h.ID, func(n uint32, id object.ID) int { return r.blobs.all[n].id.Compare(id) })
+		b := &r.blobs.all[numbers[at]]
 		if err == nil && len(data) != int(b.size) {
 			err = failure.New(failure.Corrupt, "restore", "blob data "+h.ID.Short(), "it has %d bytes, its index says %d", len(data), b.size)
 		}

@@ -29,9 +29,10 @@ type writer struct {
 	run    *run
 	shards [64]sync.Mutex // each over the opening and finishing of some files
 
-	mu   sync.Mutex
-	open map[int32]*openFile
-	idle list.List // of *openFile that nobody writes to just now
+	mu       sync.Mutex
+	open     map[int32]*openFile
+	idle     list.List       // of *openFile that nobody writes to just now
+	unclosed map[int32]error // files that did not close well
 }
 
 type openFile struct {
@@ -41,7 +42,9 @@ type openFile struct {
 	idle  *list.Element
 }
 
-func newWriter(r *run) *writer { return &writer{run: r, open: map[int32]*openFile{}} }
+func newWriter(r *run) *writer {
+	return &writer{run: r, open: map[int32]*openFile{}, unclosed: map[int32]error{}}
+}
 
 // close closes what is still open, after a run that was broken off.
 func (w *writer) close() error {
@@ -96,7 +99,7 @@ func (w *writer) put(f *file, to *fsnode.File, off int64, data []byte) (int64, e
 	for from := 0; from < len(data); {
 		zeros, end := run0(data, from, off)
 		if zeros {
-			punched := f.how != change || off+int64(from) >= f.old // there is a hole already
+			punched := f.how != change || off+int64(from) >= f.old.size // there is a hole already
 			if !punched {
 				var err error
 				if punched, err = to.Punch(off+int64(from), int64(end-from)); err != nil {
@@ -184,7 +187,7 @@ func (w *writer) release(o *openFile) {
 		delete(w.open, last.i)
 		if err := last.file.CloseWritten(); err != nil {
 			w.run.o.Log.Warn("a file that was written to did not close", "path", w.run.pathOf(&w.run.files[last.i]), "error", err)
-			w.run.files[last.i].closing.Store(&err)
+			w.unclosed[last.i] = err
 		}
 		w.run.dirs.release(w.run.files[last.i].parent)
 	}
@@ -212,7 +215,7 @@ func (w *writer) openFile(ctx context.Context, i int32, dir *fsnode.Dir) (*fsnod
 		if err := dir.Remove(name, tree.File); err != nil { // of a run that was broken off
 			return nil, err
 		}
-	case f.kind != "":
+	case f.old != nil:
 		if err := w.run.clear(f.parent, dir, f.name, nil); err != nil {
 			return nil, err
 		}
@@ -237,7 +240,7 @@ func (w *writer) openOld(f *file, dir *fsnode.Dir) (*fsnode.File, error) {
 	}
 	var s fsnode.Stat
 	err = to.Stat(&s)
-	if err == nil && s.Identity() != f.was {
+	if err == nil && s.Identity() != f.old.id {
 		err = failure.New(failure.Conflict, "restore", f.name, "it is another file now").
 			WithHint("somebody else changes the target: restore again when that has ended")
 	}
@@ -265,7 +268,7 @@ func (w *writer) prepare(ctx context.Context, f *file, to *fsnode.File) error {
 			return err
 		}
 	}
-	if f.how != beside || f.needs == nil {
+	if f.how != beside || !f.compared() {
 		return nil
 	}
 	from, done, err := w.run.openOld(f)
