@@ -211,6 +211,7 @@ type pruner struct {
 	packs     []packState        // by their numbers in x
 	chosen    [2]bits            // the copies that count, one of each blob that is used
 	replaced  map[object.ID]bool // index files to be removed
+	written   []object.ID        // index files that this prune wrote
 
 	mu      sync.Mutex
 	used    [2]bits // blobs that a snapshot needs, by the numbers of their first copies

@@ -224,6 +224,7 @@ func (p *pruner) saveIndex(ctx context.Context, packs []index.Pack) error {
 	if err != nil {
 		return cause(ctx, err)
 	}
+	p.written = append(p.written, id)
 	p.v.mu.Lock()
 	defer p.v.mu.Unlock()
 	p.v.adopt(id, packs)
