@@ -49,6 +49,9 @@ type Vaults interface {
 
 	// Forget removes points; their bytes go with a later prune. Points that stay, such as those on hold, are in the reply.
 	Forget(ctx context.Context, req VaultForgetRequest, watch VaultWatch) (*VaultForgetReply, error)
+	// Prune gives back the space of what no point needs, while backups go on. Planned is shown the plan before anything
+	// changes; its error ends the prune; nil: nobody asks. The reply is there also beside an error, once there is a plan.
+	Prune(ctx context.Context, req VaultPruneRequest, planned func(*VaultPrunePlan) error, watch VaultWatch) (*VaultPruneReply, error)
 	// Tag changes tags, and with them the points' ids.
 	Tag(ctx context.Context, req VaultTagRequest) (*VaultTagReply, error)
 	// Hold puts points on legal hold, or takes them off it; their ids change.

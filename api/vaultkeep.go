@@ -97,6 +97,8 @@ type VaultForgetReply struct {
 	Removed int `json:"removed"`
 	// Stayed are points that were to go and are still there.
 	Stayed []VaultStayed `json:"stayed,omitempty"`
+	// Prune is what the prune did that was asked for with it; the api's Forget leaves it empty.
+	Prune *VaultPruneReply `json:"prune,omitempty"`
 }
 
 // VaultForgetGroup is points that are decided on together.

@@ -182,3 +182,8 @@ type VaultPruneReply struct {
 	Free     *time.Time      `json:"free,omitempty"`
 	Took     model.Duration  `json:"took"`
 }
+
+// Changes reports whether a prune by this plan changes anything.
+func (p *VaultPrunePlan) Changes() bool {
+	return p.Remove.Packs+p.Repack.Packs+p.Due.Packs+p.Unlisted.Packs+p.Missing > 0
+}

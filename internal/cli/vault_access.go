@@ -63,9 +63,19 @@ func (f *vaultFlags) declare(flags *pflag.FlagSet) {
 
 // declareFrom declares the flags of a second vault, whose data or parameters are taken.
 func (f *whereFlags) declareFrom(flags *pflag.FlagSet, what string) {
-	flags.StringVar(&f.repo, "from-repo", "", "the vault "+what+", as with -r (default: $RESTIC_FROM_REPOSITORY)")
-	flags.Lookup("from-repo").Usage = strings.Replace(flags.Lookup("from-repo").Usage, "the vault", "the `VAULT`", 1)
+	flags.StringVar(&f.repo, "from-repo", "", "the `VAULT` "+what+", as with -r (default: $RESTIC_FROM_REPOSITORY)")
 	flags.StringVar(&f.repoFile, "from-repository-file", "", "read that from `FILE` (default: $RESTIC_FROM_REPOSITORY_FILE)")
+	f.declareFromPassword(flags)
+}
+
+// declareCopy is declareFrom for a vault that is only asked when it is named by a flag.
+func (f *whereFlags) declareCopy(flags *pflag.FlagSet) {
+	flags.StringVar(&f.repo, "from-repo", "", "a `VAULT` with copies of what is damaged here, as with -r")
+	flags.StringVar(&f.repoFile, "from-repository-file", "", "read that from `FILE`")
+	f.declareFromPassword(flags)
+}
+
+func (f *whereFlags) declareFromPassword(flags *pflag.FlagSet) {
 	flags.StringVar(&f.passwordFile, "from-password-file", "", "read its password from `FILE` (default: $RESTIC_FROM_PASSWORD_FILE)")
 	flags.StringVar(&f.passwordCommand, "from-password-command", "", "`COMMAND` that prints it (default: $RESTIC_FROM_PASSWORD_COMMAND)")
 	flags.StringVar(&f.keyHint, "from-key-hint", "", "`ID` of its key to try first (default: $RESTIC_FROM_KEY_HINT)")

@@ -17,7 +17,9 @@ type vaultForgetOptions struct {
 	req      api.VaultForgetRequest
 	counts   map[string]*string // by flag
 	keepTags []string
-	yes      bool
+	prune    bool
+	pruneFlags
+	yes bool
 }
 
 func newVaultForget(v *vaultCommand) *cobra.Command {
@@ -71,6 +73,8 @@ func (o *vaultForgetOptions) declare(cmd *cobra.Command) {
 	f.StringVarP(&o.req.GroupBy, "group-by", "g", "host,paths", "decide apart for each of `host,paths,tags`; empty for all together")
 	f.BoolVar(&o.req.AllowNone, "unsafe-allow-remove-all", false, "let a policy remove all points of a group")
 	f.BoolVarP(&o.req.DryRun, "dry-run", "n", false, "remove nothing, only show what would go")
+	f.BoolVar(&o.prune, "prune", false, "prune the vault afterwards, when points went")
+	o.pruneFlags.declare(cmd)
 	yesFlag(cmd, &o.yes)
 	complete(cmd, "group-by", cobra.NoFileCompletions)
 }
@@ -78,6 +82,15 @@ func (o *vaultForgetOptions) declare(cmd *cobra.Command) {
 // complete turns flags and arguments into the request.
 func (o *vaultForgetOptions) complete(cmd *cobra.Command, args []string) error {
 	p := o.req.Policy
+	for _, name := range pruneFlagNames {
+		if cmd.Flags().Changed(name) && !o.prune {
+			return usageError(cmd, "vault forget: --%s does nothing without --prune", name)
+		}
+	}
+	if err := o.pruneFlags.complete(cmd); err != nil {
+		return err
+	}
+	o.req.Wait = o.pruneFlags.req.Wait
 	for name, into := range map[string]*int{
 		"keep-last": &p.Last, "keep-hourly": &p.Hourly, "keep-daily": &p.Daily, "keep-weekly": &p.Weekly,
 		"keep-monthly": &p.Monthly, "keep-yearly": &p.Yearly,
@@ -127,46 +140,107 @@ func (o *vaultForgetOptions) hasPolicy() bool {
 
 func runVaultForget(ctx context.Context, v *vaultCommand, opt vaultForgetOptions) error {
 	return v.with(ctx, func(svc api.Vaults, a api.VaultAccess) error {
-		opt.req.VaultAccess = a
-		look := opt.req
-		look.DryRun = true
-		plan, err := svc.Forget(ctx, look, nil)
+		opt.req.VaultAccess, opt.pruneFlags.req.VaultAccess = a, a
+		plan, ids, err := opt.plan(ctx, v, svc)
 		if err != nil {
 			return err
 		}
 		if opt.req.DryRun {
-			return show(v.invocation, plan, term.VaultForget)
+			if v.json() {
+				return v.writeJSON(plan)
+			}
+			return v.showForgetPlan(plan)
 		}
-		if err := term.VaultForget(v.human(), plan, v.style(v.human())); err != nil {
+		if err := v.showForgetPlan(plan); err != nil {
 			return err
 		}
-		var ids []string
-		for _, g := range plan.Groups {
-			for _, d := range g.Go {
-				ids = append(ids, d.Point.ID)
-			}
-		}
 		reply := &api.VaultForgetReply{Groups: plan.Groups, Stayed: plan.Stayed}
+		var pruneErr error
 		if len(ids) > 0 {
 			if err := v.confirmed(ctx, opt.yes, "forgetting points", "forget"); err != nil {
 				return err
 			}
-			opt.req.Only = ids
-			watch, end := v.watch()
-			reply, err = svc.Forget(ctx, opt.req, watch)
-			end()
-			if err != nil {
+			if reply, pruneErr, err = opt.apply(ctx, v, svc, ids); err != nil {
 				return err
 			}
 		}
-		if v.json() {
-			err = v.writeJSON(reply)
-		} else {
-			err = term.VaultForgot(v.Out, reply, v.style(v.Out))
+		if err := opt.show(v, reply); err != nil {
+			return err
 		}
-		if err == nil && len(reply.Stayed) > 0 {
+		if pruneErr == nil && len(reply.Stayed) > 0 {
 			return quiet{failure.Denied.ExitCode()}
 		}
-		return err
+		return pruneErr
 	})
+}
+
+// plan finds out what would go, and what a prune would then do.
+func (o *vaultForgetOptions) plan(ctx context.Context, v *vaultCommand, svc api.Vaults) (*api.VaultForgetReply, []string, error) {
+	look := o.req
+	look.DryRun = true
+	plan, err := svc.Forget(ctx, look, nil)
+	if err != nil {
+		return nil, nil, err
+	}
+	stays := map[string]bool{}
+	for _, s := range plan.Stayed {
+		stays[s.Point] = true
+	}
+	var ids, going []string
+	for _, g := range plan.Groups {
+		for _, d := range g.Go {
+			ids = append(ids, d.Point.ID)
+			if !stays[d.Point.ID] {
+				going = append(going, d.Point.ID)
+			}
+		}
+	}
+	if !o.prune || len(going) == 0 {
+		return plan, ids, nil
+	}
+	req := o.pruneFlags.req
+	req.DryRun, req.Forget = true, going
+	watch, end := v.watch()
+	plan.Prune, err = svc.Prune(ctx, req, nil, watch)
+	end()
+	return plan, ids, err
+}
+
+// apply does what was shown. An error of the prune is apart: the points are gone by then.
+func (o *vaultForgetOptions) apply(ctx context.Context, v *vaultCommand, svc api.Vaults, ids []string) (*api.VaultForgetReply, error, error) {
+	o.req.Only = ids
+	watch, end := v.watch()
+	defer end()
+	reply, err := svc.Forget(ctx, o.req, watch)
+	if err != nil || !o.prune || reply.Removed == 0 {
+		return reply, nil, err
+	}
+	var pruneErr error
+	reply.Prune, pruneErr = svc.Prune(ctx, o.pruneFlags.req, nil, watch)
+	return reply, pruneErr, nil
+}
+
+func (v *vaultCommand) showForgetPlan(plan *api.VaultForgetReply) error {
+	if err := term.VaultForget(v.human(), plan, v.style(v.human())); err != nil || plan.Prune == nil {
+		return err
+	}
+	v.say("")
+	return term.VaultPrunePlan(v.human(), plan.Prune.Plan, v.style(v.human()))
+}
+
+// show says what became of it.
+func (o *vaultForgetOptions) show(v *vaultCommand, reply *api.VaultForgetReply) error {
+	if v.json() {
+		return v.writeJSON(reply)
+	}
+	if err := term.VaultForgot(v.Out, reply, v.style(v.Out)); err != nil {
+		return err
+	}
+	if reply.Prune != nil {
+		return term.VaultPruned(v.Out, reply.Prune, v.style(v.Out))
+	}
+	if reply.Removed > 0 && !o.prune {
+		v.say("their bytes go with: %s", v.command("vault", "prune"))
+	}
+	return nil
 }

@@ -42,7 +42,7 @@ func (o *vaultRepairOptions) flags(cmd *cobra.Command) {
 
 // copyFlags declares where damaged content may be found whole.
 func (o *vaultRepairOptions) copyFlags(cmd *cobra.Command) {
-	o.from.declareFrom(cmd.Flags(), "with copies")
+	o.from.declareCopy(cmd.Flags())
 	cmd.Flags().StringVar(&o.req.Aside, "aside", "", "keep damaged packs in `FOLDER`")
 	_ = cmd.MarkFlagDirname("aside")
 }
@@ -172,8 +172,11 @@ func runVaultRepair(ctx context.Context, v *vaultCommand, opt vaultRepairOptions
 
 // attach adds the vault of --from-repo, when there is one, to where damaged content is looked for.
 func (v *vaultCommand) attach(ctx context.Context, svc api.Vaults, a *api.VaultAccess, from whereFlags) error {
-	if from == (whereFlags{}) {
+	switch {
+	case from == (whereFlags{}):
 		return nil
+	case from.repo == "" && from.repoFile == "":
+		return failure.New(failure.Invalid, "", "", "a password is given for a vault with copies, and none is named").WithHint("write --from-repo VAULT")
 	}
 	replica, err := v.accessOf(ctx, svc, from, fromSide)
 	if err == nil {

@@ -56,7 +56,7 @@ The exit code is 1 when something could not be restored; it is named.`,
 	f.BoolVar(&req.OwnerByName, "ownership-by-name", false, "take owners by name, not by number")
 	f.BoolVarP(&req.DryRun, "dry-run", "n", false, "change nothing, only say what would be done")
 	yesFlag(cmd, &yes)
-	from.declareFrom(f, "with copies of what is damaged here")
+	from.declareCopy(f)
 	filter.declare(cmd, "with \"latest\": the latest")
 	_ = cmd.MarkFlagDirname("target")
 	complete(cmd, "overwrite", cobra.FixedCompletions([]string{"always", "if-changed", "if-newer", "never"}, cobra.ShellCompDirectiveNoFileComp))
