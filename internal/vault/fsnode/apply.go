@@ -1,6 +1,7 @@
 package fsnode
 
 import (
+	"errors"
 	"io/fs"
 	"math"
 	"os"
@@ -218,30 +219,22 @@ func (a *Applier) apply(s subject, m *Meta) (Change, []Shortfall, error) {
 	}
 	var changed Change
 	var short []Shortfall
+	var errs []error // of one step; the others are taken all the same
 	if st.sys.Uid != m.uid || st.sys.Gid != m.gid {
 		changed |= Owner
 		fell, err := a.setOwner(s, &st, m)
-		if err != nil {
-			return changed, short, err
-		}
-		short = append(short, fell...)
+		short, errs = append(short, fell...), append(errs, err)
 	}
 	attrs, fell, err := a.setXattrs(s, m)
-	short = append(short, fell...)
+	short, errs = append(short, fell...), append(errs, err)
 	if attrs {
 		changed |= Xattrs
 	}
-	if err != nil {
-		return changed, short, err
-	}
 	if m.Type() != tree.Symlink {
 		fell, err := a.setMode(s, &st, m, changed)
-		short = append(short, fell...)
+		short, errs = append(short, fell...), append(errs, err)
 		if uint32(st.sys.Mode)&0o7777 != m.mode {
 			changed |= Mode
-		}
-		if err != nil {
-			return changed, short, err
 		}
 	}
 	if instant(st.ModTime()) != m.mtime() {
@@ -249,14 +242,13 @@ func (a *Applier) apply(s subject, m *Meta) (Change, []Shortfall, error) {
 	}
 	if !a.DryRun && (changed != 0 || instant(stamp(st.sys.Atim)) != m.atime()) {
 		if err := s.setTimes(timespec(m.atime()), timespec(m.mtime())); err != nil {
-			return changed, short, written(err, "set the times of", s.path())
-		}
-		if s.clamped(m) {
+			errs = append(errs, written(err, "set the times of", s.path()))
+		} else if s.clamped(m) {
 			short = append(short, Shortfall{"modification time", failure.New(failure.Unsupported, "set the times of", s.path(),
 				"the file system cannot hold %s", m.ModTime().UTC().Format(time.RFC3339))})
 		}
 	}
-	return changed, short, nil
+	return changed, short, errors.Join(errs...)
 }
 
 func timespec(t stampOf) unix.Timespec {
@@ -283,7 +275,7 @@ func (a *Applier) setOwner(s subject, st *Stat, m *Meta) ([]Shortfall, error) {
 	if err == nil {
 		return nil, nil
 	}
-	if !unprivileged() || err != unix.EPERM && err != unix.EINVAL {
+	if err != unix.EINVAL && (!unprivileged() || err != unix.EPERM) { // EINVAL: this user namespace has no such number
 		return nil, written(err, "set the owner of", s.path())
 	}
 	var short []Shortfall

@@ -6,6 +6,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/lifeboat-dr/lifeboat/failure"
 	"github.com/lifeboat-dr/lifeboat/internal/vault/tree"
 )
 
@@ -33,6 +34,11 @@ func (a *Applier) setXattrs(s subject, m *Meta) (changed bool, short []Shortfall
 			break
 		}
 		if err := again(func() error { return s.setXattr(x.Name, x.Value) }); err != nil {
+			if tooLarge(err) {
+				short = append(short, Shortfall{"extended attribute " + x.Name, failure.New(failure.Unsupported, "set the extended attribute "+x.Name+" of",
+					s.path(), "the file system has no room for %d bytes in one file's attributes", len(x.Value))})
+				continue
+			}
 			fell := written(err, "set the extended attribute "+x.Name+" of", s.path())
 			if !excusable(err) {
 				return changed, short, fell
@@ -70,6 +76,9 @@ func (s subject) hasXattr(x tree.Xattr) bool {
 func excusable(err error) bool {
 	return err == unix.ENOTSUP || err == unix.EOPNOTSUPP || unprivileged() && (err == unix.EPERM || err == unix.EACCES)
 }
+
+// tooLarge reports whether a file's attributes are more than the file system puts up with. That says nothing of the disk.
+func tooLarge(err error) bool { return err == unix.ENOSPC || err == unix.E2BIG || err == unix.ERANGE }
 
 // again repeats a call that a signal interrupted.
 func again(call func() error) error {

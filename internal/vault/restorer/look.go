@@ -213,11 +213,11 @@ func (r *run) fail(i int32, err error) error {
 
 // judgeNames judges all names of a file that has several. Those that Overwrite does not keep become names of one file
 // again, and the first of them carries the content. It may be changed where it is when they are all the names that one
-// file in the target has: otherwise some other name would change with it.
+// file in the target has: otherwise some other name would change with it. When one that is kept has the content, the
+// others become names of that.
 func (r *run) judgeNames(ctx context.Context, first int32) error {
-	var names []int32
-	var stats []*fsnode.Stat
-	var all []int32
+	var all, names, left []int32
+	var stats, leftStats []*fsnode.Stat
 	for i := first; i != none; i = r.files[i].next {
 		all = append(all, i)
 	}
@@ -243,6 +243,7 @@ func (r *run) judgeNames(ctx context.Context, first int32) error {
 			if err != nil {
 				return err
 			}
+			left, leftStats = append(left, i), append(leftStats, s)
 			continue
 		}
 		if err != nil {
@@ -258,16 +259,35 @@ func (r *run) judgeNames(ctx context.Context, first int32) error {
 	if len(names) == 0 {
 		return nil
 	}
-	leader := names[0]
-	for n, i := range names[1:] {
-		f := &r.files[i]
+	leader, others := names[0], 1
+	for n, i := range left {
+		if r.isWhole(ctx, i, leftStats[n]) {
+			leader, others = i, 0
+			break
+		}
+	}
+	for n := others; n < len(names); n++ {
+		f := &r.files[names[n]]
 		f.first, f.how = leader, link
-		if s := stats[n+1]; s != nil {
+		if s := stats[n]; s != nil {
 			f.old = &old{id: s.Identity(), kind: s.Type(), size: s.Size()}
 		}
-		r.files[names[n]].next = i
+	}
+	if others == 0 {
+		return nil
 	}
 	return r.judge(ctx, leader, stats[0], !one && stats[0] != nil && stats[0].Links() > 1)
+}
+
+// isWhole reports whether what Overwrite keeps in a file's place has the file's content.
+func (r *run) isWhole(ctx context.Context, i int32, s *fsnode.Stat) bool {
+	f := &r.files[i]
+	if s.Type() != tree.File || s.Size() != f.size || r.measure(f) != nil {
+		return false
+	}
+	f.old = &old{id: s.Identity(), kind: tree.File, size: s.Size()}
+	missing, err := r.compare(ctx, i)
+	return err == nil && missing == 0
 }
 
 // judge decides what is to be done for a file in whose place lies what s tells of. Shared: that has names of which nothing

@@ -23,30 +23,30 @@ func (w *writer) finish(ctx context.Context, i int32, last bool) error {
 	if err != nil {
 		return w.run.fail(i, err)
 	}
-	err = w.settle(f, o.file)
+	unset := w.settle(f, o.file)
 	w.mu.Lock()
 	delete(w.open, i)
-	before := w.unclosed[i]
+	unclosed := w.unclosed[i]
 	w.mu.Unlock()
-	if cerr := o.file.CloseWritten(); err == nil {
-		err = cerr
-	}
-	if err == nil {
-		err = before
+	if err := o.file.CloseWritten(); err != nil {
+		unclosed = err
 	}
 	defer w.run.dirs.release(f.parent)
-	dir, derr := w.run.dirs.acquire(f.parent)
-	if derr != nil {
-		return w.run.fail(i, derr)
+	dir, err := w.run.dirs.acquire(f.parent)
+	if err != nil {
+		return w.run.fail(i, err)
 	}
 	defer w.run.dirs.release(f.parent)
-	if err != nil || f.failed.Load() {
-		return w.aside(i, dir, err)
+	if unclosed != nil || f.failed.Load() {
+		return w.aside(i, dir, unclosed)
 	}
 	if name := w.nameOf(f); name != f.name {
 		if err := w.rename(f, dir, name); err != nil {
 			return w.run.fail(i, err)
 		}
+	}
+	if unset != nil {
+		return w.run.fail(i, unset) // its content is whole, and stays
 	}
 	item := Item{Path: w.run.pathOf(f), Type: tree.File, Action: Created, Size: f.size, Write: f.written.Load()}
 	if f.over() {
@@ -59,7 +59,7 @@ func (w *writer) finish(ctx context.Context, i int32, last bool) error {
 // settle gives an open file its metadata.
 func (w *writer) settle(f *file, to *fsnode.File) error {
 	if f.failed.Load() {
-		return nil
+		return nil // it keeps a mode that lets only its owner read it
 	}
 	_, short, err := w.run.apply.Apply(to, &f.meta)
 	f.short = w.run.tell.fell(w.run.pathOf(f), short)
