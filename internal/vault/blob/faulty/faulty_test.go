@@ -3,6 +3,7 @@ package faulty_test
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"slices"
@@ -184,7 +185,7 @@ func TestDelay(t *testing.T) {
 		Sleep:  func(_ context.Context, d time.Duration) error { slept = append(slept, d); return context.Canceled },
 	})
 	_, err := s.Stat(t.Context(), blobtest.Make(blob.Pack, 1, 1).Handle)
-	if failure.KindOf(err) != failure.Canceled || len(slept) != 1 || slept[0] != time.Hour {
+	if !errors.Is(err, failure.Canceled) || len(slept) != 1 || slept[0] != time.Hour {
 		t.Errorf("slept %v, %v", slept, err)
 	}
 }

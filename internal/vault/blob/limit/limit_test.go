@@ -117,7 +117,7 @@ func TestCanceledInLine(t *testing.T) {
 		go func() { _, err := s.Stat(ctx, h); second <- err }()
 		synctest.Wait()
 		cancel()
-		if err := <-second; failure.KindOf(err) != failure.Canceled {
+		if err := <-second; !errors.Is(err, failure.Canceled) {
 			t.Errorf("got %v, want canceled", err)
 		}
 		close(g.gate)

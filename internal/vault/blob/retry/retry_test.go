@@ -111,7 +111,7 @@ func TestPauses(t *testing.T) {
 					faulty.Fault{Op: faulty.Stat, Do: faulty.Before, Kind: tt.kind, Times: tt.times})
 				begin := time.Now()
 				_, err := s.Stat(t.Context(), blobtest.Make(blob.Pack, 1, 1).Handle)
-				if failure.KindOf(err) != failure.NotFound {
+				if !errors.Is(err, failure.NotFound) {
 					t.Errorf("stat: %v, want not found in the end", err)
 				}
 				if got := time.Since(begin); got != tt.want {
@@ -156,7 +156,7 @@ func TestBudget(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				s, _ := scripted(t, tt.o, faulty.Fault{Op: faulty.Stat, Do: faulty.Before, Times: 10_000})
 				_, err := s.Stat(t.Context(), blobtest.Make(blob.Pack, 1, 1).Handle)
-				if failure.KindOf(err) != failure.Unavailable || !strings.Contains(err.Error(), tt.want) {
+				if !errors.Is(err, failure.Unavailable) || !strings.Contains(err.Error(), tt.want) {
 					t.Errorf("got %v, want unavailable after %q", err, tt.want)
 				}
 			})
@@ -173,7 +173,7 @@ func TestCanceledWhileWaiting(t *testing.T) {
 		begin := time.Now()
 		o := blobtest.Make(blob.Pack, 1, 10)
 		err := s.Save(ctx, o.Handle, bytes.NewReader(o.Bytes))
-		if failure.KindOf(err) != failure.Canceled || time.Since(begin) != time.Minute {
+		if !errors.Is(err, failure.Canceled) || time.Since(begin) != time.Minute {
 			t.Errorf("after %s: %v, want canceled after a minute", time.Since(begin), err)
 		}
 		if !strings.Contains(err.Error(), "a fault of the test") {
@@ -226,7 +226,7 @@ func TestSaveSettled(t *testing.T) {
 		}
 		faults := faulty.Wrap(inner, faulty.Options{Script: []faulty.Fault{{Op: faulty.Save, Do: faulty.Before, Kind: failure.Indeterminate}}})
 		s := retry.Wrap(faults, quick)
-		if err := save(s, mine); failure.KindOf(err) != failure.Exists {
+		if err := save(s, mine); !errors.Is(err, failure.Exists) {
 			t.Errorf("got %v, want exists", err)
 		}
 		holds(s, other)
@@ -237,14 +237,14 @@ func TestSaveSettled(t *testing.T) {
 		if err := save(s, mine); err != nil {
 			t.Fatal(err)
 		}
-		if err := save(s, mine); failure.KindOf(err) != failure.Exists {
+		if err := save(s, mine); !errors.Is(err, failure.Exists) {
 			t.Errorf("got %v, want exists: the caller is to know", err)
 		}
 	})
 	t.Run("never known", func(t *testing.T) {
 		s, _ := scripted(t, retry.Options{First: 1, Longest: 1, Attempts: 4},
 			faulty.Fault{Op: faulty.Save, Do: faulty.After}, faulty.Fault{Op: faulty.Stat, Do: faulty.Before, Times: 1000})
-		if err := save(s, mine); failure.KindOf(err) != failure.Indeterminate {
+		if err := save(s, mine); !errors.Is(err, failure.Indeterminate) {
 			t.Errorf("got %v, want indeterminate, although the last attempts were only unavailable", err)
 		}
 	})
@@ -264,7 +264,7 @@ func TestOneConfig(t *testing.T) {
 			all.Go(func() {
 				o := blobtest.Make(blob.Config, uint64(i), 100)
 				err := s.Save(t.Context(), o.Handle, bytes.NewReader(o.Bytes))
-				if err != nil && failure.KindOf(err) != failure.Exists {
+				if err != nil && !errors.Is(err, failure.Exists) {
 					t.Error(err)
 				}
 				won[i] = err == nil
@@ -354,7 +354,7 @@ func TestLoadEndsEarly(t *testing.T) {
 		t.Errorf("other bytes, %v", err)
 	}
 	fired(t, faults)
-	if err := blob.ReadFull(t.Context(), s, o.Handle, make([]byte, 4501), 0); failure.KindOf(err) != failure.Corrupt {
+	if err := blob.ReadFull(t.Context(), s, o.Handle, make([]byte, 4501), 0); !errors.Is(err, failure.Corrupt) {
 		t.Errorf("one byte too many: %v, want corrupt", err)
 	}
 }
@@ -430,7 +430,7 @@ func TestRetain(t *testing.T) {
 	if got, err := r.RetainedUntil(t.Context(), h); err != nil || !got.Equal(until) {
 		t.Errorf("retained until %s, %v", got, err)
 	}
-	if err := retry.Wrap(memory.New(), quick).Retain(t.Context(), h, until); failure.KindOf(err) != failure.Unsupported {
+	if err := retry.Wrap(memory.New(), quick).Retain(t.Context(), h, until); !errors.Is(err, failure.Unsupported) {
 		t.Errorf("a store that keeps nothing: %v, want unsupported", err)
 	}
 }

@@ -275,7 +275,7 @@ func TestThief(t *testing.T) {
 			strike(t, c, bucket, all)
 			for _, typ := range blob.Types() {
 				err := store.List(t.Context(), typ, func(i blob.Info) error {
-					if err := store.Remove(t.Context(), i.Handle); failure.KindOf(err) != failure.Denied || !strings.Contains(err.Error(), "keeps it until") {
+					if err := store.Remove(t.Context(), i.Handle); !errors.Is(err, failure.Denied) || !strings.Contains(err.Error(), "keeps it until") {
 						t.Errorf("remove of %s: %v", i.Handle, err)
 					}
 					return nil
@@ -320,7 +320,11 @@ func backupAfter(t *testing.T, store blob.Store, content []byte) {
 	if err != nil || len(after) != len(before) {
 		t.Errorf("the same content again makes %d packs of %d: %v", len(after), len(before), err)
 	}
-	if _, err := vault.Init(t.Context(), store, "another", cheap); failure.KindOf(err) != failure.Exists {
+	config := blobtest.Make(blob.Config, 1, 150)
+	if err := store.Save(t.Context(), config.Handle, bytes.NewReader(config.Bytes)); !errors.Is(err, failure.Exists) {
+		t.Errorf("another config over the hidden one: %v", err)
+	}
+	if _, err := vault.Init(t.Context(), store, "another", cheap); !errors.Is(err, failure.Exists) {
 		t.Errorf("a second vault over the hidden config: %v", err)
 	}
 }
@@ -356,7 +360,7 @@ func TestLocksGo(t *testing.T) {
 	}
 	gone := func() {
 		t.Helper()
-		if _, err := store.Stat(t.Context(), lock.Handle); failure.KindOf(err) != failure.NotFound {
+		if _, err := store.Stat(t.Context(), lock.Handle); !errors.Is(err, failure.NotFound) {
 			t.Errorf("stat: %v, want not found", err)
 		}
 		if got, err := blobtest.Listed(t.Context(), store, blob.Lock); err != nil || len(got) != 0 {
@@ -364,7 +368,7 @@ func TestLocksGo(t *testing.T) {
 		}
 	}
 	save()
-	if err := store.Retain(t.Context(), lock.Handle, time.Now().Add(time.Hour)); failure.KindOf(err) != failure.Invalid {
+	if err := store.Retain(t.Context(), lock.Handle, time.Now().Add(time.Hour)); !errors.Is(err, failure.Invalid) {
 		t.Errorf("a lock is kept: %v", err)
 	}
 	if err := store.Remove(t.Context(), lock.Handle); err != nil {
@@ -449,7 +453,7 @@ func TestRetention(t *testing.T) {
 		}
 	}
 	absent := blobtest.Make(blob.Pack, 9, 1).Handle
-	if err := store.Retain(t.Context(), absent, time.Now()); failure.KindOf(err) != failure.NotFound {
+	if err := store.Retain(t.Context(), absent, time.Now()); !errors.Is(err, failure.NotFound) {
 		t.Errorf("what is not there: %v", err)
 	}
 }
@@ -502,7 +506,7 @@ func TestExpiry(t *testing.T) {
 		if now := time.Now(); now.Before(until) {
 			t.Errorf("removed at %s, kept until %s", now, until)
 		}
-		if _, err := store.Stat(t.Context(), x.Handle); failure.KindOf(err) != failure.NotFound {
+		if _, err := store.Stat(t.Context(), x.Handle); !errors.Is(err, failure.NotFound) {
 			t.Errorf("after removal: %v", err)
 		}
 	}

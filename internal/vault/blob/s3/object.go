@@ -182,8 +182,7 @@ func (s *Store) List(ctx context.Context, t blob.Type, each func(blob.Info) erro
 	return nil
 }
 
-// Remove deletes the object. On a bucket with Object Lock all its versions go, and none before it is known that the
-// object may go.
+// Remove deletes the object. On a bucket with Object Lock all its versions go, for good.
 func (s *Store) Remove(ctx context.Context, h blob.Handle) error {
 	if err := h.Check("remove"); err != nil {
 		return err

@@ -18,8 +18,8 @@ import (
 type version struct {
 	id     string
 	size   int64
-	marker bool
 	latest bool
+	etag   string // the same for the same bytes, where they were not sent in parts
 }
 
 // history is what there is under one key, each kind newest first.
@@ -40,7 +40,11 @@ func (h history) first() (version, bool) {
 // hidden reports whether a program that knows nothing of versions sees no object here, or another one.
 func (h history) hidden() bool {
 	f, there := h.first()
-	return there && !f.latest
+	newest := version{}
+	if there {
+		newest = h.versions[0]
+	}
+	return there && !(newest.latest && newest.size == f.size && newest.etag == f.etag)
 }
 
 const (
@@ -102,12 +106,13 @@ func merged(out *s3.ListObjectVersionsOutput) []history {
 	for len(v) > 0 || len(m) > 0 {
 		if len(m) == 0 || len(v) > 0 && aws.ToString(v[0].Key) <= aws.ToString(m[0].Key) {
 			h := at(aws.ToString(v[0].Key))
-			h.versions = append(h.versions, version{id: aws.ToString(v[0].VersionId), size: aws.ToInt64(v[0].Size), latest: aws.ToBool(v[0].IsLatest)})
+			h.versions = append(h.versions, version{id: aws.ToString(v[0].VersionId), size: aws.ToInt64(v[0].Size),
+				latest: aws.ToBool(v[0].IsLatest), etag: aws.ToString(v[0].ETag)})
 			v = v[1:]
 			continue
 		}
 		h := at(aws.ToString(m[0].Key))
-		h.markers = append(h.markers, version{id: aws.ToString(m[0].VersionId), marker: true, latest: aws.ToBool(m[0].IsLatest)})
+		h.markers = append(h.markers, version{id: aws.ToString(m[0].VersionId), latest: aws.ToBool(m[0].IsLatest)})
 		m = m[1:]
 	}
 	return all
@@ -151,6 +156,7 @@ func (f *firsts) put(h blob.Handle, v version) {
 	if f.young == nil || len(f.young) >= keepFirsts {
 		f.young, f.older = map[blob.Handle]version{}, f.young
 	}
+	v.etag = "" // nobody asks for it, and there are many
 	f.young[h] = v
 }
 
@@ -243,17 +249,12 @@ func (s *Store) listFirsts(ctx context.Context, t blob.Type, each func(blob.Info
 	})
 }
 
-// removeVersions deletes all versions of an object, for good. When the object itself may not go, nothing does.
+// removeVersions deletes all versions of an object, for good. The object itself goes last, for whatever lies over it must
+// never be taken for it.
 func (s *Store) removeVersions(ctx context.Context, h blob.Handle) error {
 	k, err := s.history(ctx, h)
 	if err != nil {
 		return err
-	}
-	if len(k.versions) > 1 {
-		// The object goes last, so that what lies over it is never taken for it; so ask first whether it may go.
-		if err := s.mayGo(ctx, h); err != nil {
-			return err
-		}
 	}
 	for _, v := range k.versions {
 		if err := s.remove(ctx, h, v.id); err != nil {
@@ -294,7 +295,7 @@ func (s *Store) kept(ctx context.Context, h blob.Handle, err error) error {
 	if reason := s.mayGo(ctx, h); reason != nil {
 		return reason
 	}
-	return failure.WrapAs(failure.Denied, err, "", "").WithHint("allow s3:DeleteObjectVersion, or see whether a legal hold keeps it")
+	return failure.WrapAs(failure.Denied, err, "", "").WithHint("allow s3:DeleteObjectVersion; or a legal hold keeps it, or somebody wrote a newer version with a retention of its own")
 }
 
 func retained(h blob.Handle, until time.Time) error {
