@@ -42,6 +42,20 @@ func newRepo(t testing.TB) (string, *vault.Vault) {
 	return repo, v
 }
 
+// open opens a repository anew.
+func open(t testing.TB, repo string) *vault.Vault {
+	t.Helper()
+	store, err := file.Open(repo)
+	if err != nil {
+		t.Fatal(err)
+	}
+	v, err := vault.Open(t.Context(), store, password, cheap)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return v
+}
+
 // backup runs a backup that must succeed, without any file missing.
 func backup(t testing.TB, v *vault.Vault, o archiver.Options) *archiver.Result {
 	t.Helper()
