@@ -32,7 +32,8 @@ func parse(text string) (pattern, error) {
 			return pattern{}, failure.New(failure.Invalid, "read a pattern", text, "%q is not well formed", c).
 				WithHint("every [ needs its ], and a \\ something to escape")
 		}
-		p.parts = append(p.parts, part{text: c, plain: !strings.ContainsAny(c, `\[]*?`), many: c == "**"})
+		// "/" alone ends in an empty component, and is all that there is.
+		p.parts = append(p.parts, part{text: c, plain: !strings.ContainsAny(c, `\[]*?`), many: c == "**" || c == ""})
 	}
 	return p, nil
 }
