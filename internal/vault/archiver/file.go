@@ -2,9 +2,12 @@ package archiver
 
 import (
 	"context"
+	"errors"
 	"io"
+	"math"
 	"os"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/lifeboat-dr/lifeboat/failure"
@@ -90,6 +93,9 @@ func (r *run) fresh(ctx context.Context, d *fsnode.Dir, name, real string) (*tre
 			if c, source, err = r.content(ctx, f, real, &s); err != nil {
 				return nil, err
 			}
+			if errors.Is(source, failure.Conflict) && try < rereads {
+				continue
+			}
 			if source != nil {
 				return nil, r.report(real, source)
 			}
@@ -136,19 +142,45 @@ func (r *run) content(ctx context.Context, f *fsnode.File, real string, s *fsnod
 	}
 	defer r.count.current.begin(real)()
 	in := &input{ReaderAt: f, run: r}
-	switch {
-	case s.Size() > 0 && r.fixed.Match(real):
+	if s.Size() > 0 && r.fixed.Match(real) {
 		c, err = r.s.SaveFixed(ctx, in, s.Size(), vault.FixedOptions{})
-		if err != nil && in.err == nil && in.short {
-			in.err = failure.New(failure.Conflict, "read", real, "it became shorter while it was read")
+	} else if data, ok := parts(f, s); ok {
+		if c, err = r.s.SaveSparse(ctx, in, s.Size(), data); err == nil {
+			r.count.read.Add(c.Size - in.read.Load())
 		}
-	default:
-		c, err = r.s.SaveStream(ctx, io.NewSectionReader(in, 0, 1<<63-1))
+	} else {
+		c, err = r.s.SaveStream(ctx, io.NewSectionReader(in, 0, math.MaxInt64))
+		in.short.Store(false) // as it should be
 	}
-	if in.err != nil {
-		return vault.Content{}, in.err, nil
+	switch {
+	case in.failed.Load() != nil:
+		return vault.Content{}, *in.failed.Load(), nil
+	case err != nil && in.short.Load():
+		return vault.Content{}, failure.New(failure.Conflict, "back up", real, "it became shorter while it was read"), nil
 	}
 	return c, nil, err
+}
+
+// parts gives the ranges of a file that are not in holes, if it has some worth the trouble.
+func parts(f *fsnode.File, s *fsnode.Stat) ([]vault.Range, bool) {
+	if s.Size()-s.Allocated() < oneBlob {
+		return nil, false
+	}
+	data := []vault.Range{}
+	for off := int64(0); off < s.Size(); {
+		start, end, err := f.NextData(off)
+		if err == io.EOF {
+			break
+		}
+		if err != nil || start < off || end <= start {
+			return nil, false // reading all of it is always right
+		}
+		if start < s.Size() {
+			data = append(data, vault.Range{Start: start, End: min(end, s.Size())})
+		}
+		off = end
+	}
+	return data, true
 }
 
 // smallFile stores a file as one blob, unless it turns out to be larger.
@@ -194,19 +226,21 @@ func (r *run) smallFile(ctx context.Context, f *fsnode.File, size int64) (c vaul
 // concerns that file alone.
 type input struct {
 	io.ReaderAt
-	run   *run
-	err   error
-	short bool
+	run    *run
+	read   atomic.Uint64
+	failed atomic.Pointer[error]
+	short  atomic.Bool // it ended
 }
 
 // ReadAt reads like io.ReaderAt.
 func (i *input) ReadAt(p []byte, off int64) (int, error) {
 	n, err := i.ReaderAt.ReadAt(p, off)
+	i.read.Add(uint64(n))
 	i.run.count.read.Add(uint64(n))
 	if err == io.EOF {
-		i.short = true
+		i.short.Store(true)
 	} else if err != nil {
-		i.err = err
+		i.failed.CompareAndSwap(nil, &err)
 	}
 	return n, err
 }

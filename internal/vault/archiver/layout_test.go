@@ -62,6 +62,7 @@ func TestLayoutAsRestic(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
+	repo, v := newRepo(t)
 	for _, test := range []struct {
 		dir   string
 		paths []string
@@ -73,7 +74,6 @@ func TestLayoutAsRestic(t *testing.T) {
 		{"", []string{".", "a/b"}}, {"a", []string{"b/c/one", ".", "b"}}, {"", []string{base, "a"}}, {"", []string{"a/../../" + filepath.Base(base) + "/d"}},
 	} {
 		t.Run(strings.Join(test.paths, " "), func(t *testing.T) {
-			repo, v := newRepo(t)
 			t.Chdir(filepath.Join(base, test.dir))
 			theirs := resticBackup(t, repo, "", v, test.paths...)
 			ours := backup(t, v, archiver.Options{Paths: test.paths}).Snapshot

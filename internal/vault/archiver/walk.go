@@ -211,11 +211,10 @@ func (r *run) dir(ctx context.Context, parent *fsnode.Dir, name string, in *plac
 		return nil, r.report(in.real, err)
 	}
 	in.own = s.Device()
-	n, err := r.node(d, ".", in.real, &s)
+	n, err := r.node(parent, name, in.real, &s)
 	if n == nil || err != nil {
 		return nil, err
 	}
-	n.Name = name
 	names, err := d.Names()
 	if err != nil {
 		return nil, r.report(in.real, err)
