@@ -226,58 +226,61 @@ func TestForgetRetained(t *testing.T) {
 
 // TestTag changes tags, and has restic read what comes of it.
 func TestTag(t *testing.T) {
-	v, store := create(t)
-	list := filled(t, v, 2)
-	first, err := v.Tag(t.Context(), list[:1], vault.TagChange{Add: []string{"a", "b", "", "a"}, Remove: []string{"x"}}, vault.Waiting{})
-	if err != nil || first[0].Err != nil {
-		t.Fatalf("%+v, %v", first, err)
-	}
-	second, err := v.Tag(t.Context(), []object.ID{first[0].New}, vault.TagChange{Add: []string{"c"}, Remove: []string{"a"}}, vault.Waiting{})
-	if err != nil || second[0].Err != nil {
-		t.Fatalf("%+v, %v", second, err)
-	}
-	sn, err := v.Snapshot(t.Context(), second[0].New)
-	if err != nil || !slices.Equal(sn.Tags, []string{"b", "c"}) || sn.Original == nil || *sn.Original != list[0] {
-		t.Errorf("%+v, %v", sn, err)
-	}
-	same, err := v.Tag(t.Context(), []object.ID{sn.ID}, vault.TagChange{Add: []string{"b"}}, vault.Waiting{})
-	if err != nil || same[0].New != sn.ID {
-		t.Errorf("nothing changed, and yet: %+v, %v", same, err)
-	}
-	held, err := v.Hold(t.Context(), []object.ID{sn.ID}, retention.Hold{Reason: "r"}, vault.Waiting{})
-	if err != nil || held[0].Err != nil {
-		t.Fatalf("%+v, %v", held, err)
-	}
-	for _, c := range []vault.TagChange{{Set: true}, {Remove: []string{retention.HoldTag}}, {Add: []string{"lifeboat-hold-until=2020-01-01"}}} {
-		if got, err := v.Tag(t.Context(), []object.ID{held[0].New}, c, vault.Waiting{}); err != nil || !errors.Is(got[0].Err, failure.Denied) {
-			t.Errorf("%+v: %+v, %v", c, got, err)
+	synctest.Test(t, func(t *testing.T) {
+		v, store := create(t)
+		list := filled(t, v, 2)
+		first, err := v.Tag(t.Context(), list[:1], vault.TagChange{Add: []string{"a", "b", "", "a"}, Remove: []string{"x"}}, vault.Waiting{})
+		if err != nil || first[0].Err != nil {
+			t.Fatalf("%+v, %v", first, err)
 		}
-	}
-	ended, err := v.EndHold(t.Context(), []object.ID{held[0].New}, vault.Waiting{})
-	if err != nil || ended[0].Err != nil {
-		t.Fatalf("%+v, %v", ended, err)
-	}
-	if _, err := v.Tag(t.Context(), list[1:], vault.TagChange{Set: true, Add: []string{"set"}}, vault.Waiting{}); err != nil {
-		t.Error(err)
-	}
-	for _, bad := range []vault.TagChange{{Add: []string{"a,b"}}, {Set: true, Remove: []string{"a"}}} {
-		if _, err := v.Tag(t.Context(), list, bad, vault.Waiting{}); !errors.Is(err, failure.Invalid) {
-			t.Errorf("%+v: %v", bad, err)
+		second, err := v.Tag(t.Context(), []object.ID{first[0].New}, vault.TagChange{Add: []string{"c"}, Remove: []string{"a"}}, vault.Waiting{})
+		if err != nil || second[0].Err != nil {
+			t.Fatalf("%+v, %v", second, err)
 		}
-	}
-	repo := export(t, store)
-	accepted(t, repo, "--read-data")
-	var tags [][]string
-	for _, s := range snapshotsOf(t, repo) {
-		tags = append(tags, s.Tags)
-	}
-	if len(tags) != 2 || !slices.Equal(tags[0], []string{"b", "c"}) || !slices.Equal(tags[1], []string{"set"}) {
-		t.Errorf("restic lists %q", tags)
-	}
-	restic(t, repo, "tag", "--add", "theirs", ended[0].New.String())
-	if all, err := snapshotsIn(t, repo); err != nil || len(all) != 2 {
-		t.Errorf("%v, %v", all, err)
-	}
+		sn, err := v.Snapshot(t.Context(), second[0].New)
+		if err != nil || !slices.Equal(sn.Tags, []string{"b", "c"}) || sn.Original == nil || *sn.Original != list[0] {
+			t.Errorf("%+v, %v", sn, err)
+		}
+		same, err := v.Tag(t.Context(), []object.ID{sn.ID}, vault.TagChange{Add: []string{"b"}}, vault.Waiting{})
+		if err != nil || same[0].New != sn.ID {
+			t.Errorf("nothing changed, and yet: %+v, %v", same, err)
+		}
+		held, err := v.Hold(t.Context(), []object.ID{sn.ID}, retention.Hold{Reason: "r"}, vault.Waiting{})
+		if err != nil || held[0].Err != nil {
+			t.Fatalf("%+v, %v", held, err)
+		}
+		for _, c := range []vault.TagChange{{Set: true}, {Remove: []string{retention.HoldTag}}, {Add: []string{"lifeboat-hold-until=2020-01-01"}}} {
+			if got, err := v.Tag(t.Context(), []object.ID{held[0].New}, c, vault.Waiting{}); err != nil || !errors.Is(got[0].Err, failure.Denied) {
+				t.Errorf("%+v: %+v, %v", c, got, err)
+			}
+		}
+		ended, err := v.EndHold(t.Context(), []object.ID{held[0].New}, vault.Waiting{})
+		if err != nil || ended[0].Err != nil {
+			t.Fatalf("%+v, %v", ended, err)
+		}
+		if _, err := v.Tag(t.Context(), list[1:], vault.TagChange{Set: true, Add: []string{"set"}}, vault.Waiting{}); err != nil {
+			t.Error(err)
+		}
+		for _, bad := range []vault.TagChange{{Add: []string{"a,b"}}, {Set: true, Remove: []string{"a"}}} {
+			if _, err := v.Tag(t.Context(), list, bad, vault.Waiting{}); !errors.Is(err, failure.Invalid) {
+				t.Errorf("%+v: %v", bad, err)
+			}
+		}
+		repo := export(t, store)
+		accepted(t, repo, "--read-data")
+		var tags [][]string
+		for _, s := range snapshotsOf(t, repo) {
+			tags = append(tags, s.Tags)
+		}
+		slices.SortFunc(tags, slices.Compare)
+		if len(tags) != 2 || !slices.Equal(tags[0], []string{"b", "c"}) || !slices.Equal(tags[1], []string{"set"}) {
+			t.Errorf("restic lists %q", tags)
+		}
+		restic(t, repo, "tag", "--add", "theirs", ended[0].New.String())
+		if all, err := snapshotsIn(t, repo); err != nil || len(all) != 2 {
+			t.Errorf("%v, %v", all, err)
+		}
+	})
 }
 
 // snapshotsIn lists a folder's snapshots by our reader.

@@ -125,26 +125,38 @@ func (p *pruner) copies(h object.Handle) (first, all, stored int) {
 	return first, all, stored
 }
 
-// chooseCopies chooses among several copies: one in a pack that is used anyway, or in a pack of nothing but such copies,
-// as an interrupted prune leaves it; else the last one.
+// chooseCopies chooses among several copies. The best is in a pack that stays anyway; then in one of nothing but such
+// copies, as an interrupted prune leaves it, and there in the fullest.
 func (p *pruner) chooseCopies() {
+	worth := make([]uint64, len(p.packs))
+	for n := range p.packs {
+		s := &p.packs[n]
+		worth[n] = uint64(s.doubled)
+		if s.used > 0 {
+			worth[n] |= 1 << 33
+		}
+		if s.doubled == s.unused {
+			worth[n] |= 1 << 32
+		}
+	}
 	for _, t := range []object.Type{object.Data, object.Tree} {
 		for n := range p.x.Len(t) {
-			id, at := p.x.Copy(t, n)
-			s := &p.packs[at.Pack]
-			first, last, copies, done := n, n, 0, s.missing
-			for m, other := range p.x.Copies(object.Handle{Type: t, ID: id}) {
-				copies++
-				first = min(first, m)
-				done = done || p.chosen[t].has(m)
-				if !p.packs[other.Pack].missing {
-					last = max(last, m)
-				}
-			}
-			if copies == 1 || done || !p.used[t].has(first) || s.used == 0 && s.doubled != s.unused && n != last {
+			id, _ := p.x.Copy(t, n)
+			first, all, stored := p.copies(object.Handle{Type: t, ID: id})
+			if n != first || all == 1 || stored == 0 || !p.used[t].has(n) {
 				continue
 			}
-			p.chosen[t].set(n)
+			best, at := -1, index.Place{}
+			for m, other := range p.x.Copies(object.Handle{Type: t, ID: id}) {
+				if p.packs[other.Pack].missing {
+					continue
+				}
+				if best < 0 || cmp.Or(cmp.Compare(worth[other.Pack], worth[at.Pack]), cmp.Compare(best, m)) > 0 {
+					best, at = m, other
+				}
+			}
+			s := &p.packs[at.Pack]
+			p.chosen[t].set(best)
 			s.used++
 			s.usedBytes += uint64(at.Length)
 			s.unused--
