@@ -297,19 +297,19 @@ func TestLostIsStoredAgain(t *testing.T) {
 	}
 	for _, info := range everything(t, store) {
 		if info.Type == blob.Pack && info.Size > 1<<20 {
-			store.Corrupt(info.Handle, func(b []byte) []byte { return b[:len(b)/2] })
+			store.Corrupt(info.Handle, func(b []byte) []byte { b[len(b)/2] ^= 1; return b })
 		}
 	}
 	var mu sync.Mutex
 	aside := 0
 	v = open(t, store)
-	done, err := v.Repair(t.Context(), vault.RepairOptions{Aside: func(id object.ID, file []byte) error {
+	done, err := v.Repair(t.Context(), vault.RepairOptions{ReadData: true, Aside: func(id object.ID, file []byte) error {
 		mu.Lock()
 		defer mu.Unlock()
 		aside += len(file)
 		return nil
 	}})
-	if err != nil || len(done.Refill.Lost) == 0 || aside == 0 || len(done.Check.Problems) == 0 {
+	if err != nil || done.Packs.Lost() == 0 || len(done.Refill.Lost) == 0 || aside == 0 || len(done.Check.Problems) == 0 {
 		t.Fatalf("%+v, %v", done, err)
 	}
 	for _, p := range done.Check.Problems {
