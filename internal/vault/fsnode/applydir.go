@@ -33,34 +33,35 @@ func (d *Dir) named(name string) error {
 }
 
 // Enter opens a directory in d like Dir, and gives its owner the right to list it and to change what is in it where that
-// is missing.
-func (d *Dir) Enter(name string) (*Dir, error) {
+// is missing: then unlocked is true.
+func (d *Dir) Enter(name string) (dir *Dir, unlocked bool, err error) {
 	if err := d.named(name); err != nil {
-		return nil, err
+		return nil, false, err
 	}
 	if unprivileged() {
-		if err := d.unlock(name); err != nil {
-			return nil, err
+		if unlocked, err = d.unlock(name); err != nil {
+			return nil, false, err
 		}
 	}
-	return d.Dir(name)
+	dir, err = d.Dir(name)
+	return dir, unlocked, err
 }
 
-// unlock gives the owner of the directory name in d all rights to it.
-func (d *Dir) unlock(name string) error {
+// unlock gives the owner of the directory name in d all rights to it, and reports whether any was missing.
+func (d *Dir) unlock(name string) (bool, error) {
 	s, err := d.subject(name)
 	if err != nil {
-		return err
+		return false, err
 	}
 	defer closeFD(s.fd)
 	var st Stat
 	if err := fstat(s.fd, &st); err != nil {
-		return written(err, "look at", s.path())
+		return false, written(err, "look at", s.path())
 	}
 	if mode := uint32(st.sys.Mode) & 0o7777; st.Type() == tree.Dir && mode&0o700 != 0o700 {
-		return written(s.chmod(mode|0o700), "enter", s.path())
+		return true, written(s.chmod(mode|0o700), "enter", s.path())
 	}
-	return nil
+	return false, nil
 }
 
 // Create makes a file in d that only its owner may read and write, and opens it for both. Exists: the name is taken.

@@ -13,11 +13,12 @@ const maxOpenDirs = 128
 // dirCache opens directories of the target, each from its parent and never through a symbolic link, and keeps the last
 // ones open.
 type dirCache struct {
-	mu      sync.Mutex
-	folders []folder
-	target  *fsnode.Dir
-	open    map[int32]*openDir
-	idle    list.List // of *openDir that nobody uses, the one used last in front
+	mu       sync.Mutex
+	folders  []folder
+	target   *fsnode.Dir
+	readOnly bool // nothing may be changed, not even the right to look
+	open     map[int32]*openDir
+	idle     list.List // of *openDir that nobody uses, the one used last in front
 }
 
 type openDir struct {
@@ -54,10 +55,15 @@ func (c *dirCache) get(i int32) (*fsnode.Dir, error) {
 		return nil, err
 	}
 	defer c.put(c.folders[i].parent)
-	dir, err := parent.Enter(c.folders[i].name)
+	enter := parent.Enter
+	if c.readOnly {
+		enter = func(name string) (*fsnode.Dir, bool, error) { d, err := parent.Dir(name); return d, false, err }
+	}
+	dir, unlocked, err := enter(c.folders[i].name)
 	if err != nil {
 		return nil, err
 	}
+	c.folders[i].unlocked = c.folders[i].unlocked || unlocked
 	c.open[i] = &openDir{folder: i, dir: dir, users: 1}
 	return dir, nil
 }

@@ -24,14 +24,15 @@ const (
 
 // folder is a directory that is selected, or on the way to something that is.
 type folder struct {
-	parent int32
-	name   string
-	meta   fsnode.Meta
-	state  state
-	wanted bool     // it, or something below it, is selected
-	whole  bool     // names has all that the tree has in it
-	short  bool     // some of its metadata could not be set
-	names  []string // of all entries, selected or not, sorted; only for Delete
+	parent   int32
+	name     string
+	meta     fsnode.Meta
+	state    state
+	wanted   bool     // it, or something below it, is selected
+	whole    bool     // names has all that the tree has in it
+	short    bool     // some of its metadata could not be set
+	unlocked bool     // its owner was given rights to it that it had not; under the lock of the dirCache
+	names    []string // of all entries, selected or not, sorted; only for Delete
 }
 
 // how is what is to be done for a file.

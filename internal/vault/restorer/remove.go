@@ -84,9 +84,9 @@ func (r *run) removeContent(dir *fsnode.Dir, name string, s *fsnode.Stat, path s
 		return failure.New(failure.Denied, "delete", path, "another file system is mounted there").
 			WithHint("unmount it, or exclude it")
 	}
-	enter := dir.Enter
-	if r.o.DryRun {
-		enter = dir.Dir
+	enter := dir.Dir
+	if !r.o.DryRun {
+		enter = func(name string) (*fsnode.Dir, error) { d, _, err := dir.Enter(name); return d, err }
 	}
 	sub, err := enter(name)
 	if err != nil {

@@ -178,6 +178,7 @@ func (r *run) openTarget() error {
 		r.folders[0].state = fresh
 	}
 	r.dirs.init(r.folders, r.target)
+	r.dirs.readOnly = r.o.DryRun
 	return r.guard()
 }
 

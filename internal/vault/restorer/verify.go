@@ -43,7 +43,7 @@ func (r *run) verify(ctx context.Context) error {
 			}
 		}
 	}
-	for i := int32(1); i < int32(len(r.folders)); i++ {
+	for i := int32(len(r.folders) - 1); i > 0; i-- {
 		if f := &r.folders[i]; f.wanted && (f.state == fresh || f.state == existing) && !f.short {
 			if err := r.verifyFolder(look, i); err != nil {
 				r.tell.differs(r.path(i), err)
@@ -69,7 +69,12 @@ func (r *run) verifyFile(ctx context.Context, look *fsnode.Applier, f *file) err
 		return err
 	}
 	defer r.dirs.release(f.parent)
+	opened := false
 	open, err := dir.Open(f.name)
+	if err != nil && failure.KindOf(err) == failure.Denied {
+		open, err = dir.Change(f.name) // its owner may be without the right to read it
+		opened = true
+	}
 	if err != nil {
 		return err
 	}
@@ -94,6 +99,11 @@ func (r *run) verifyFile(ctx context.Context, look *fsnode.Applier, f *file) err
 			return failure.New(failure.Corrupt, "verify", f.name, "the %d bytes at %d are not those of the vault", b.size, off)
 		}
 		off += int64(b.size)
+	}
+	if opened {
+		if _, _, err := r.apply.Apply(open, &f.meta); err != nil {
+			return err
+		}
 	}
 	if f.short || r.files[f.first].short {
 		return nil
@@ -127,6 +137,11 @@ func (r *run) verifyFolder(look *fsnode.Applier, i int32) error {
 		return err
 	}
 	defer r.dirs.release(i)
+	if r.folders[i].unlocked { // for this
+		if _, _, err := r.apply.ApplyDir(dir, &r.folders[i].meta); err != nil {
+			return err
+		}
+	}
 	return differing(look.ApplyDir(dir, &r.folders[i].meta))
 }
 
