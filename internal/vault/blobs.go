@@ -169,7 +169,7 @@ func (v *Vault) loadBlob(ctx context.Context, h object.Handle) ([]byte, error) {
 	var failed []error
 	for _, l := range copies {
 		sealed := make([]byte, l.Length)
-		err := v.readPack(ctx, l.Pack, sealed, int64(l.Offset))
+		err := v.readPack(about(ctx, h), l.Pack, sealed, int64(l.Offset))
 		if err == nil {
 			var plain []byte
 			if plain, err = v.openBlob(sealed, l.Entry, nil); err == nil {
@@ -195,6 +195,14 @@ func (v *Vault) readPack(ctx context.Context, id object.ID, p []byte, off int64)
 	err := blob.ReadFull(ctx, v.store, packHandle(id), p, off)
 	v.unreached(ctx, err)
 	return err
+}
+
+// about tells a cache around the store when a call is about directories: a pack holds blobs of one type.
+func about(ctx context.Context, h object.Handle) context.Context {
+	if h.Type == object.Tree {
+		return blob.Metadata(ctx)
+	}
+	return ctx
 }
 
 func packHandle(id object.ID) blob.Handle { return blob.Handle{Type: blob.Pack, Name: id.String()} }

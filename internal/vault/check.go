@@ -81,6 +81,7 @@ func (v *Vault) Check(ctx context.Context, o CheckOptions) (*Report, error) {
 		}()
 		ctx = held
 	}
+	ctx = blob.Direct(ctx) // the store itself is verified, not what a cache has of it
 	c := &checker{v: v, options: o, problems: map[string]*Problem{}, broken: map[object.Handle]error{}}
 	for _, step := range []func(context.Context) error{c.keys, c.listSnapshots, c.loadIndex, c.comparePacks, c.walkSnapshots} {
 		if err := step(ctx); err != nil {

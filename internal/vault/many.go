@@ -183,7 +183,7 @@ func (j *loading) span(ctx context.Context, s span, b *spanBuffers) error {
 		b.sealed = make([]byte, n)
 	}
 	sealed := b.sealed[:s.end-s.start]
-	read := j.v.readPack(ctx, s.pack, sealed, s.start)
+	read := j.v.readPack(about(ctx, j.handles[s.wanted[0].handle]), s.pack, sealed, s.start)
 	opened := int64(-1) // the end of what was decrypted
 	for _, w := range s.wanted {
 		if err := ctx.Err(); err != nil {

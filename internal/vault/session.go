@@ -252,7 +252,7 @@ func (s *Session) upload(ctx context.Context, b *pack.Builder) error {
 	}
 	file := b.Finish(s.v.key)
 	if !s.Rehearsal() {
-		if err := blob.SaveSame(ctx, s.v.store, packHandle(file.ID), file); err != nil {
+		if err := blob.SaveSame(about(ctx, file.Entries[0].Handle), s.v.store, packHandle(file.ID), file); err != nil {
 			return cause(ctx, err)
 		}
 	}
