@@ -20,7 +20,7 @@ const versionMark = 2
 // saveFile seals a file that is no pack and stores it under the hash of its bytes.
 func (v *Vault) saveFile(ctx context.Context, t blob.Type, plain []byte) (object.ID, error) {
 	if v.config.Version >= 2 {
-		plain = v.encoder.EncodeAll(plain, []byte{versionMark})
+		plain = v.metadata.EncodeAll(plain, []byte{versionMark})
 	}
 	sealed := v.key.Seal(nil, plain)
 	id := object.Hash(sealed)

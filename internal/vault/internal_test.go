@@ -53,7 +53,7 @@ func FuzzFile(f *testing.F) {
 	if err != nil {
 		f.Fatal(err)
 	}
-	f.Add(v.encoder.EncodeAll([]byte(`{"time":1}`), []byte{versionMark}))
+	f.Add(v.metadata.EncodeAll([]byte(`{"time":1}`), []byte{versionMark}))
 	for _, seed := range []string{"", "{}", "[]", "\x02", "\x02(\xb5/\xfd", "\x03x"} {
 		f.Add([]byte(seed))
 	}

@@ -30,6 +30,8 @@ const (
 	indexEvery  = 10 * time.Minute
 	// keptPacks is how many packs' memory is kept: a little more than mostly is in use.
 	keptPacks = 4
+	// sealedRoom is what memory for compressed blobs has at least: enough for most, whatever it was first taken for.
+	sealedRoom = 1 << 20
 )
 
 // Session writes to a vault, under a shared lock. Its methods may be called from several goroutines at once; the order
@@ -146,14 +148,15 @@ func (s *Session) saveAnew(ctx context.Context, h object.Handle, data []byte) er
 // put compresses, seals and stores a blob that the caller has claimed.
 func (s *Session) put(ctx context.Context, h object.Handle, data []byte) error {
 	// Compressed and encrypted in one piece of memory: the ciphertext takes the place of what is encrypted.
-	buf := s.sealed.take(crypto.Overhead + s.v.encoder.MaxEncodedSize(len(data)))
-	packed := s.v.encoder.EncodeAll(data, buf[:crypto.IVSize])
-	plainLength := uint32(len(data))
-	if plain := packed[crypto.IVSize:]; h.Type == object.Tree || len(plain) < len(data) {
-		buf = s.v.key.Seal(packed[:0], plain)
-	} else {
-		buf, plainLength = s.v.key.Seal(packed[:0], data), 0
+	buf := s.sealed.take(max(sealedRoom, crypto.Overhead+s.v.room(len(data))))
+	plain, plainLength := data, uint32(0)
+	if h.Type == object.Tree || s.v.opts.Compression != CompressOff {
+		packed := s.v.compress(h.Type, buf[:crypto.IVSize], data)
+		if packed = packed[crypto.IVSize:]; h.Type == object.Tree || len(packed) < len(data) {
+			plain, plainLength = packed, uint32(len(data))
+		}
 	}
+	buf = s.v.key.Seal(buf[:0], plain)
 	err := s.add(ctx, h, buf, plainLength, len(data))
 	s.sealed.putBack(buf)
 	return err

@@ -41,6 +41,8 @@ type Options struct {
 	Workers int
 	// PackSize is how many bytes of blobs a pack collects; 0: 16 MiB, which is restic's too.
 	PackSize int
+	// Compression is how hard data is compressed; "": CompressAuto.
+	Compression Compression
 	// Identity is who locks and keys are said to be from; zero: this process.
 	Identity Identity
 	// Now is the clock of what is written; nil: time.Now.
@@ -102,9 +104,9 @@ type Vault struct {
 	keyID  object.ID
 	config Config
 
-	encoder *zstd.Encoder // EncodeAll only
-	blobs   *zstd.Decoder // DecodeAll into what the index says that a blob takes
-	files   *zstd.Decoder // DecodeAll of indexes, snapshots and locks
+	encoders
+	blobs *zstd.Decoder // DecodeAll into what the index says that a blob takes
+	files *zstd.Decoder // DecodeAll of indexes, snapshots and locks
 
 	mu     sync.RWMutex
 	index  *index.Index
@@ -174,10 +176,8 @@ func Open(ctx context.Context, store blob.Store, password string, o Options) (*V
 func newVault(store blob.Store, o Options, key *crypto.Key, id object.ID, c Config) (*Vault, error) {
 	v := &Vault{store: store, opts: o, key: key, keyID: id, config: c}
 	var err error
-	// The level and the window are restic's, so that stored sizes compare; the blob's hash makes zstd's sum needless.
-	if v.encoder, err = zstd.NewWriter(nil, zstd.WithEncoderLevel(zstd.SpeedDefault), zstd.WithEncoderCRC(false),
-		zstd.WithWindowSize(512<<10), zstd.WithEncoderConcurrency(o.Workers)); err != nil {
-		return nil, failure.WrapAs(failure.Internal, err, "open the vault", "")
+	if v.encoders, err = newEncoders(o.Compression, o.Workers); err != nil {
+		return nil, err
 	}
 	if v.blobs, err = zstd.NewReader(nil, zstd.WithDecoderConcurrency(o.Workers), zstd.WithDecodeAllCapLimit(true)); err != nil {
 		return nil, failure.WrapAs(failure.Internal, err, "open the vault", "")

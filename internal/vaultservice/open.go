@@ -16,6 +16,9 @@ import (
 // open opens the vault that a names. The caller calls done.
 func (s *Service) open(ctx context.Context, a api.VaultAccess) (v *vault.Vault, done func() error, err error) {
 	m, o := s.reach(a)
+	if o.Vault.Compression, err = vault.ParseCompression(a.Compression); err != nil {
+		return nil, nil, err
+	}
 	v, closer, err := location.Open(ctx, m, o)
 	if err != nil {
 		return nil, nil, err
