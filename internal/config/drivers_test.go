@@ -29,6 +29,7 @@ func testRegistry() *driver.Registry {
 		&clusterDriver{still{driver.Facts{Kind: "cluster", Summary: "takes no settings"}}},
 		&askDriver{still{driver.Facts{Kind: "ask", Summary: "a question", Settings: &askSettings{}}}},
 		&verifyDriver{still{driver.Facts{Kind: "look", Summary: "a question that is no probe", Settings: &askSettings{}}}},
+		&folderDriver{still{driver.Facts{Kind: "folder", Summary: "kept in a vault", Site: &databaseSite{}, Vault: driver.VaultRequired}}},
 		&scriptDriver{still{driver.Facts{Kind: "script", Summary: "a step", Settings: &scriptSettings{}}}},
 	)
 }
@@ -139,6 +140,7 @@ type (
 	askDriver      struct{ still }
 	verifyDriver   struct{ still }
 	scriptDriver   struct{ still }
+	folderDriver   struct{ still }
 )
 
 func no() (driver.Handle, error) { return driver.Handle{}, errStill }
@@ -156,6 +158,8 @@ func (*clusterDriver) Promote(context.Context, driver.Request) (driver.Handle, e
 func (*askDriver) Verify(context.Context, driver.Request) (driver.Handle, error)      { return no() }
 func (*verifyDriver) Verify(context.Context, driver.Request) (driver.Handle, error)   { return no() }
 func (*scriptDriver) Run(context.Context, driver.Request) (driver.Handle, error)      { return no() }
+func (*folderDriver) Capture(context.Context, driver.Request) (driver.Handle, error)  { return no() }
+func (*folderDriver) Promote(context.Context, driver.Request) (driver.Handle, error)  { return no() }
 func (*askDriver) Ask(context.Context, json.RawMessage) (driver.Answer, error) {
 	return driver.Answer{}, errStill
 }

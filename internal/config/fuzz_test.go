@@ -74,6 +74,11 @@ func write(t testing.TB, cfg *model.Config) []byte {
 		sites[string(s.ID)] = trim(object{"description": s.Description})
 	}
 	doc["sites"] = sites
+	vaults := object{}
+	for _, v := range cfg.Vaults {
+		vaults[v.Name] = writeVault(v)
+	}
+	doc["vaults"] = vaults
 	apps := object{}
 	for _, a := range cfg.Apps {
 		apps[string(a.ID)] = writeApp(t, a)
@@ -95,6 +100,20 @@ func write(t testing.TB, cfg *model.Config) []byte {
 	return out
 }
 
+func writeVault(v model.Vault) object {
+	var replicas []string
+	for _, r := range v.Replicas {
+		replicas = append(replicas, r.Name)
+	}
+	out := object{"url": v.URL, "password": v.Password, "replicas": replicas, "site": v.Site, "retain": v.Retain, "ca": v.CA,
+		"cert": v.Cert, "key": v.Key, "user": v.User, "user_password": v.UserPassword, "connections": v.Connections,
+		"upload": v.Upload >> 10, "download": v.Download >> 10, "cache": v.Cache}
+	if v.S3 != nil {
+		out["s3"] = v.S3
+	}
+	return trim(out)
+}
+
 func writeApp(t testing.TB, a model.App) object {
 	app := object{"home": a.Home, "recovery": a.Recovery, "objective": a.Objective, "checks": writeChecks(a.Checks)}
 	app["protect"] = trim(object{"marker": a.Protect.Marker, "probe": a.Protect.Probe})
@@ -110,8 +129,12 @@ func writeApp(t testing.TB, a model.App) object {
 		for _, h := range r.Hooks {
 			hooks = append(hooks, trim(object{"before": h.Before, "after": h.After, "on": h.On, "step": writeStep(h.Step)}))
 		}
+		vault := ""
+		if r.Vault != nil {
+			vault = r.Vault.Name
+		}
 		resources[string(r.ID)] = trim(object{"kind": r.Kind, "needs": r.Needs, "settings": r.Settings, "sites": r.Sites,
-			"checks": writeChecks(r.Checks), "hooks": hooks, "timeout": r.Timeout})
+			"checks": writeChecks(r.Checks), "hooks": hooks, "timeout": r.Timeout, "vault": vault, "protect": r.Points})
 	}
 	out, err := json.Marshal(resources)
 	if err != nil {

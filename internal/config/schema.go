@@ -121,6 +121,12 @@ func (s *schemaBuilder) document() {
 	s.names("document", "sites", 1)
 	s.names("document", "apps", 1)
 	s.names("document", "plans", 0)
+	s.names("document", "vaults", 0)
+	s.defs["vault"].DependentRequired = map[string][]string{
+		"cert": {"key"}, "key": {"cert"}, "user": {"user_password"}, "user_password": {"user"}}
+	s.property("vault", "replicas").UniqueItems = true
+	s.defs["s3"].DependentRequired = map[string][]string{"access_key": {"secret_key"}, "secret_key": {"access_key"},
+		"session_token": {"access_key"}, "external_id": {"role"}}
 	for _, key := range []string{"sites", "kinds"} {
 		s.property("limits", key).AdditionalProperties.Minimum = "1"
 	}
@@ -202,6 +208,13 @@ func (s *schemaBuilder) kind(def string, can func(driver.Driver) bool, sites boo
 				then.Required = append(then.Required, "sites")
 			}
 			then.Properties.Set("sites", at)
+			switch facts.Vault {
+			case driver.NoVault:
+				then.Properties.Set("vault", jsonschema.FalseSchema)
+				then.Properties.Set("protect", jsonschema.FalseSchema)
+			case driver.VaultRequired:
+				then.Required = append(then.Required, "vault")
+			}
 		}
 		is := jsonschema.NewProperties()
 		is.Set("kind", &jsonschema.Schema{Const: name})

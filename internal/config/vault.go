@@ -8,6 +8,7 @@ import (
 	"github.com/lifeboat-dr/lifeboat/driver"
 	"github.com/lifeboat-dr/lifeboat/failure"
 	"github.com/lifeboat-dr/lifeboat/internal/schedule"
+	"github.com/lifeboat-dr/lifeboat/internal/vault/retention"
 	"github.com/lifeboat-dr/lifeboat/model"
 )
 
@@ -150,7 +151,15 @@ func (a *appChecker) policy(n *node, d pointsDoc) {
 	}
 	if d.Schedule != "" {
 		if _, err := schedule.Parse(d.Schedule); err != nil {
-			a.p.add(n.place("schedule"), failure.HintOf(err), "%s", failure.From(err).Message)
+			a.p.add(n.place("schedule"), failure.HintOf(err), "%v", err)
 		}
+	}
+	if d.Keep == nil {
+		return
+	}
+	if p, err := retention.Parse(model.Retention(*d.Keep)); err != nil {
+		a.p.add(n.place("keep"), failure.HintOf(err), "keep: %v", err)
+	} else if p.Empty() {
+		a.p.add(n.place("keep"), "say what stays, as in {daily: 7, monthly: 12}; without keep all stay", "keep says nothing about what stays")
 	}
 }
