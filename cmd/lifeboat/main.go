@@ -15,6 +15,7 @@ import (
 
 	"github.com/lifeboat-dr/lifeboat/api"
 	"github.com/lifeboat-dr/lifeboat/drivers/all"
+	"github.com/lifeboat-dr/lifeboat/drivers/files/job"
 	"github.com/lifeboat-dr/lifeboat/failure"
 	"github.com/lifeboat-dr/lifeboat/internal/cli"
 	"github.com/lifeboat-dr/lifeboat/internal/config"
@@ -30,7 +31,7 @@ var version = "devel"
 func main() {
 	ctx := context.Background()
 	if len(os.Args) > 1 {
-		if program, ok := demo.Hidden()[os.Args[1]]; ok { // the demonstration's own programs, started by it
+		if program, ok := hidden()[os.Args[1]]; ok {
 			runHidden(ctx, program)
 			return
 		}
@@ -50,6 +51,13 @@ func main() {
 		Version:   version,
 		Signals:   signals,
 	}))
+}
+
+// hidden are the programs that this binary starts by itself: the demonstration's, and the jobs of drivers on hosts.
+func hidden() map[string]func(context.Context, []string) error {
+	all := demo.Hidden()
+	all[job.Program] = job.Main
+	return all
 }
 
 // vaults answers `lifeboat vault`. The configuration is read only when a vault is named by its name there.

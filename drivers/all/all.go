@@ -10,6 +10,7 @@ import (
 	"github.com/lifeboat-dr/lifeboat/drivers/check"
 	"github.com/lifeboat-dr/lifeboat/drivers/command"
 	"github.com/lifeboat-dr/lifeboat/drivers/dns"
+	"github.com/lifeboat-dr/lifeboat/drivers/files"
 	"github.com/lifeboat-dr/lifeboat/drivers/postgres"
 )
 
@@ -26,6 +27,7 @@ func Registry(log *slog.Logger) *driver.Registry {
 		dns.New(log),
 		fake.New(world),
 		fake.New(world, fake.Stateful()),
+		files.New(log),
 		postgres.New(log),
 	)
 }

@@ -1,0 +1,50 @@
+package files
+
+import (
+	"context"
+	"strings"
+
+	"github.com/lifeboat-dr/lifeboat/driver"
+	"github.com/lifeboat-dr/lifeboat/drivers/files/job"
+	"github.com/lifeboat-dr/lifeboat/failure"
+	"github.com/lifeboat-dr/lifeboat/model"
+)
+
+// Fence takes the folder's name away at req.Site: what opens files by it finds none. It needs neither the vault nor a
+// lifeboat on the host.
+func (d *Driver) Fence(ctx context.Context, req driver.Request) (driver.Handle, error) {
+	p, err := newPlace(req.Target, req.Site)
+	if err != nil {
+		return driver.Handle{}, err
+	}
+	if _, _, err := p.takeAway(ctx); err != nil {
+		return driver.Handle{}, unproven(err)
+	}
+	return handle{At: d.now()}.write()
+}
+
+// unproven says of a host that does not answer that nothing is proven.
+func unproven(err error) error {
+	if failure.KindOf(err) == failure.Unavailable || failure.KindOf(err) == failure.Indeterminate {
+		return failure.New(failure.Unavailable, "fence", "", "fence-unproven: %v", err).
+			WithHint("shut the host out by other means, then go on without the proof, in writing")
+	}
+	return err
+}
+
+// observeFence proves it now: the folder is gone from its name, and no process has a file of it open for writing.
+func (d *Driver) observeFence(ctx context.Context, p *place) (driver.Observation, error) {
+	aside, writers, err := p.takeAway(ctx)
+	if err != nil {
+		return driver.Observation{}, unproven(err)
+	}
+	if len(writers) > 0 {
+		return driver.Observation{State: driver.Pending, Again: again,
+			Phase: "still open for writing: " + strings.Join(writers, ", ")}, nil
+	}
+	evidence := []model.Fact{{Name: "folder", Value: p.at.Folder + " is not there"}, {Name: "kept as", Value: p.at.Folder + job.Fenced}}
+	if aside != "" {
+		evidence = append(evidence, model.Fact{Name: "an older fenced copy", Value: aside})
+	}
+	return driver.Observation{State: driver.Done, Evidence: evidence}, nil
+}

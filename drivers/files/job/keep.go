@@ -1,0 +1,134 @@
+package job
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/lifeboat-dr/lifeboat/failure"
+	"github.com/lifeboat-dr/lifeboat/internal/term/units"
+	"github.com/lifeboat-dr/lifeboat/internal/vault"
+	"github.com/lifeboat-dr/lifeboat/internal/vault/location"
+	"github.com/lifeboat-dr/lifeboat/internal/vault/object"
+	"github.com/lifeboat-dr/lifeboat/internal/vault/retention"
+	"github.com/lifeboat-dr/lifeboat/internal/vault/snapshot"
+	"github.com/lifeboat-dr/lifeboat/model"
+)
+
+// copy brings the resource's points to every replica. One that fails does not keep the others from being brought in step.
+func (w *worker) copy(ctx context.Context) error {
+	v, done, err := w.open(ctx)
+	if err != nil {
+		return err
+	}
+	defer done()
+	points, err := Points(ctx, v, w.req.App, w.req.Resource, true)
+	if err != nil {
+		return err
+	}
+	copied, stored := 0, int64(0)
+	var failed []error
+	for _, r := range w.req.Vault.Replicas {
+		err := w.withReplica(ctx, r, func(dst *vault.Vault) error {
+			report, err := v.CopyTo(ctx, dst, points, vault.CopyOptions{Progress: func(p vault.CopyProgress) {
+				w.phase("copying to %s", r.Name)
+			}})
+			copied += len(report.Copied)
+			stored += report.Stored
+			return err
+		})
+		if err != nil {
+			failed = append(failed, failure.Wrap(err, "copy to", name(r)))
+		}
+	}
+	w.values["copied"] = fmt.Sprintf("%d points, %s stored", copied, units.Bytes(stored))
+	return errors.Join(failed...)
+}
+
+// withReplica opens a replica by itself.
+func (w *worker) withReplica(ctx context.Context, r model.Vault, f func(*vault.Vault) error) error {
+	dst, closer, err := location.Open(ctx, r, location.Options{Log: w.log, Vault: vault.Options{Log: w.log, RetryLock: lockPatience}})
+	if err != nil {
+		return err
+	}
+	return errors.Join(f(dst), closer.Close())
+}
+
+func name(r model.Vault) string {
+	if r.Name != "" {
+		return r.Name
+	}
+	return location.Redact(r.URL)
+}
+
+// expirePatience is how long an expiry waits for those who work on the vault. It is done again with the next point.
+const expirePatience = 30 * time.Second
+
+// expire removes the points that the policy does not keep, here and in the replicas, and the data that only they needed.
+func (w *worker) expire(ctx context.Context) error {
+	if w.req.Keep == nil {
+		return nil
+	}
+	policy, err := retention.Parse(*w.req.Keep)
+	if err != nil {
+		return err
+	}
+	removed := 0
+	var failed []error
+	all := append([]model.Vault{w.req.Vault}, w.req.Vault.Replicas...)
+	all[0].Replicas = nil // what is expired is what each vault itself has
+	for _, at := range all {
+		err := w.withReplica(ctx, at, func(v *vault.Vault) error {
+			n, err := w.expireIn(ctx, v, policy)
+			removed += n
+			return err
+		})
+		if err != nil {
+			failed = append(failed, failure.Wrap(err, "expire in", name(at)))
+		}
+	}
+	w.values["removed"] = fmt.Sprintf("%d points", removed)
+	return errors.Join(failed...)
+}
+
+// expireIn removes points of one vault. The newest point always stays; what old copies had is judged by the same policy,
+// by itself.
+func (w *worker) expireIn(ctx context.Context, v *vault.Vault, policy retention.Policy) (int, error) {
+	w.phase("deciding what need not be kept")
+	all, err := Points(ctx, v, w.req.App, w.req.Resource, true)
+	if err != nil {
+		return 0, err
+	}
+	var points, left []*snapshot.Snapshot
+	for _, s := range all {
+		if slices.Contains(s.Tags, tagLeft) {
+			left = append(left, s)
+		} else {
+			points = append(points, s)
+		}
+	}
+	var ids []object.ID
+	for _, group := range [][]*snapshot.Snapshot{points, left} {
+		for i, d := range policy.Apply(group, time.Now(), retention.Restic) {
+			if !d.Keep && i > 0 { // the first is the newest
+				ids = append(ids, d.Snapshot.ID)
+			}
+		}
+	}
+	if len(ids) == 0 {
+		return 0, nil
+	}
+	gone, err := v.Forget(ctx, ids, vault.ForgetOptions{Wait: vault.Waiting{For: expirePatience}})
+	if err != nil {
+		return 0, err
+	}
+	n := 0
+	for _, g := range gone {
+		if g.Err == nil {
+			n++
+		}
+	}
+	return n, nil
+}

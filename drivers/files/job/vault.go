@@ -1,0 +1,94 @@
+package job
+
+import (
+	"context"
+	"io"
+	"log/slog"
+	"os"
+	"slices"
+	"time"
+
+	"github.com/lifeboat-dr/lifeboat/failure"
+	"github.com/lifeboat-dr/lifeboat/internal/vault"
+	"github.com/lifeboat-dr/lifeboat/internal/vault/location"
+	"github.com/lifeboat-dr/lifeboat/internal/vault/snapshot"
+	"github.com/lifeboat-dr/lifeboat/model"
+)
+
+// Tags of points. Every point of a resource has the first three.
+const (
+	tagApp      = "lifeboat:app="
+	tagResource = "lifeboat:resource="
+	tagSite     = "lifeboat:site="
+	// tagLeft is on what an old copy had when it was written over: it is kept like a point, and no recovery uses it.
+	tagLeft = "lifeboat:left-behind"
+)
+
+// lockPatience is how long a job waits for somebody who has the vault to themselves: a prune, say.
+const lockPatience = 30 * time.Minute
+
+// Points lists the points of a resource, oldest first; with left also what old copies had.
+func Points(ctx context.Context, v *vault.Vault, app model.AppID, resource model.ResourceID, left bool) ([]*snapshot.Snapshot, error) {
+	all, err := v.Snapshots(ctx, snapshot.Filter{Tags: [][]string{{tagApp + string(app), tagResource + string(resource)}}})
+	if err != nil {
+		return nil, err
+	}
+	return slices.DeleteFunc(all, func(s *snapshot.Snapshot) bool { return !left && slices.Contains(s.Tags, tagLeft) }), nil
+}
+
+// SiteOf is the site that a point was captured at.
+func SiteOf(s *snapshot.Snapshot) model.SiteID {
+	for _, t := range s.Tags {
+		if len(t) > len(tagSite) && t[:len(tagSite)] == tagSite {
+			return model.SiteID(t[len(tagSite):])
+		}
+	}
+	return ""
+}
+
+func (w *worker) tags(more ...string) []string {
+	return append([]string{tagApp + string(w.req.App), tagResource + string(w.req.Resource), tagSite + string(w.req.Site)}, more...)
+}
+
+// open opens the request's vault to write to it; the caller closes it.
+func (w *worker) open(ctx context.Context) (*vault.Vault, func(), error) {
+	return w.openBy(ctx, location.Open)
+}
+
+// openAny opens it to bring something back: a replica does, when the vault is gone.
+func (w *worker) openAny(ctx context.Context) (*vault.Vault, func(), error) {
+	return w.openBy(ctx, location.OpenAny)
+}
+
+func (w *worker) openBy(ctx context.Context, open func(context.Context, model.Vault, location.Options) (*vault.Vault, io.Closer, error)) (*vault.Vault, func(), error) {
+	w.phase("opening the vault")
+	v, closer, err := open(ctx, w.req.Vault, location.Options{Log: w.log, Vault: vault.Options{Log: w.log, RetryLock: lockPatience}})
+	if err != nil {
+		return nil, nil, err
+	}
+	return v, func() {
+		if err := closer.Close(); err != nil {
+			w.log.Warn("the vault was not closed well", "error", err)
+		}
+	}, nil
+}
+
+// newest gives the newest point. NotFound: there is none.
+func (w *worker) newest(ctx context.Context, v *vault.Vault) (*snapshot.Snapshot, error) {
+	all, err := Points(ctx, v, w.req.App, w.req.Resource, false)
+	if err != nil {
+		return nil, err
+	}
+	if len(all) == 0 {
+		return nil, failure.New(failure.NotFound, "find a recovery point of", string(w.req.Resource), "there is none in %s", v.Location()).
+			WithHint("lifeboat protect %s --now", w.req.App)
+	}
+	return all[len(all)-1], nil
+}
+
+// logger is what a job writes to its log with.
+type logger = *slog.Logger
+
+func newLog(f *os.File) logger {
+	return slog.New(slog.NewTextHandler(f, &slog.HandlerOptions{Level: slog.LevelWarn}))
+}
