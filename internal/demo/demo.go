@@ -40,6 +40,7 @@ var ErrNotWell = errors.New("orders were lost or checks failed")
 const (
 	clientCount = 5
 	pace        = 25 * time.Millisecond
+	uploadPace  = 200 * time.Millisecond // one more client uploads a file in this time
 )
 
 // steady is for how long orders are counted before and after each operation.
@@ -149,12 +150,16 @@ func (d *demo) run(ctx context.Context) error {
 		return err
 	}
 	d.fleet = clients.Start(ctx, clients.Config{URL: d.world.ShopURL(), Resolver: d.world.Resolver(), Clients: clientCount,
-		Pace: pace, Prefix: d.world.ID()}, d.ledger)
-	d.say("%d clients place orders at %s, without pause", clientCount, d.world.ShopURL())
+		Pace: pace, Prefix: d.world.ID(), Uploads: d.world.UploadsURL(), Upload: uploadPace}, d.ledger)
+	d.say("%d clients place orders at %s, without pause, one more uploads files", clientCount, d.world.ShopURL())
 	if err := d.serving(ctx); err != nil {
 		return err
 	}
 	if err := d.rest(ctx); err != nil {
+		return err
+	}
+	d.say("waiting for a recovery point of the uploads that was made by schedule")
+	if err := d.captured(ctx); err != nil {
 		return err
 	}
 	err := d.operate(ctx, operation{name: "drill", from: world.East, to: world.West, serves: world.East,
@@ -188,6 +193,29 @@ func (d *demo) disaster(ctx context.Context) error {
 // serving waits until the clients get good answers.
 func (d *demo) serving(ctx context.Context) error {
 	return d.wait(ctx, "the clients' first orders", func() bool { return d.ledger.Acknowledged(time.Time{}, time.Now()) >= clientCount })
+}
+
+// captured waits until there is a recovery point of the uploads.
+func (d *demo) captured(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, 60*time.Second)
+	defer cancel()
+	for {
+		points, err := d.points(ctx)
+		if err != nil {
+			return err
+		}
+		for _, p := range points {
+			if p.Resource == "uploads" {
+				return nil
+			}
+		}
+		select {
+		case <-ctx.Done():
+			return failure.WrapAs(failure.Unavailable, ctx.Err(), "wait for", "a recovery point of the uploads").
+				WithHint("see protect.log in %s", d.world.Dir())
+		case <-time.After(200 * time.Millisecond):
+		}
+	}
 }
 
 // wait waits for something that is seen from here.

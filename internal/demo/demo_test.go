@@ -38,6 +38,9 @@ func TestMain(m *testing.M) {
 		if os.Args[1] == "-c" {
 			exit(standIn(os.Args[3]))
 		}
+		if !strings.HasPrefix(os.Args[1], "-test.") {
+			exit(standIn(os.Args[1]))
+		}
 	}
 	os.Exit(m.Run())
 }
@@ -50,10 +53,13 @@ func exit(err error) {
 	os.Exit(0)
 }
 
-// standIn is a lifeboat that validates anything, protects nothing, and whose drill never ends, or tells nothing.
+// standIn is a lifeboat that validates anything, makes no vault, protects nothing, and whose drill never ends, or tells nothing.
 func standIn(command string) error {
 	switch {
-	case command == "validate":
+	case command == "validate", command == "vault":
+		return nil
+	case command == "points":
+		fmt.Println(`[{"resource": "uploads"}]`)
 		return nil
 	case command == "drill" && os.Getenv("STAND_IN_DRILL") == "no report":
 		return errors.New("the plan is blocked")

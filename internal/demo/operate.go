@@ -18,6 +18,7 @@ import (
 	"github.com/lifeboat-dr/lifeboat/api"
 	"github.com/lifeboat-dr/lifeboat/failure"
 	"github.com/lifeboat-dr/lifeboat/internal/demo/world"
+	"github.com/lifeboat-dr/lifeboat/model"
 )
 
 // operationTimeout bounds one operation: by then it hangs.
@@ -75,6 +76,7 @@ func (d *demo) operate(ctx context.Context, op operation) error {
 		o.problem("no client has had a good answer in the %s after it", steady)
 	}
 	d.compare(ctx, &o, op.serves)
+	d.compareUploads(&o, op, outage.From)
 	d.look(ctx, &o, op)
 	o.OK = len(o.Problems) == 0
 	d.result.Operations = append(d.result.Operations, o)
@@ -145,6 +147,45 @@ func (d *demo) compare(ctx context.Context, o *Operation, site string) {
 	if !c.Clean() {
 		o.problem("%d orders lost, %d never sent, %d stored twice", o.Lost, o.Phantom, o.Repeated)
 	}
+}
+
+// compareUploads compares the clients' ledger with the folder that serves, byte for byte. Files are captured every now and
+// then: those of an unplanned move that came after the last recovery point are lost, as the report's RPO says, and no
+// others.
+func (d *demo) compareUploads(o *Operation, op operation, outage time.Time) {
+	c, err := d.ledger.CompareUploads(func(name string) ([]byte, bool, error) { return d.world.Upload(op.serves, name) })
+	if err != nil {
+		o.problem("the uploads could not be compared: %v", err)
+		return
+	}
+	o.Uploads, o.UploadsLost = c.Acknowledged, len(c.Lost)
+	switch {
+	case len(c.Wrong) > 0:
+		o.problem("%d uploads are not what was sent, %s for one", len(c.Wrong), c.Wrong[0])
+	case len(c.Lost) == 0:
+	case op.disaster == nil:
+		o.problem("%d uploads are lost, and nothing was destroyed", len(c.Lost))
+	case o.RPOSeconds == nil || c.Oldest.Before(outage.Add(-time.Duration(*o.RPOSeconds*float64(time.Second))-rpoSlack)):
+		o.problem("an upload is lost that was stored %s before the outage, more than the RPO says", outage.Sub(c.Oldest).Round(10*time.Millisecond))
+	}
+}
+
+// rpoSlack is by how much the clients' last good answer and the probe's may differ.
+const rpoSlack = time.Second
+
+// points lists the app's recovery points, as a user would.
+func (d *demo) points(ctx context.Context) ([]model.Point, error) {
+	cmd := exec.CommandContext(ctx, d.opt.Binary, "-c", d.world.Config(), "points", world.App, "-o", "json")
+	cmd.Env, cmd.Dir = d.world.Env(), d.world.Dir()
+	out, err := cmd.Output()
+	if err != nil {
+		return nil, failure.WrapAs(failure.Unavailable, err, "run", "lifeboat points")
+	}
+	var points []model.Point
+	if err := json.Unmarshal(out, &points); err != nil {
+		return nil, failure.WrapAs(failure.Corrupt, err, "read", "lifeboat points")
+	}
+	return points, nil
 }
 
 // look asks the world itself what the operation has left: where the name points, who is primary, and after a drill that

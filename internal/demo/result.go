@@ -12,7 +12,7 @@ import (
 
 // Result is the outcome of a whole demo: what `lifeboat demo -o json` prints.
 type Result struct {
-	OK         bool        `json:"ok"` // nothing was lost and every check passed, in every operation
+	OK         bool        `json:"ok"` // no order was lost, no upload but within the RPO, and every check passed, in every operation
 	Operations []Operation `json:"operations"`
 	Reports    string      `json:"reports"` // folder of the reports
 	Seconds    float64     `json:"seconds"` // how long the demo took, with building the world
@@ -45,6 +45,9 @@ type Operation struct {
 	LostOrders   []string `json:"lost_orders,omitempty"`
 	Phantom      int      `json:"phantom"`  // in the database, and never sent
 	Repeated     int      `json:"repeated"` // in the database more than once
+
+	Uploads     int `json:"uploads"` // acknowledged since the start, and not told as lost before: each was read back
+	UploadsLost int `json:"uploads_lost"`
 
 	ChecksPassed int `json:"checks_passed"`
 	ChecksFailed int `json:"checks_failed"`
@@ -92,9 +95,10 @@ func (o *Operation) write(out io.Writer) {
 	}
 	row("objective", "RTO %s, RPO %s", seconds(o.RTOObjective), seconds(o.RPOObjective))
 	row("RTO", "%s%s, %s", seconds(o.RTOSeconds), against(o.RTOSeconds, o.RTOObjective), rto)
-	row("RPO", "%s%s, from the marker in the recovered database", seconds(o.RPOSeconds), against(o.RPOSeconds, o.RPOObjective))
+	row("RPO", "%s%s, from the markers in what was recovered", seconds(o.RPOSeconds), against(o.RPOSeconds, o.RPOObjective))
 	row("orders acknowledged", "%d", o.Acknowledged)
 	row("orders lost", "%d (compared one by one; %d never sent, %d twice)", o.Lost, o.Phantom, o.Repeated)
+	row("uploads", "%d acknowledged, %d lost after the last recovery point (compared byte for byte)", o.Uploads, o.UploadsLost)
 	row("checks", "%d passed, %d failed", o.ChecksPassed, o.ChecksFailed)
 	row("longest without answer", "%s; one order waited %s at most, %d attempts refused", seconds(&o.OutageSeconds), seconds(&o.WaitSeconds), o.Refused)
 	r := o.OrdersPerSecond
@@ -146,11 +150,14 @@ func (r *Result) write(opt Options) error {
 		}
 		return nil
 	}
-	lost, failed := 0, 0
+	lost, failed, uploads := 0, 0, 0
 	for _, o := range r.Operations {
-		lost, failed = lost+o.Lost, failed+o.ChecksFailed
+		lost, failed, uploads = lost+o.Lost, failed+o.ChecksFailed, uploads+o.UploadsLost
 	}
 	verdict := "Nothing was lost and every check passed"
+	if uploads > 0 {
+		verdict = fmt.Sprintf("No order was lost, %d uploads were that came after the last recovery point, as the RPO says; every check passed", uploads)
+	}
 	if !r.OK {
 		verdict = fmt.Sprintf("NOT well: %d orders lost, %d checks failed; see above", lost, failed)
 	}

@@ -34,6 +34,8 @@ type Config struct {
 	Clients  int           // how many there are
 	Pace     time.Duration // each places one order in this time, when it is answered that quickly
 	Prefix   string        // begins every order's id; an id is never used twice
+	Uploads  string        // where one more client puts files, below this URL; empty: there is none
+	Upload   time.Duration // it puts one in this time
 }
 
 // Fleet is a number of clients at work.
@@ -67,6 +69,9 @@ func Start(ctx context.Context, cfg Config, ledger *Ledger) *Fleet {
 	f := &Fleet{cfg: cfg, ledger: ledger, cancel: cancel, http: &http.Client{Transport: transport, Timeout: requestTimeout}}
 	for n := range cfg.Clients {
 		f.group.Go(func() { f.shop(ctx, n) })
+	}
+	if cfg.Uploads != "" {
+		f.group.Go(func() { f.upload(ctx) })
 	}
 	return f
 }

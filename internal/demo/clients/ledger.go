@@ -19,6 +19,7 @@ type Ledger struct {
 	orders  map[string]*placed
 	answers []time.Time // good answers, oldest first
 	refused []time.Time // attempts that failed, oldest first
+	uploads map[string]uploaded
 }
 
 // placed is one order as its client sees it. A zero acknowledged means: not yet.

@@ -39,6 +39,7 @@ func runShop(ctx context.Context, args []string) error {
 	name := flags.String("name", "shop", "the database's name")
 	user := flags.String("user", "shop", "the role to connect as")
 	password := flags.String("password", "", "a reference to its password, such as file:PATH")
+	uploads := flags.String("uploads", "", "the folder of uploaded files")
 	log := flags.String("log", "", "a file to log to (default: standard error)")
 	if err := parse(flags, args); err != nil {
 		return err
@@ -54,7 +55,7 @@ func runShop(ctx context.Context, args []string) error {
 	defer closeLog()
 	ctx, stop := signal.NotifyContext(ctx, syscall.SIGTERM, syscall.SIGINT)
 	defer stop()
-	server, err := shop.New(ctx, shop.Config{Listen: *listen, Database: *database, Name: *name, User: *user, Password: ref, Log: logger})
+	server, err := shop.New(ctx, shop.Config{Listen: *listen, Database: *database, Name: *name, User: *user, Password: ref, Uploads: *uploads, Log: logger})
 	if err != nil {
 		return err
 	}

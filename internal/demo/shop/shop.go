@@ -1,4 +1,5 @@
-// Package shop is the application that the demo moves between sites: an HTTP program that keeps orders in PostgreSQL.
+// Package shop is the application that the demo moves between sites: an HTTP program that keeps orders in PostgreSQL and
+// uploaded files in a folder.
 //
 // It acknowledges an order only after the database has committed it, and after the synchronous standby has it where
 // there is one. It holds no state of its own, connects lazily, and rather answers "unavailable" at once than late, so
@@ -48,14 +49,16 @@ type Config struct {
 	Name     string // of the database
 	User     string
 	Password secret.Ref
+	Uploads  string // the folder of uploads; empty: none are taken
 	Log      *slog.Logger
 }
 
 // Server is one shop.
 type Server struct {
-	listen string
-	pool   *pgxpool.Pool
-	log    *slog.Logger
+	listen  string
+	uploads string
+	pool    *pgxpool.Pool
+	log     *slog.Logger
 }
 
 // New prepares a shop. It does not connect. The caller owns the server and ends it with Run or Close.
@@ -84,7 +87,7 @@ func New(ctx context.Context, cfg Config) (*Server, error) {
 	if log == nil {
 		log = slog.New(slog.DiscardHandler)
 	}
-	return &Server{listen: cfg.Listen, pool: p, log: log}, nil
+	return &Server{listen: cfg.Listen, uploads: cfg.Uploads, pool: p, log: log}, nil
 }
 
 // doubt is where a connection remembers that the server warned.
@@ -142,11 +145,14 @@ func (s *Server) Run(ctx context.Context) error {
 
 // Handler gives the shop's requests: POST /orders {"id": …} answers 201 once the order is safe; GET /orders/ID
 // answers 200 or 404; GET /healthz answers 200 when the database takes writes. Whatever the database refuses is 503.
+// PUT /uploads/NAME answers 201 once the file is on the disk; GET /uploads/NAME gives it back.
 func (s *Server) Handler() http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("POST /orders", s.place)
 	mux.HandleFunc("GET /orders/{id}", s.look)
 	mux.HandleFunc("GET /healthz", s.health)
+	mux.HandleFunc("PUT /uploads/{name}", s.upload)
+	mux.HandleFunc("GET /uploads/{name}", s.download)
 	return mux
 }
 

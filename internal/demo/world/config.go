@@ -18,7 +18,7 @@ import (
 // configuration is the lifeboat.yaml of the world, as a user would write it. Every text goes through quote: a JSON
 // text is a YAML one.
 var configuration = template.Must(template.New("lifeboat.yaml").Funcs(template.FuncMap{"quote": quote, "list": list}).Parse(
-	`# The shop of the demo: PostgreSQL, a web program and a name, at two sites on this machine.
+	`# The shop of the demo: PostgreSQL, a folder of uploads, a web program and a name, at two sites on this machine.
 version: 1
 state: state
 
@@ -26,12 +26,15 @@ sites:
   east: {description: "the home site, on {{.East}}"}
   west: {description: "the recovery site, on {{.West}}"}
 
+vaults:
+  main: {url: {{quote .Vault}}, password: {{quote .VaultPassword}}, cache: none}
+
 apps:
   shop:
     home: east
     recovery: [west]
-    objective: {rto: 10s, rpo: 0s}
-    protect: {marker: 250ms, probe: 100ms}
+    objective: {rto: 10s, rpo: 10s}
+    protect: {marker: 250ms, probe: 100ms, schedule: "@every 2s"}
     probe:                          # what a client would ask; measures the RTO
       kind: http
       settings: {url: {{quote .HealthByName}}, resolver: {{quote .Resolver}}, timeout: 1s}
@@ -67,9 +70,16 @@ apps:
               password: {{quote .AdminPassword}}
               query: select count(*) > 0 from orders
               expect: "t"
+      uploads:
+        kind: files
+        vault: main
+        sites:
+          {{- range .Sites}}
+          {{.Name}}: {folder: {{quote .Uploads}}, drill: {folder: {{quote .UploadsDrill}}}}
+          {{- end}}
       web:
         kind: command
-        needs: [db]
+        needs: [db, uploads]
         settings:
           background: true
           probe_http: "http://${self.endpoint}/healthz"
@@ -110,8 +120,9 @@ apps:
 
 // siteData is what the template says of one site.
 type siteData struct {
-	Name, Address, Data, Drill, Program, ProgramDrill, Shop, ShopDrill string
-	Start                                                              []string
+	Name, Address, Data, Drill, Program, ProgramDrill, Shop, ShopDrill, Uploads, UploadsDrill string
+
+	Start []string
 }
 
 // writeConfig writes lifeboat.yaml.
@@ -119,8 +130,9 @@ func (w *World) writeConfig(context.Context) error {
 	var sites []siteData
 	for _, site := range []string{East, West} {
 		at := func(port int) string { return net.JoinHostPort(Addresses[site], strconv.Itoa(port)) }
-		start := append(w.shopArgs(site), "--listen", "${self.endpoint}", "--database", "${db.endpoint}")
+		start := append(w.shopArgs(site), "--listen", "${self.endpoint}", "--database", "${db.endpoint}", "--uploads", "${uploads.path}")
 		sites = append(sites, siteData{Name: site, Address: Addresses[site], Data: w.path(site, "pgdata"), Drill: w.path(site, "drill"),
+			Uploads: w.path(site, uploads), UploadsDrill: w.path(site, "uploads-drill"),
 			Program: w.path(site, "shop"), ProgramDrill: w.path(site, "shop-drill"),
 			Shop: at(w.state.Ports.Shop), ShopDrill: at(w.state.Ports.ShopDrill), Start: start})
 	}
@@ -129,6 +141,7 @@ func (w *World) writeConfig(context.Context) error {
 		"HealthByName": fmt.Sprintf("http://%s:%d/healthz", trimDot(Name), w.state.Ports.Shop),
 		"Database":     Database, "Admin": cluster.Admin, "AdminPassword": "file:" + w.path("secrets", adminPassword),
 		"Bin": w.inst.Bin, "Via": w.inst.As, "Zone": Zone, "Name": Name, "TTL": TTL.String(),
+		"Vault": w.path("vault"), "VaultPassword": "file:" + w.path("secrets", vaultPassword),
 		"Key": keyName, "Algorithm": strings.TrimSuffix(keyAlg, "."), "Secret": "file:" + w.path("secrets", tsigKey),
 	}
 	var text bytes.Buffer

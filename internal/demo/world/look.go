@@ -86,7 +86,7 @@ func (w *World) ask(ctx context.Context, site, question string, answer any) erro
 // DrillLeft lists what there is of isolated copies at a site: files, and processes that serve from them.
 func (w *World) DrillLeft(site string) ([]string, error) {
 	var left []string
-	for _, folder := range []string{w.path(site, "drill"), w.path(site, "shop-drill")} {
+	for _, folder := range []string{w.path(site, "drill"), w.path(site, "shop-drill"), w.path(site, "uploads-drill")} {
 		entries, err := os.ReadDir(folder)
 		if err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return nil, failure.WrapAs(failure.Denied, err, "read folder", folder)

@@ -2,7 +2,9 @@ package world
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"io/fs"
 	"net/http"
 	"os"
 	"os/exec"
@@ -152,13 +154,42 @@ func (w *World) shopArgs(site string) []string {
 		"--log", w.path(site, "shop.log")}
 }
 
+// uploads is the folder of uploaded files at a site.
+const uploads = "uploads"
+
+// makeVault makes the vault, at a place of its own that no site's disaster reaches, and the folder of uploads in east.
+func (w *World) makeVault(ctx context.Context) error {
+	w.say("a vault for the uploads, in restic's format: %s", w.path("vault"))
+	if err := os.Mkdir(w.path(East, uploads), 0o755); err != nil {
+		return failure.WrapAs(failure.Denied, err, "make folder", w.path(East, uploads))
+	}
+	cmd := exec.CommandContext(ctx, w.binary, "vault", "init", "-r", w.path("vault"), "--password-file", w.path("secrets", vaultPassword), "--no-cache")
+	cmd.Env, cmd.Dir = append(os.Environ(), w.tag()), w.dir
+	if out, err := cmd.CombinedOutput(); err != nil {
+		return failure.WrapAs(failure.Unavailable, fmt.Errorf("%w: %s", err, out), "make", "the vault")
+	}
+	return nil
+}
+
+// Upload reads a file of the uploads at a site.
+func (w *World) Upload(site, name string) (content []byte, there bool, err error) {
+	content, err = os.ReadFile(w.path(site, uploads, name))
+	switch {
+	case err == nil:
+		return content, true, nil
+	case errors.Is(err, fs.ErrNotExist):
+		return nil, false, nil
+	}
+	return nil, false, failure.WrapAs(failure.Denied, err, "read", name)
+}
+
 func (w *World) startShop(ctx context.Context) error { return w.startShopAt(ctx, East) }
 
 // startShopAt starts the shop of a site and waits until it takes orders.
 func (w *World) startShopAt(ctx context.Context, site string) error {
 	address := w.ShopAddress(site)
 	w.say("the shop in %s: http://%s", site, address)
-	args := append(w.shopArgs(site), "--listen", address, "--database", w.Cluster(site).Addr())
+	args := append(w.shopArgs(site), "--listen", address, "--database", w.Cluster(site).Addr(), "--uploads", w.path(site, uploads))
 	// With the mark of the folder that lifeboat.yaml names, Lifeboat sees the program as one that it looks after.
 	if err := w.spawn("shop", os.DevNull, append([]string{"env", "LIFEBOAT_FOLDER=" + w.path(site, "shop")}, args...)...); err != nil {
 		return err

@@ -176,7 +176,7 @@ func (w *World) build(ctx context.Context) error {
 	}
 	w.state.Ports = ports
 	for _, step := range []func(context.Context) error{
-		w.makeFolders, w.makeSecrets, w.startDNS, w.makePrimary, w.makeStandby, w.synchronize, w.writeConfig, w.startShop,
+		w.makeFolders, w.makeSecrets, w.startDNS, w.makePrimary, w.makeStandby, w.synchronize, w.makeVault, w.writeConfig, w.startShop,
 	} {
 		if err := step(ctx); err != nil {
 			return err
@@ -207,7 +207,7 @@ func (w *World) Rack(site string) error {
 
 // makeSecrets writes new passwords and a new TSIG key, each to a file that its owner alone may read.
 func (w *World) makeSecrets(context.Context) error {
-	for _, name := range []string{adminPassword, shopPassword, tsigKey} {
+	for _, name := range []string{adminPassword, shopPassword, vaultPassword, tsigKey} {
 		var b [32]byte
 		rand.Read(b[:]) // never fails
 		text := hex.EncodeToString(b[:])
@@ -225,6 +225,7 @@ func (w *World) makeSecrets(context.Context) error {
 const (
 	adminPassword = "postgres.password"
 	shopPassword  = "shop.password"
+	vaultPassword = "vault.password"
 	tsigKey       = "tsig.key"
 )
 
@@ -290,6 +291,11 @@ func (w *World) Resolver() string {
 // ShopURL is where clients place orders: by name.
 func (w *World) ShopURL() string {
 	return fmt.Sprintf("http://%s:%d/orders", trimDot(Name), w.state.Ports.Shop)
+}
+
+// UploadsURL is where clients put files, below this.
+func (w *World) UploadsURL() string {
+	return fmt.Sprintf("http://%s:%d/uploads/", trimDot(Name), w.state.Ports.Shop)
 }
 
 // Connect opens a connection to the database server of a site, as its superuser. The caller closes it.

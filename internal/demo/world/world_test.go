@@ -31,6 +31,9 @@ func TestMain(m *testing.M) {
 			}
 			os.Exit(0)
 		}
+		if os.Args[1] == "vault" { // lifeboat vault init: what a world does not look into need not be there
+			os.Exit(0)
+		}
 		if os.Args[1] == "make-a-world-and-wait" {
 			_, err := Create(context.Background(), Options{Binary: os.Args[0]})
 			fmt.Println("up", err)
