@@ -27,7 +27,9 @@ const (
 	// lengths of blobs in the order of a file somebody who sees the packs could tell known files by their chunks.
 	dataPackers = 2
 	uploads     = 3
-	indexEvery  = 10 * time.Minute
+	// indexEvery bounds what a writer that is killed has stored for nothing: whoever does the same again finds only what
+	// an index lists.
+	indexEvery = 30 * time.Second
 	// keptPacks is how many packs' memory is kept: a little more than mostly is in use.
 	keptPacks = 4
 	// sealedRoom is what memory for compressed blobs has at least: enough for most, whatever it was first taken for.

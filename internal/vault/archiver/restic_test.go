@@ -9,8 +9,10 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"golang.org/x/sys/unix"
 
 	"github.com/lifeboat-dr/lifeboat/internal/vault"
 	"github.com/lifeboat-dr/lifeboat/internal/vault/archiver"
@@ -190,4 +192,36 @@ func TestSameTreesAsRestic(t *testing.T) {
 		t.Errorf("nothing has changed: %+v", again.Summary)
 	}
 	restic(t, repo, "", "check", "--read-data")
+}
+
+// TestResticRestores holds that restic gives back everything that we stored: bytes and metadata.
+func TestResticRestores(t *testing.T) {
+	repo, v := newRepo(t)
+	t.Chdir(t.TempDir())
+	if err := os.Mkdir("corpus", 0o755); err != nil {
+		t.Fatal(err)
+	}
+	archivertest.Corpus(t, "corpus", archivertest.Options{Seed: 1})
+	want := archivertest.Read(t, "corpus")
+	backup(t, v, archiver.Options{Paths: []string{"corpus"}})
+	restic(t, repo, "", "check", "--read-data")
+	out := t.TempDir()
+	restic(t, repo, "", "restore", "latest", "--target", out)
+	got := archivertest.Read(t, filepath.Join(out, "corpus"))
+	for _, all := range []map[string]archivertest.Entry{want, got} {
+		for path, e := range all {
+			e.Holes = false // restic makes holes only where it is told to, and not the same
+			if e.Mode&unix.S_IFMT != unix.S_IFREG {
+				e.Links, e.Group = 1, "" // of other files it makes no hard links
+			}
+			all[path] = e
+		}
+	}
+	// restic counts nanoseconds in 64 bits when it restores, which end in 2262.
+	far := func(path string) bool {
+		return strings.HasPrefix(path, "times/") && time.Unix(want[path].MTime.Sec, 0).Year() > 2262
+	}
+	if err := archivertest.Diff(want, got, far); err != nil {
+		t.Error(err)
+	}
 }
