@@ -69,7 +69,7 @@ func (c *copier) trees(ctx context.Context, group []branch) (map[object.ID]*tree
 		handles = append(handles, object.Handle{Type: object.Tree, ID: b.id})
 	}
 	trees := make(map[object.ID]*tree.Tree, len(group))
-	err := c.src.LoadBlobs(ctx, handles, func(h object.Handle, data []byte, err error) error {
+	err := c.src.packedFallBack(ctx, handles, func(h object.Handle, data []byte, packed packedBlob, err error) error {
 		if err != nil {
 			return err
 		}
@@ -84,7 +84,7 @@ func (c *copier) trees(ctx context.Context, group []branch) (map[object.ID]*tree
 			return nil
 		}
 		c.need(h, int64(len(data)))
-		return c.save(ctx, h, data)
+		return c.save(ctx, h, data, packed)
 	})
 	return trees, err
 }
@@ -177,11 +177,11 @@ func (c *copier) need(h object.Handle, n int64) {
 }
 
 // save stores one blob in the destination.
-func (c *copier) save(ctx context.Context, h object.Handle, data []byte) error {
+func (c *copier) save(ctx context.Context, h object.Handle, data []byte, packed packedBlob) error {
 	if c.session == nil {
 		return nil
 	}
-	if _, err := c.session.SaveBlob(ctx, h.Type, data); err != nil {
+	if isNew, err := c.session.savePacked(ctx, h, data, packed); err != nil || !isNew {
 		return err
 	}
 	c.tell(func(p *CopyProgress) {
@@ -208,11 +208,11 @@ func (c *copier) fetch(ctx context.Context) error {
 		}
 		return nil
 	}
-	err := c.src.LoadBlobs(ctx, handles, func(h object.Handle, data []byte, err error) error {
+	err := c.src.packedFallBack(ctx, handles, func(h object.Handle, data []byte, packed packedBlob, err error) error {
 		if err != nil {
 			return err
 		}
-		return c.save(ctx, h, data)
+		return c.save(ctx, h, data, packed)
 	})
 	if err != nil {
 		return err

@@ -8,6 +8,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/lifeboat-dr/lifeboat/failure"
+	"github.com/lifeboat-dr/lifeboat/internal/vault/crypto"
 	"github.com/lifeboat-dr/lifeboat/internal/vault/index"
 	"github.com/lifeboat-dr/lifeboat/internal/vault/object"
 	"github.com/lifeboat-dr/lifeboat/internal/vault/pack"
@@ -62,7 +63,32 @@ func (v *Vault) loadBlobs(ctx context.Context, handles []object.Handle, each fun
 
 // loadLocated is LoadBlobs for handles that were looked up. Alone loads what cannot be had that way.
 func (v *Vault) loadLocated(ctx context.Context, l located, alone func(context.Context, object.Handle) ([]byte, error), each func(object.Handle, []byte, error) error) error {
-	job := loading{v: v, located: l, alone: alone, each: each}
+	return (&loading{v: v, located: l, alone: alone, each: each}).run(ctx)
+}
+
+// packedBlob is a blob as it lay in a pack, decrypted: compressed, unless plainLength is 0. It is valid during a call.
+type packedBlob struct {
+	data        []byte
+	plainLength uint32
+}
+
+// loadPacked is loadBlobs that gives packed besides what is in the blobs, where that is at hand: for whoever stores them
+// again and need not compress them.
+func (v *Vault) loadPacked(ctx context.Context, handles []object.Handle, each func(object.Handle, []byte, packedBlob, error) error) error {
+	if err := v.needIndex(ctx); err != nil {
+		return err
+	}
+	v.mu.RLock()
+	l := locate(v.index, handles)
+	v.mu.RUnlock()
+	job := &loading{v: v, located: l, alone: v.loadBlob, packed: each, each: func(h object.Handle, data []byte, err error) error {
+		return each(h, data, packedBlob{}, err)
+	}}
+	return job.run(ctx)
+}
+
+func (job *loading) run(ctx context.Context) error {
+	v, l := job.v, job.located
 	group, within := errgroup.WithContext(ctx)
 	group.SetLimit(v.parallel())
 	buffers := make(chan *spanBuffers, v.parallel())
@@ -175,6 +201,8 @@ type loading struct {
 	v     *Vault
 	alone func(context.Context, object.Handle) ([]byte, error)
 	each  func(object.Handle, []byte, error) error
+	// packed is called instead of each for what was read with its neighbours; nil: it is not.
+	packed func(object.Handle, []byte, packedBlob, error) error
 }
 
 // span reads a span and gives its blobs to each. What cannot be read so is read alone, from wherever it can be had.
@@ -204,9 +232,12 @@ func (j *loading) span(ctx context.Context, s span, b *spanBuffers) error {
 		opened = max(opened, w.end())
 		at := int64(w.Offset) - s.start
 		plain, err := j.v.openBlob(sealed[at:at+int64(w.Length)], e, b.plain)
-		if err != nil {
+		switch {
+		case err != nil:
 			err = j.one(ctx, h)
-		} else {
+		case j.packed != nil:
+			err = j.packed(h, plain, packedBlob{sealed[at+crypto.IVSize : at+int64(w.Length)-crypto.Overhead+crypto.IVSize], w.PlainLength}, nil)
+		default:
 			err = j.each(h, plain, nil)
 		}
 		if err != nil {

@@ -234,11 +234,18 @@ func (v *Vault) blobFallBack(ctx context.Context, h object.Handle, err error) ([
 
 // blobsFallBack is LoadBlobs for a vault with replicas.
 func (v *Vault) blobsFallBack(ctx context.Context, handles []object.Handle, each func(object.Handle, []byte, error) error) error {
+	return v.packedFallBack(ctx, handles, func(h object.Handle, data []byte, _ packedBlob, err error) error {
+		return each(h, data, err)
+	})
+}
+
+// packedFallBack is loadPacked with replicas.
+func (v *Vault) packedFallBack(ctx context.Context, handles []object.Handle, each func(object.Handle, []byte, packedBlob, error) error) error {
 	var mu sync.Mutex
 	why := map[object.Handle]error{}
-	err := v.loadBlobs(ctx, handles, func(h object.Handle, data []byte, err error) error {
-		if err == nil {
-			return each(h, data, nil)
+	err := v.loadPacked(ctx, handles, func(h object.Handle, data []byte, packed packedBlob, err error) error {
+		if err == nil || len(v.others.all) == 0 {
+			return each(h, data, packed, err)
 		}
 		mu.Lock()
 		defer mu.Unlock()
@@ -248,7 +255,9 @@ func (v *Vault) blobsFallBack(ctx context.Context, handles []object.Handle, each
 	if err != nil {
 		return err
 	}
-	_, err = v.askReplicas(ctx, why, each)
+	_, err = v.askReplicas(ctx, why, func(h object.Handle, data []byte, err error) error {
+		return each(h, data, packedBlob{}, err)
+	})
 	return err
 }
 

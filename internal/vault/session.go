@@ -164,6 +164,22 @@ func (s *Session) put(ctx context.Context, h object.Handle, data []byte) error {
 	return err
 }
 
+// savePacked is SaveBlob for a blob that another vault has compressed: data is its content, verified. It reports whether
+// the blob is new.
+func (s *Session) savePacked(ctx context.Context, h object.Handle, data []byte, packed packedBlob) (bool, error) {
+	known, err := s.claim(ctx, h, len(data))
+	if known || err != nil {
+		return false, err
+	}
+	if packed.plainLength == 0 { // whoever wrote it may not have tried
+		return true, s.put(ctx, h, data)
+	}
+	buf := s.v.key.Seal(s.sealed.take(crypto.Overhead+len(packed.data)), packed.data)
+	err = s.add(ctx, h, buf, packed.plainLength, len(data))
+	s.sealed.putBack(buf)
+	return true, err
+}
+
 // claim reports whether h is stored or on its way; otherwise it is on its way now, by the caller.
 func (s *Session) claim(ctx context.Context, h object.Handle, size int) (bool, error) {
 	stored := s.v.has(h)
