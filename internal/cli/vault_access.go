@@ -24,6 +24,7 @@ import (
 // vaultFlags are the flags of every command below `lifeboat vault`: which vault, and how it is opened. Their names, and
 // the variables that stand for them, are restic's.
 type vaultFlags struct {
+	repo           *pflag.Flag // -r
 	where          whereFlags
 	noPassword     bool
 	noLock         bool
@@ -45,6 +46,7 @@ type whereFlags struct {
 
 func (f *vaultFlags) declare(flags *pflag.FlagSet) {
 	flags.StringVarP(&f.where.repo, "repo", "r", "", "the vault: a `URL`, a folder, or a name in lifeboat.yaml (default: $RESTIC_REPOSITORY)")
+	f.repo = flags.Lookup("repo")
 	flags.StringVar(&f.where.repoFile, "repository-file", "", "read that from `FILE` (default: $RESTIC_REPOSITORY_FILE)")
 	flags.StringVarP(&f.where.passwordFile, "password-file", "p", "", "read the password from `FILE` (default: $RESTIC_PASSWORD_FILE)")
 	flags.StringVar(&f.where.passwordCommand, "password-command", "", "`COMMAND` that prints the password (default: $RESTIC_PASSWORD_COMMAND)")
@@ -144,6 +146,9 @@ func (v *vaultCommand) accessOf(ctx context.Context, svc api.Vaults, w whereFlag
 // place says where the vault is and how it is reached, without its password.
 func (v *vaultCommand) place(ctx context.Context, svc api.Vaults, w whereFlags, s side) (api.VaultAccess, error) {
 	var a api.VaultAccess
+	if s == ownSide && v.flags.repo.Changed && w.repo == "" {
+		return a, failure.New(failure.Invalid, "", "", "-r is empty").WithHint("write -r and a folder, a URL or a name in lifeboat.yaml")
+	}
 	url, err := v.url(w, s)
 	if err != nil {
 		return a, err

@@ -154,7 +154,7 @@ func runVaultForget(ctx context.Context, v *vaultCommand, opt vaultForgetOptions
 		if err := v.showForgetPlan(plan); err != nil {
 			return err
 		}
-		reply := &api.VaultForgetReply{Groups: plan.Groups, Stayed: plan.Stayed}
+		reply := &api.VaultForgetReply{Groups: plan.Groups}
 		var pruneErr error
 		if len(ids) > 0 {
 			if err := v.confirmed(ctx, opt.yes, "forgetting points", "forget"); err != nil {
@@ -164,6 +164,7 @@ func runVaultForget(ctx context.Context, v *vaultCommand, opt vaultForgetOptions
 				return err
 			}
 		}
+		reply.Stayed = append(plan.Stayed, reply.Stayed...)
 		if err := opt.show(v, reply); err != nil {
 			return err
 		}
@@ -186,20 +187,19 @@ func (o *vaultForgetOptions) plan(ctx context.Context, v *vaultCommand, svc api.
 	for _, s := range plan.Stayed {
 		stays[s.Point] = true
 	}
-	var ids, going []string
+	var ids []string
 	for _, g := range plan.Groups {
 		for _, d := range g.Go {
-			ids = append(ids, d.Point.ID)
 			if !stays[d.Point.ID] {
-				going = append(going, d.Point.ID)
+				ids = append(ids, d.Point.ID)
 			}
 		}
 	}
-	if !o.prune || len(going) == 0 {
+	if !o.prune || len(ids) == 0 {
 		return plan, ids, nil
 	}
 	req := o.pruneFlags.req
-	req.DryRun, req.Forget = true, going
+	req.DryRun, req.Forget = true, ids
 	watch, end := v.watch()
 	plan.Prune, err = svc.Prune(ctx, req, nil, watch)
 	end()

@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 
 	"github.com/lifeboat-dr/lifeboat/api"
@@ -70,18 +71,20 @@ func VaultStats(w io.Writer, r *api.VaultStatsReply, s Style) error {
 // VaultForget shows what is to become of points, and why.
 func VaultForget(w io.Writer, r *api.VaultForgetReply, s Style) error {
 	p := newPage(s)
+	stays := map[string]bool{}
+	for _, st := range r.Stayed {
+		stays[st.Point] = true
+	}
 	gone, kept := 0, 0
 	for _, g := range r.Groups {
 		p.blank()
 		if title := groupTitle(g); title != "" {
 			p.text(0, 2, span{title, bold})
 		}
-		p.table(2, append(p.decisions("stay", good, g.Keep), p.decisions("go", bad, g.Go)...))
+		held := func(d api.VaultDecision) bool { return stays[d.Point.ID] }
+		rows := append(p.decisions("stay", good, g.Keep), p.decisions("stay", warn, chosen(g.Go, held))...)
+		p.table(2, append(rows, p.decisions("go", bad, chosen(g.Go, func(d api.VaultDecision) bool { return !held(d) }))...))
 		gone, kept = gone+len(g.Go), kept+len(g.Keep)
-	}
-	stays := map[string]bool{}
-	for _, st := range r.Stayed {
-		stays[st.Point] = true
 	}
 	p.blank()
 	p.stayed(r.Stayed)
@@ -106,6 +109,11 @@ func groupTitle(g api.VaultForgetGroup) string {
 		parts = append(parts, "tags "+strings.Join(g.Tags, ","))
 	}
 	return strings.Join(parts, ", ")
+}
+
+// chosen are the elements of list that choose wants.
+func chosen(list []api.VaultDecision, choose func(api.VaultDecision) bool) []api.VaultDecision {
+	return slices.DeleteFunc(slices.Clone(list), func(d api.VaultDecision) bool { return !choose(d) })
 }
 
 // decisions are rows of a table of points, each with why.

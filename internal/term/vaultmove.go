@@ -76,6 +76,9 @@ func VaultRestore(w io.Writer, r *api.VaultRestoreReply, s Style) error {
 		rows = append(rows, []span{{"took", dim}, {units.Duration(r.Took.Std()) + rate(r.Bytes, r.Took.Std()), plain}})
 	}
 	p.table(0, rows)
+	if r.DryRun && len(r.Deleted) > 0 {
+		p.deletions(r)
+	}
 	for _, x := range r.Reduced {
 		p.text(0, 2, span{"note: ", warn}, span{fmt.Sprintf("%s of %s could not be restored here, such as of %s: %s", x.What, count(x.Count, "entry"), x.Example, x.Cause), plain})
 	}
@@ -103,6 +106,11 @@ func VaultRestore(w io.Writer, r *api.VaultRestoreReply, s Style) error {
 // VaultDeletions shows what a restore would delete.
 func VaultDeletions(w io.Writer, r *api.VaultRestoreReply, s Style) error {
 	p := newPage(s)
+	p.deletions(r)
+	return p.flush(w)
+}
+
+func (p *page) deletions(r *api.VaultRestoreReply) {
 	n := int(r.Entries["deleted"])
 	p.text(0, 2, span{count(n, "entry"), bad}, span{fmt.Sprintf(" in %s would be deleted, for point %.8s does not have them:", r.Target, r.Point), plain})
 	const most = 20
@@ -115,7 +123,6 @@ func VaultDeletions(w io.Writer, r *api.VaultRestoreReply, s Style) error {
 	if n > most {
 		p.line(span{fmt.Sprintf("  and %d more; --dry-run -v names them all", n-most), dim})
 	}
-	return p.flush(w)
 }
 
 // vaultFallbacks says what replicas gave.

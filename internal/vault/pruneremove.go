@@ -3,6 +3,7 @@ package vault
 import (
 	"context"
 	"sync"
+	"time"
 
 	"github.com/lifeboat-dr/lifeboat/failure"
 	"github.com/lifeboat-dr/lifeboat/internal/vault/object"
@@ -62,6 +63,7 @@ func (p *pruner) removeNow(ctx context.Context) error {
 	if err := p.removePacks(held, free); err != nil {
 		return cause(held, err)
 	}
+	p.report.Waiting, p.report.Next = Amount{}, time.Time{} // nothing waits: it is gone, or retained
 	return nil
 }
 
