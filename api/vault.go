@@ -72,6 +72,9 @@ type Vaults interface {
 	// Unlock removes locks whose owners promised to have stopped; with All every lock.
 	Unlock(ctx context.Context, req VaultUnlockRequest) (*VaultUnlockReply, error)
 
+	// Mount shows a vault as a file system until ctx ends or it is unmounted, which is no error. Ready is called once, when
+	// it can be used.
+	Mount(ctx context.Context, req VaultMountRequest, ready func()) error
 	// Serve serves vaults in a folder until ctx ends, which is no error. Ready is called once, when it listens.
 	Serve(ctx context.Context, req VaultServeRequest, ready func(VaultServing)) error
 	// Users lists who may use a server; SetUser adds one, or changes his password and his rights; RemoveUser takes him out.

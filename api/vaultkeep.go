@@ -202,3 +202,16 @@ type VaultUser struct {
 	Admin      bool   `json:"admin,omitempty"`       // may use every repository, and delete also where the server is append-only
 	AppendOnly bool   `json:"append_only,omitempty"` // may not delete, also where others may
 }
+
+// VaultMountRequest mounts a vault as a read-only file system until the call's context ends or somebody unmounts it.
+type VaultMountRequest struct {
+	VaultAccess
+	VaultPointFilter
+	Folder     string   `json:"folder"`                // empty, and there
+	Templates  []string `json:"templates,omitempty"`   // of where points are; empty: restic's
+	TimeFormat string   `json:"time_format,omitempty"` // in Go's way; empty: RFC 3339
+	OwnerRoot  bool     `json:"owner_root,omitempty"`
+	AllowOther bool     `json:"allow_other,omitempty"`
+	// NoDefaultPermissions lets, with AllowOther, others read whatever the modes say.
+	NoDefaultPermissions bool `json:"no_default_permissions,omitempty"`
+}

@@ -85,9 +85,6 @@ func runVaultServe(ctx context.Context, v *vaultCommand, req api.VaultServeReque
 	if err == nil {
 		err = written
 	}
-	if err == nil && ctx.Err() != nil {
-		return quiet{ExitSuccess} // the way it ends
-	}
 	return err
 }
 

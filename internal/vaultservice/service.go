@@ -167,7 +167,7 @@ func findRoot(ctx context.Context, v *vault.Vault, name string, f api.VaultPoint
 
 // inPoint adds to a path that was not found where to look.
 func inPoint(err error, sn *snapshot.Snapshot) error {
-	if failure.KindOf(err) != failure.NotFound || failure.HintOf(err) != "" {
+	if err == nil || failure.KindOf(err) != failure.NotFound || failure.HintOf(err) != "" {
 		return err
 	}
 	return failure.WrapAs(failure.NotFound, err, "look into point", sn.ID.Short()).
