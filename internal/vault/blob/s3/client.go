@@ -9,7 +9,6 @@ import (
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
-	"github.com/aws/aws-sdk-go-v2/aws/retry"
 	v4 "github.com/aws/aws-sdk-go-v2/aws/signer/v4"
 	awshttp "github.com/aws/aws-sdk-go-v2/aws/transport/http"
 	"github.com/aws/aws-sdk-go-v2/config"
@@ -28,8 +27,9 @@ const (
 	// stall is how long a connection may stand still, in both directions, before it counts as broken. Putting the parts
 	// of a large object together takes servers minutes.
 	stall = 5 * time.Minute
-	// firstLook is how often Open asks before it gives up.
-	firstLook = 4
+	// looks is how often Open asks before it gives up, pause how long it waits after the first time; then twice as long.
+	looks = 3
+	pause = 500 * time.Millisecond
 )
 
 // config is how AWS is reached: region, credentials, HTTP.
@@ -167,11 +167,6 @@ func signedAs(sum string) func(*s3.Options) {
 	}
 }
 
-// patiently is for the one call that is tried again here.
-func patiently(o *s3.Options) {
-	o.Retryer = retry.AddWithMaxAttempts(retry.NewStandard(), firstLook)
-}
-
 // looked is what Open learns.
 type looked struct {
 	exists bool
@@ -183,10 +178,10 @@ type looked struct {
 func (s *Store) look(ctx context.Context, cfg aws.Config) (looked, error) {
 	said := s.opts.Region != ""
 	s.connect(cfg, cfg.Region)
-	l, err := s.ask(ctx)
+	l, err := s.insist(ctx)
 	if region := regionOf(err); region != "" && region != cfg.Region && !said {
 		s.connect(cfg, region)
-		l, err = s.ask(ctx)
+		l, err = s.insist(ctx)
 	}
 	if err == nil {
 		return l, nil
@@ -203,15 +198,37 @@ func (s *Store) look(ctx context.Context, cfg aws.Config) (looked, error) {
 	return looked{}, s.fault(ctx, err, "open", s.subject)
 }
 
+// insist asks again what fails for the moment.
+func (s *Store) insist(ctx context.Context) (l looked, err error) {
+	for i := range looks {
+		if l, err = s.ask(ctx); err == nil {
+			return l, nil
+		}
+		kind := failure.KindOf(s.fault(ctx, err, "open", s.subject))
+		if i == looks-1 || kind != failure.Unavailable && kind != failure.Throttled {
+			break
+		}
+		timer := time.NewTimer(pause << i)
+		select {
+		case <-timer.C:
+		case <-ctx.Done():
+			timer.Stop()
+			return l, err
+		}
+	}
+	return l, err
+}
+
+// ask asks once.
 func (s *Store) ask(ctx context.Context) (looked, error) {
-	out, err := s.client.GetObjectLockConfiguration(ctx, &s3.GetObjectLockConfigurationInput{Bucket: &s.opts.Bucket}, patiently)
+	out, err := s.client.GetObjectLockConfiguration(ctx, &s3.GetObjectLockConfigurationInput{Bucket: &s.opts.Bucket})
 	if err != nil {
 		l := looked{exists: true, server: header(err, "Server")}
 		switch codeOf(err) {
 		case "ObjectLockConfigurationNotFoundError", "NotImplemented", "MethodNotAllowed", "NoSuchObjectLockConfiguration":
 			if s.opts.Retain > 0 {
 				// MinIO gives this answer for a bucket that is not there too.
-				_, err = s.client.HeadBucket(ctx, &s3.HeadBucketInput{Bucket: &s.opts.Bucket}, patiently)
+				_, err = s.client.HeadBucket(ctx, &s3.HeadBucketInput{Bucket: &s.opts.Bucket})
 			} else {
 				err = nil
 			}

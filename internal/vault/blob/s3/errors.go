@@ -195,7 +195,7 @@ func (s *Store) unanswered(err error, op, subject string) error {
 		return wrap(failure.Invalid, "the server's certificate is not trusted: name the authority that signed it (ca), and check the host's name")
 	case errors.As(err, &alert):
 		return wrap(failure.Denied, "the server ends the TLS handshake: it may want a client's certificate (cert, key)")
-	case errors.As(err, &record):
+	case errors.As(err, &record), errors.Is(err, http.ErrSchemeMismatch):
 		return wrap(failure.Invalid, "the server does not speak TLS there: write http:// or another port")
 	case errors.As(err, &lookup) && lookup.IsNotFound:
 		return wrap(failure.Unavailable, "the server's name is unknown: check it, and the network")
@@ -232,9 +232,10 @@ func answer(err error) (code, message string, status int, request string) {
 	return code, message, status, request
 }
 
-// codeOf is the error code in an answer, or what stands for it where answers have none.
+// codeOf is the error code in an answer, or what stands for it where answers have none. Errors that have a kind already
+// are not answers to the call: the credentials could not be had, say.
 func codeOf(err error) string {
-	if err == nil {
+	if err == nil || failure.Classified(err) {
 		return ""
 	}
 	code, _, status, _ := answer(err)

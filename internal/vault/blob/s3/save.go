@@ -53,10 +53,11 @@ func (s *Store) Save(ctx context.Context, h blob.Handle, content blob.Content) e
 	source := watched{content, &broken{}}
 	var err error
 	for range races {
+		condition := s.condition()
 		if large {
-			err = s.upload(ctx, h, source)
+			err = s.upload(ctx, h, source, condition)
 		} else {
-			err = s.put(ctx, h, source)
+			err = s.put(ctx, h, source, condition)
 		}
 		if err == nil {
 			return nil
@@ -65,8 +66,9 @@ func (s *Store) Save(ctx context.Context, h blob.Handle, content blob.Content) e
 			break
 		}
 		code := codeOf(err)
-		if code == "NotImplemented" && s.conditional.Swap(false) {
-			continue // without the condition
+		if code == "NotImplemented" && condition != nil {
+			s.conditional.Store(false)
+			continue
 		}
 		if code != "ConditionalRequestConflict" {
 			break
@@ -188,7 +190,7 @@ func upToSecond(t time.Time) time.Time {
 }
 
 // put sends an object in one request.
-func (s *Store) put(ctx context.Context, h blob.Handle, content watched) error {
+func (s *Store) put(ctx context.Context, h blob.Handle, content watched, condition *string) error {
 	sum, err := s.sum(content, 0, content.Size())
 	if err != nil {
 		return err
@@ -200,14 +202,14 @@ func (s *Store) put(ctx context.Context, h blob.Handle, content watched) error {
 	_, err = s.client.PutObject(ctx, &s3.PutObjectInput{
 		Bucket: &s.opts.Bucket, Key: aws.String(s.key(h)),
 		Body: io.NewSectionReader(content, 0, content.Size()), ContentLength: aws.Int64(content.Size()), ContentMD5: sum.md5,
-		ContentType: aws.String("application/octet-stream"), StorageClass: s.class(h), IfNoneMatch: s.condition(),
+		ContentType: aws.String("application/octet-stream"), StorageClass: s.class(h), IfNoneMatch: condition,
 		ObjectLockMode: mode, ObjectLockRetainUntilDate: until,
 	}, signedAs(sum.sha))
 	return err
 }
 
 // upload sends an object in parts, several at once. What fails is given up, so that its parts cost nothing.
-func (s *Store) upload(ctx context.Context, h blob.Handle, content watched) error {
+func (s *Store) upload(ctx context.Context, h blob.Handle, content watched, condition *string) error {
 	s.tidy.Do(func() { s.abandon(ctx) })
 	mode, until := s.keep(h)
 	begun, err := s.client.CreateMultipartUpload(ctx, &s3.CreateMultipartUploadInput{
@@ -220,7 +222,7 @@ func (s *Store) upload(ctx context.Context, h blob.Handle, content watched) erro
 	parts, err := s.parts(ctx, h, content, begun.UploadId)
 	if err == nil {
 		_, err = s.client.CompleteMultipartUpload(ctx, &s3.CompleteMultipartUploadInput{
-			Bucket: &s.opts.Bucket, Key: aws.String(s.key(h)), UploadId: begun.UploadId, IfNoneMatch: s.condition(),
+			Bucket: &s.opts.Bucket, Key: aws.String(s.key(h)), UploadId: begun.UploadId, IfNoneMatch: condition,
 			MultipartUpload: &types.CompletedMultipartUpload{Parts: parts},
 		})
 	}
