@@ -69,6 +69,7 @@ func New(w *World, opts ...Option) *Driver {
 		Site:     &Site{},
 		Outputs:  outputs,
 		Effects:  map[model.Action]string{},
+		Vault:    driver.VaultOptional, // named and never opened: to rehearse a policy
 	}
 	for _, a := range actions {
 		if a != model.ActionVerify && a != model.ActionReadMarker {

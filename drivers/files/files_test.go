@@ -278,3 +278,112 @@ func TestForeignFolderIsNotServed(t *testing.T) {
 		t.Errorf("precious.txt: %q", got)
 	}
 }
+
+// TestExpireKeepsWhatThePolicySays removes points here and in the replica, and never the newest one or what is on hold.
+func TestExpireKeepsWhatThePolicySays(t *testing.T) {
+	w := newWorld(t)
+	for i := range 4 {
+		w.write(w.folder(east)+"/n.txt", fmt.Sprint(i))
+		w.done(model.ActionCapture, east, "")
+	}
+	w.done(model.ActionCopy, east, "")
+	w.resource.Points = &model.PointPolicy{Keep: &model.Retention{Last: 2}}
+	obs := w.done(model.ActionExpire, east, "")
+	if !strings.Contains(fmt.Sprint(obs.Evidence), "removed 4 points") {
+		t.Errorf("evidence %v", obs.Evidence)
+	}
+	for _, v := range append([]model.Vault{*w.resource.Vault}, w.resource.Vault.Replicas...) {
+		v.Replicas = nil
+		other := *w
+		other.resource.Vault = &v
+		points, err := w.d.Points(t.Context(), other.target(east, ""))
+		w.must(err)
+		if len(points) != 2 {
+			t.Errorf("%d points in %s, want 2", len(points), v.Name)
+		}
+	}
+	w.must(os.RemoveAll(w.folder(east)))
+	w.done(model.ActionPromote, west, east)
+	if got := w.read(w.folder(west) + "/n.txt"); got != "3" {
+		t.Errorf("the newest point holds %q, want 3", got)
+	}
+}
+
+// TestNobodyWritesToAFencedFolder: who holds a file of it open for writing holds the proof up.
+func TestNobodyWritesToAFencedFolder(t *testing.T) {
+	w := newWorld(t)
+	w.write(w.folder(east)+"/one.txt", "one")
+	w.done(model.ActionCapture, east, "")
+	writer, err := os.OpenFile(w.folder(east)+"/one.txt", os.O_WRONLY|os.O_APPEND, 0)
+	w.must(err)
+	reader, err := os.Open(w.folder(east) + "/one.txt")
+	w.must(err)
+	defer reader.Close()
+	if _, err := driver.Begin(t.Context(), w.d, w.request(model.ActionQuiesce, east, west)); failure.KindOf(err) != failure.Conflict {
+		t.Errorf("quiesced while a file is open for writing: %v", err)
+	}
+	fence := w.request(model.ActionFence, east, west)
+	h, err := driver.Begin(t.Context(), w.d, fence)
+	w.must(err)
+	obs, err := w.d.Observe(t.Context(), fence, h)
+	w.must(err)
+	if obs.State != driver.Pending || !strings.Contains(obs.Phase, fmt.Sprint(os.Getpid())) {
+		t.Errorf("while a file is open for writing: %s %s", obs.State, obs.Phase)
+	}
+	w.must(writer.Close())
+	if obs := w.await(fence, h); obs.State != driver.Done {
+		t.Errorf("once it is closed: %s %v", obs.State, obs.Err)
+	}
+	w.done(model.ActionQuiesce, east, west)
+}
+
+// TestWhatIsSelected keeps some paths and leaves out some names; the marker comes along.
+func TestWhatIsSelected(t *testing.T) {
+	w := newWorld(t)
+	w.resource.Settings = json.RawMessage(`{"paths":["keep","also/this"],"exclude":["*.tmp"]}`)
+	for _, name := range []string{"keep/a", "keep/b.tmp", "also/this/c", "also/not/d", "e"} {
+		w.write(filepath.Join(w.folder(east), name), name)
+	}
+	w.must(w.d.WriteMarker(t.Context(), w.target(east, west), model.Marker{Seq: 1, At: time.Now()}))
+	w.done(model.ActionCapture, east, "")
+	w.must(os.RemoveAll(w.folder(east)))
+	w.done(model.ActionPromote, west, east)
+	var got []string
+	w.must(filepath.WalkDir(w.folder(west), func(path string, d os.DirEntry, err error) error {
+		if err == nil && !d.IsDir() {
+			got = append(got, strings.TrimPrefix(path, w.folder(west)+"/"))
+		}
+		return err
+	}))
+	if want := "[.lifeboat-marker.json also/this/c keep/a]"; fmt.Sprint(got) != want {
+		t.Errorf("came back: %v, want %s", got, want)
+	}
+}
+
+// TestBadSettings holds that each mistake is told by the name of its setting.
+func TestBadSettings(t *testing.T) {
+	for text, want := range map[string]string{
+		`{"paths":["/abs"]}`:            "paths[0]",
+		`{"paths":["ok","../out"]}`:     "paths[1]",
+		`{"exclude":["["]}`:             "exclude",
+		`{"exclude_larger_than":"big"}`: "exclude_larger_than",
+		`{"verify":"sometimes"}`:        "verify",
+		`{"foldr":"x"}`:                 "foldr",
+	} {
+		if _, err := driver.Decode[Settings](json.RawMessage(text)); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: %v, want one about %s", text, err, want)
+		}
+	}
+	for text, want := range map[string]string{
+		`{"folder":"rel"}`:                                "folder",
+		`{"folder":"/"}`:                                  "folder",
+		`{"folder":"/a","work":"b"}`:                      "work",
+		`{"folder":"/a/b","drill":{"folder":"/a"}}`:       "drill.folder",
+		`{"folder":"/a/b","drill":{"folder":"/a/b/c/d"}}`: "drill.folder",
+		`{"folder":"/a","via":[""]}`:                      "via",
+	} {
+		if _, err := driver.Decode[Site](json.RawMessage(text)); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: %v, want one about %s", text, err, want)
+		}
+	}
+}

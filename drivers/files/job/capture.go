@@ -51,6 +51,9 @@ func (w *worker) captureInto(ctx context.Context, folder string) error {
 	}
 	w.values["point"] = sn.ID.String()
 	w.values["at"] = sn.Time.UTC().Format(time.RFC3339Nano)
+	if err := w.renew(ctx, v); err != nil {
+		return failure.Wrap(err, "the point is made, but what it needs was not renewed in", v.Location())
+	}
 	return nil
 }
 

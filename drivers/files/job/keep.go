@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
+	"path/filepath"
 	"slices"
 	"time"
 
@@ -130,5 +132,40 @@ func (w *worker) expireIn(ctx context.Context, v *vault.Vault, policy retention.
 			n++
 		}
 	}
-	return n, nil
+	return n, w.daily("pruned", v, func() error {
+		w.phase("giving back what nothing needs")
+		report, err := v.Prune(ctx, vault.PruneOptions{Wait: vault.Waiting{For: expirePatience}})
+		if err == nil {
+			w.values["freed"] = units.Bytes(report.Removed.Bytes)
+		}
+		return err
+	})
+}
+
+// renew keeps what is needed from deletion for longer, on a vault with Object Lock.
+func (w *worker) renew(ctx context.Context, v *vault.Vault) error {
+	if w.req.Vault.Retain == 0 {
+		return nil
+	}
+	return w.daily("renewed", v, func() error {
+		w.phase("renewing what is kept from deletion")
+		_, err := v.Retain(ctx, vault.RetainOptions{For: w.req.Vault.Retain.Std()})
+		return err
+	})
+}
+
+// daily does work on a vault that looks at all of it, at most once a day for each resource on this host: a schedule may
+// come every minute.
+func (w *worker) daily(what string, v *vault.Vault, do func() error) error {
+	done := filepath.Join(filepath.Dir(w.record()), filepath.Base(w.req.Folder)+"."+what+"-"+v.Config().ID.Short())
+	if info, err := os.Stat(done); err == nil && time.Since(info.ModTime()) < 24*time.Hour && time.Since(info.ModTime()) >= 0 {
+		return nil
+	}
+	if err := do(); err != nil {
+		return err
+	}
+	if err := replace(done, nil); err != nil {
+		return failure.WrapAs(failure.Denied, err, "write", done)
+	}
+	return nil
 }

@@ -1,0 +1,98 @@
+package service
+
+import (
+	"fmt"
+	"os"
+	"testing"
+
+	"github.com/lifeboat-dr/lifeboat/api"
+	"github.com/lifeboat-dr/lifeboat/failure"
+	"github.com/lifeboat-dr/lifeboat/model"
+)
+
+const scheduledShop = `version: 1
+sites: {east: {}, west: {}}
+vaults:
+  main: {url: /nowhere, password: env:NOT_SET, replicas: [second]}
+  second: {url: /nowhere/else, password: env:NOT_SET}
+apps:
+  shop:
+    home: east
+    recovery: [west]
+    protect: {schedule: "@hourly", keep: {last: 3}}
+    resources:
+      db:
+        kind: fake.stateful
+        vault: main
+        settings: {steps: %s}
+        sites: {east: {role: primary}, west: {role: absent}}
+      cache:
+        kind: fake
+        sites: {east: {role: primary}, west: {role: absent}}
+`
+
+func newScheduledLab(t *testing.T, steps string) *lab {
+	l := newLab(t, "{}")
+	if err := os.WriteFile(l.path, fmt.Appendf(nil, scheduledShop, steps), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return l
+}
+
+// once is one round of protection that waits for what is due.
+func (l *lab) once(s *Service) *api.ProtectRound {
+	l.t.Helper()
+	var last *api.ProtectRound
+	for round, err := range s.Protect(l.t.Context(), api.ProtectRequest{App: "shop", Once: true}) {
+		if err != nil {
+			l.t.Fatal(err)
+		}
+		last = round
+	}
+	return last
+}
+
+// TestPointsAreMadeWhenTheyAreDue holds that what is due is told from the points that there are: another process goes on
+// where the first one ended, and makes nothing twice.
+func TestPointsAreMadeWhenTheyAreDue(t *testing.T) {
+	l := newScheduledLab(t, "{}")
+	first := l.open(nil)
+	round := l.once(first)
+	if len(round.Errors) > 0 || len(round.Points) != 2 || round.Points[0].Outcome != "" || round.Points[1].Outcome != api.Succeeded {
+		t.Fatalf("the first round: %+v %v", round.Points, round.Errors)
+	}
+	if got := round.Points[0].Resources; len(got) != 1 || got[0] != "db" {
+		t.Errorf("points of %v", got)
+	}
+	report, err := first.Report(t.Context(), round.Points[1].Run)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var steps []model.StepID
+	for _, st := range report.Run.Steps {
+		steps = append(steps, st.ID)
+	}
+	if want := "[db/capture@east db/copy@east db/expire@east]"; fmt.Sprint(steps) != want || !report.OK {
+		t.Errorf("steps %v, want %s, OK %t", steps, want, report.OK)
+	}
+	if again := l.once(l.open(nil)); len(again.Points) > 0 || len(again.Errors) > 0 {
+		t.Errorf("another process, at once: %+v %v", again.Points, again.Errors)
+	}
+	points, err := first.Points(t.Context(), "shop")
+	if err != nil || len(points) != 1 {
+		t.Errorf("%d points, %v", len(points), err)
+	}
+}
+
+// TestPointsThatFailAreTold holds that a run that ends badly is told in the round, and is no run that waits for people.
+func TestPointsThatFailAreTold(t *testing.T) {
+	l := newScheduledLab(t, `{capture: {fail: [{attempt: 1, kind: corrupt}, {attempt: 2, kind: corrupt}, {attempt: 3, kind: corrupt}]}}`)
+	s := l.open(nil)
+	round := l.once(s)
+	if len(round.Errors) != 1 || failure.HintOf(round.Errors[0]) == "" || len(round.Points) != 2 || round.Points[1].Outcome != api.Failed {
+		t.Fatalf("%+v %v", round.Points, round.Errors)
+	}
+	if runs, err := s.Runs(t.Context(), api.RunsRequest{Active: true}); err != nil || len(runs) > 0 {
+		t.Errorf("still active: %+v %v", runs, err)
+	}
+}
