@@ -4,6 +4,7 @@ import (
 	"context"
 	"time"
 
+	"github.com/lifeboat-dr/lifeboat/internal/vault/blob"
 	"github.com/lifeboat-dr/lifeboat/internal/vault/object"
 	"github.com/lifeboat-dr/lifeboat/internal/vault/tree"
 )
@@ -51,3 +52,6 @@ func (v *Vault) EachNeeded(ctx context.Context, id object.ID, each func(object.H
 		return nil
 	})
 }
+
+// Behind replaces the store of an opened vault: for tests whose stores are not yet to be asked while it is opened.
+func Behind(v *Vault, store blob.Store) { v.store = store }
