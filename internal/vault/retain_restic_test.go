@@ -60,7 +60,7 @@ func TestDecisionsEqualRestic(t *testing.T) {
 		zone := zones[r.IntN(len(zones))]
 		decided += compareDecisions(t, repo, zone, args, all, keep, by, rules)
 	}
-	if want := histories * policies; decided < want {
+	if want := histories * policies / 2; decided < want { // a newer restic refuses some policies as a whole, and so do we
 		t.Errorf("%d groups were compared, want %d at least", decided, want)
 	}
 	t.Logf("%d snapshots of %d histories, %d groups decided", len(all), histories, decided)
@@ -191,9 +191,19 @@ func compareDecisions(t *testing.T, repo, zone string, args []string, all []*sna
 	cmd := exec.CommandContext(t.Context(), "restic", append([]string{"-r", repo, "--no-cache", "--no-lock", "forget", "--dry-run", "--json"}, args...)...)
 	cmd.Env = append(os.Environ(), "RESTIC_PASSWORD="+password, "TZ="+zone)
 	now := time.Now()
+	var stderr strings.Builder
+	cmd.Stderr = &stderr
 	out, err := cmd.Output()
+	_, refused := retention.Decide(local, p, by, retention.Options{Now: now, Rules: rules})
+	if rules != retention.Restic014 && (err != nil) != (refused != nil) {
+		t.Errorf("restic forget %v: %v %s\nours: %v", args, err, &stderr, refused)
+	}
+	groups := retention.Grouped(local, by)
+	if err != nil && refused != nil && strings.Contains(stderr.String(), "refusing to delete last snapshot") {
+		return 0
+	}
 	if err != nil {
-		t.Fatalf("restic forget %v: %v", args, err)
+		t.Fatalf("restic forget %v: %v\n%s", args, err, &stderr)
 	}
 	var theirs []resticGroup
 	if err := json.Unmarshal(out, &theirs); err != nil {
@@ -207,7 +217,6 @@ func compareDecisions(t *testing.T, repo, zone string, args []string, all []*sna
 		}
 		want[retention.Key{Host: g.Host, Paths: g.Paths, Tags: g.Tags}.String()] = reasons
 	}
-	groups := retention.Grouped(local, by)
 	if len(groups) != len(theirs) {
 		t.Errorf("%v: %d groups, want %d", args, len(groups), len(theirs))
 	}
