@@ -187,11 +187,13 @@ func killedChild(ctx context.Context, dir string) error {
 
 // TestMain lets the test's own binary be the process that is killed.
 func TestMain(m *testing.M) {
-	if dir := os.Getenv("LIFEBOAT_TEST_PRUNES"); dir != "" {
-		if err := killedChild(context.Background(), dir); err != nil {
-			fmt.Fprintln(os.Stderr, err)
+	for name, child := range map[string]func(context.Context, string) error{"LIFEBOAT_TEST_PRUNES": killedChild, "LIFEBOAT_TEST_COPIES": copyingChild} {
+		if dir := os.Getenv(name); dir != "" {
+			if err := child(context.Background(), dir); err != nil {
+				fmt.Fprintln(os.Stderr, err)
+			}
+			os.Exit(1)
 		}
-		os.Exit(1)
 	}
 	os.Exit(m.Run())
 }
@@ -222,7 +224,7 @@ func TestSIGKILL(t *testing.T) {
 		want[id] = f
 	}
 	for n := range kills {
-		killOnce(t, dir, time.Duration(rand.IntN(1500))*time.Millisecond)
+		killOnce(t, "LIFEBOAT_TEST_PRUNES="+dir, time.Duration(rand.IntN(1500))*time.Millisecond)
 		v, err := vault.Open(t.Context(), store, password, tiny)
 		if err != nil {
 			t.Fatal(err)
@@ -248,10 +250,10 @@ func TestSIGKILL(t *testing.T) {
 }
 
 // killOnce starts the child, and kills it a while after it has begun.
-func killOnce(t *testing.T, dir string, after time.Duration) {
+func killOnce(t *testing.T, child string, after time.Duration) {
 	t.Helper()
 	cmd := exec.Command(os.Args[0])
-	cmd.Env = append(os.Environ(), "LIFEBOAT_TEST_PRUNES="+dir)
+	cmd.Env = append(os.Environ(), child)
 	out, err := cmd.StdoutPipe()
 	if err != nil {
 		t.Fatal(err)

@@ -286,6 +286,48 @@ func TestRepairSnapshotsKeepsWhatReplicasHave(t *testing.T) {
 	}
 }
 
+// TestUnreadableSnapshot holds that the file of a snapshot which nobody can read is removed only when it is named, and only
+// when nobody can read it.
+func TestUnreadableSnapshot(t *testing.T) {
+	w := newTwin(t)
+	all, err := open(t, w.store).Snapshots(t.Context(), snapshot.Filter{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	bad, good := all[0].ID, all[1].ID
+	h := blob.Handle{Type: blob.Snapshot, Name: bad.String()}
+	w.store.Corrupt(h, func(b []byte) []byte { b[20] ^= 1; return b })
+	v := open(t, w.store)
+	remove := func(id object.ID, dry bool) ([]vault.SnapshotRepair, error) {
+		return v.RepairSnapshots(t.Context(), nil, vault.SnapshotsRepairOptions{Forget: true, DryRun: dry, Unreadable: []object.ID{id}})
+	}
+	if made, err := v.RepairSnapshots(t.Context(), nil, vault.SnapshotsRepairOptions{Forget: true}); err != nil || len(made) > 0 {
+		t.Errorf("%+v, %v", made, err)
+	}
+	if _, err := remove(good, false); !errors.Is(err, failure.Conflict) {
+		t.Errorf("one that can be read: %v", err)
+	}
+	v.Attach(vault.ReplicaOf(w.replica))
+	if _, err := remove(bad, false); !errors.Is(err, failure.Conflict) || failure.HintOf(err) == "" {
+		t.Errorf("one that a replica has: %v", err)
+	}
+	v.Attach()
+	if made, err := remove(bad, true); err != nil || len(made) != 1 || !made[0].Nothing {
+		t.Errorf("%+v, %v", made, err)
+	}
+	if _, err := w.store.Stat(t.Context(), h); err != nil {
+		t.Errorf("before it is to go: %v", err)
+	}
+	if made, err := remove(bad, false); err != nil || len(made) != 1 || !made[0].Forgot {
+		t.Errorf("%+v, %v", made, err)
+	}
+	sound(t, w.store)
+	holdsSome := open(t, w.store)
+	if left, err := holdsSome.Snapshots(t.Context(), snapshot.Filter{}); err != nil || len(left) != 1 || left[0].ID != good {
+		t.Errorf("%v, %v", left, err)
+	}
+}
+
 // TestLostIsStoredAgain holds that a backup stores again what a repair could not bring back.
 func TestLostIsStoredAgain(t *testing.T) {
 	v, store := create(t)

@@ -21,6 +21,9 @@ type SnapshotsRepairOptions struct {
 	DryRun bool
 	// Forget removes the snapshots that were replaced, and those of which nothing is left.
 	Forget bool
+	// Unreadable are snapshots whose files cannot be read, to be removed too with Forget. Conflict: one can be read, or a
+	// replica has it.
+	Unreadable []object.ID
 }
 
 // Loss is one thing that a repaired snapshot lacks.
@@ -69,6 +72,13 @@ func (v *Vault) RepairSnapshots(ctx context.Context, snapshots []*snapshot.Snaps
 		defer r.session.Close(ctx) // the lock is given back by done, which says so
 	}
 	var all []SnapshotRepair
+	for _, id := range o.Unreadable {
+		one, err := r.unreadable(held, id, o)
+		if err != nil {
+			return all, failure.Wrap(cause(held, err), "repair the snapshot", id.Short())
+		}
+		all = append(all, *one)
+	}
 	for _, s := range snapshots {
 		one, err := r.snapshot(held, s, o)
 		if err != nil {
@@ -139,6 +149,25 @@ func (r *treeRepairer) snapshot(ctx context.Context, s *snapshot.Snapshot, o Sna
 	return result, r.forget(ctx, s, o, result)
 }
 
+// unreadable removes the file of a snapshot that nobody can read.
+func (r *treeRepairer) unreadable(ctx context.Context, id object.ID, o SnapshotsRepairOptions) (*SnapshotRepair, error) {
+	s, err := r.v.Snapshot(ctx, id)
+	if err == nil {
+		return nil, failure.New(failure.Conflict, "remove the file", s.ID.Short(), "the snapshot can be read, here or from a replica").
+			WithHint("bring it back first: lifeboat vault repair all")
+	}
+	if failure.KindOf(err) != failure.Corrupt && failure.KindOf(err) != failure.Invalid {
+		return nil, err
+	}
+	for _, f := range r.v.others.all {
+		if _, err := f.vault(ctx, r.v.opts.Now()); err != nil {
+			return nil, failure.Wrap(err, "ask the replica", f.Name) // what it has is not lost
+		}
+	}
+	result := &SnapshotRepair{Snapshot: id, Nothing: true, Losses: []Loss{{Path: "/", What: "the snapshot's file cannot be read: " + err.Error()}}}
+	return result, r.forget(ctx, &snapshot.Snapshot{ID: id}, o, result)
+}
+
 // forget removes a snapshot that was replaced.
 func (r *treeRepairer) forget(ctx context.Context, s *snapshot.Snapshot, o SnapshotsRepairOptions, result *SnapshotRepair) error {
 	if !o.Forget {
@@ -178,7 +207,7 @@ func (r *treeRepairer) nobody(ctx context.Context, h object.Handle, err error) e
 	case err != nil:
 		return err
 	case has:
-		return failure.New(failure.Conflict, "give up", h.String(), "a replica has it").WithHint("bring it back first: lifeboat vault repair refill")
+		return failure.New(failure.Conflict, "give up", h.String(), "a replica has it").WithHint("bring it back first: lifeboat vault repair all")
 	}
 	return unasked
 }
