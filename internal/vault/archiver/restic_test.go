@@ -115,12 +115,15 @@ func tryRestic(t testing.TB, repo, dir string, args ...string) (string, error) {
 func resticBackup(t testing.TB, repo, dir string, v *vault.Vault, args ...string) *snapshot.Snapshot {
 	t.Helper()
 	out := restic(t, repo, dir, append([]string{"backup", "--json"}, args...)...)
-	lines := strings.Split(strings.TrimSpace(out), "\n")
 	var sum struct {
 		ID string `json:"snapshot_id"`
 	}
-	if err := json.Unmarshal([]byte(lines[len(lines)-1]), &sum); err != nil {
-		t.Fatalf("%v\n%s", err, out)
+	for line := range strings.Lines(out) { // among them are restic's warnings
+		if strings.Contains(line, `"message_type":"summary"`) {
+			if err := json.Unmarshal([]byte(line), &sum); err != nil {
+				t.Fatalf("%v\n%s", err, out)
+			}
+		}
 	}
 	if err := v.LoadIndex(t.Context()); err != nil {
 		t.Fatal(err)
