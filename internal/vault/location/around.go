@@ -19,18 +19,20 @@ const noCache = "none"
 // withReplicas is how long a call is tried on a vault that has replicas: whoever waits could read from one of them.
 const withReplicas = time.Minute
 
+// far reports whether there is a network between here and the store.
+func (l Location) far() bool { return l.Scheme == Rest || l.Scheme == S3 }
+
 // around lays bounds, retries and a cache around a store. What lies on this machine needs none of it, unless bounds are
 // asked for.
 func around(store blob.Store, l Location, v model.Vault, o Options) blob.Store {
-	far := l.Scheme == Rest || l.Scheme == S3
-	if far || v.Connections > 0 || v.Upload > 0 || v.Download > 0 {
+	if l.far() || v.Connections > 0 || v.Upload > 0 || v.Download > 0 {
 		store = limit.Wrap(store, limit.Options{Connections: v.Connections, Upload: v.Upload, Download: v.Download})
 	}
-	if !far {
+	if !l.far() {
 		return store
 	}
-	patience := retry.Options{Log: o.Log}
-	if len(v.Replicas) > 0 {
+	patience := retry.Options{Budget: o.Patience, Log: o.Log}
+	if len(v.Replicas) > 0 && (o.Patience <= 0 || o.Patience > withReplicas) {
 		patience.Budget = withReplicas
 	}
 	store = retry.Wrap(store, patience)

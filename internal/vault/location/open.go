@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"slices"
 	"sync"
+	"time"
 
 	"github.com/lifeboat-dr/lifeboat/failure"
 	"github.com/lifeboat-dr/lifeboat/internal/vault"
@@ -14,6 +15,7 @@ import (
 	"github.com/lifeboat-dr/lifeboat/internal/vault/blob/file"
 	"github.com/lifeboat-dr/lifeboat/internal/vault/blob/memory"
 	"github.com/lifeboat-dr/lifeboat/internal/vault/blob/rest"
+	"github.com/lifeboat-dr/lifeboat/internal/vault/blob/retry"
 	"github.com/lifeboat-dr/lifeboat/model"
 )
 
@@ -25,12 +27,16 @@ type Options struct {
 	AskPassword func(ctx context.Context, location string) (string, error)
 	// Memory is what memory:NAME stands for; nil: memory: is refused, for nothing would be kept.
 	Memory map[string]*memory.Space
+	// Patience is for how long a call that fails for the moment is tried again, on stores behind a network; 0: a quarter of
+	// an hour. A vault with replicas is tried for at most a minute, and a store that was not reached yet for twenty seconds.
+	Patience time.Duration
 	// Around lays something directly around each store (faults, in tests); nil: nothing.
 	Around func(blob.Store) blob.Store
 }
 
 // OpenStore opens the store of a vault, without looking whether there is anything, with everything laid around it. Its
-// replicas are left alone. The caller closes it. Errors are those of Parse, of reading secrets and certificates.
+// replicas are left alone. The caller closes it. Errors are those of Parse, of reading secrets and certificates, and for
+// S3 of finding credentials.
 func OpenStore(ctx context.Context, v model.Vault, o Options) (blob.Store, error) {
 	l, err := Parse(v.URL)
 	if err != nil {
@@ -40,29 +46,33 @@ func OpenStore(ctx context.Context, v model.Vault, o Options) (blob.Store, error
 	if err != nil {
 		return nil, err
 	}
-	if o.Around != nil {
-		store = o.Around(store)
-	}
 	return around(store, l, v, o), nil
 }
 
 // bare opens the store itself.
-func bare(ctx context.Context, l Location, v model.Vault, o Options) (blob.Store, error) {
+func bare(ctx context.Context, l Location, v model.Vault, o Options) (store blob.Store, err error) {
+	if v.Retain != 0 && l.Scheme != S3 {
+		return nil, failure.New(failure.Unsupported, "open", l.String(), "objects are kept from deletion only in a bucket with Object Lock").
+			WithHint("leave retain: out, or use s3:; an append-only vault server keeps history too")
+	}
 	switch l.Scheme {
 	case Local:
-		return file.Open(l.Path)
+		store, err = file.Open(l.Path)
 	case Rest:
-		return openRest(ctx, l, v, o)
+		store, err = openRest(ctx, l, v, o)
 	case S3:
-		return openS3(ctx, l, v, o)
+		store, err = openS3(ctx, l, v, o)
 	case Memory:
 		space, ok := o.Memory[l.Path]
 		if !ok {
 			return nil, failure.New(failure.Unsupported, "open", l.String(), "nothing would be kept").WithHint("%s", supported)
 		}
-		return space.Open(), nil
+		store = space.Open()
 	}
-	return nil, failure.New(failure.Unsupported, "open", l.String(), "there is no store for it").WithHint("%s", supported)
+	if err == nil && o.Around != nil {
+		store = o.Around(store)
+	}
+	return store, err
 }
 
 func openRest(ctx context.Context, l Location, v model.Vault, o Options) (blob.Store, error) {
@@ -75,6 +85,23 @@ func openRest(ctx context.Context, l Location, v model.Vault, o Options) (blob.S
 		return nil, err
 	}
 	return rest.Open(rest.Options{URL: l.Endpoint, User: name, Password: password, TLS: secure, Connections: v.Connections, Log: o.Log})
+}
+
+// firstContact is for how long a store that has not been reached yet is tried: a mistyped host should not take as long to
+// be told as a network that is down for a while may take to come back.
+const firstContact = 20 * time.Second
+
+// reach finds out whether the store can be reached, which shows in whether it can tell if there is a vault.
+func reach(ctx context.Context, store blob.Store, o Options) error {
+	budget := firstContact
+	if o.Patience > 0 {
+		budget = min(budget, o.Patience)
+	}
+	_, err := retry.Wrap(store, retry.Options{Budget: budget}).Stat(ctx, blob.Handle{Type: blob.Config})
+	if errors.Is(err, failure.NotFound) {
+		return nil
+	}
+	return err
 }
 
 // Open opens a vault that is there, with its replicas attached; each is opened when it is first needed. The caller closes
@@ -128,21 +155,31 @@ func Init(ctx context.Context, v model.Vault, o Options) (*vault.Vault, io.Close
 // with opens the store and the password, and calls open, which is vault.Open or vault.Init.
 func with(ctx context.Context, v model.Vault, o Options,
 	open func(context.Context, blob.Store, string, vault.Options) (*vault.Vault, error)) (*vault.Vault, io.Closer, error) {
-	store, err := OpenStore(ctx, v, o)
+	l, err := Parse(v.URL)
 	if err != nil {
 		return nil, nil, err
 	}
 	password, err := Password(ctx, v, o)
 	if err != nil {
-		store.Close() // the error to tell is the first one
 		return nil, nil, err
 	}
+	store, err := bare(ctx, l, v, o)
+	if err != nil {
+		return nil, nil, err
+	}
+	if l.far() {
+		err = reach(ctx, store, o)
+	}
+	store = around(store, l, v, o)
 	if o.Vault.Log == nil {
 		o.Vault.Log = o.Log
 	}
-	opened, err := open(ctx, store, password, o.Vault)
+	var opened *vault.Vault
+	if err == nil {
+		opened, err = open(ctx, store, password, o.Vault)
+	}
 	if err != nil {
-		store.Close()
+		store.Close() // the error to tell is the first one
 		return nil, nil, err
 	}
 	return opened, store, nil

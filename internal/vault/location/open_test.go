@@ -5,9 +5,11 @@ import (
 	"context"
 	"crypto/tls"
 	"errors"
+	"io"
 	"log/slog"
 	"net"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -143,6 +145,7 @@ func TestPasswords(t *testing.T) {
 
 // TestRest reaches a server over TLS with every way of saying who one is, and none of the errors says the password.
 func TestRest(t *testing.T) {
+	t.Setenv("XDG_CACHE_HOME", t.TempDir())
 	folder := t.TempDir()
 	users := filepath.Join(folder, server.UsersFile)
 	if err := server.SetUser(users, server.User{Name: "alice"}, "hunter2"); err != nil {
@@ -214,6 +217,96 @@ func TestRest(t *testing.T) {
 			closer.Close()
 		} else if text := err.Error() + failure.HintOf(err); strings.Contains(text, "hunter") || strings.Contains(text, "geheim") {
 			t.Errorf("%s: a password is shown: %s", name, text)
+		}
+	}
+}
+
+// TestUnreachable holds that a mistyped host is told soon, and that a replica stands in for a server that is down.
+func TestUnreachable(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	l.Close()
+	o := Options{Vault: cheap, Memory: map[string]*memory.Space{"b": {}}, Patience: time.Millisecond}
+	password := secretFile(t, "geheim")
+	down := model.Vault{URL: "rest:http://" + l.Addr().String() + "/a/", Password: password, Cache: noCache}
+	replica := model.Vault{URL: "memory:b", Password: password}
+	_, closer, err := Init(t.Context(), replica, o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	closer.Close()
+	for name, open := range map[string]func(context.Context, model.Vault, Options) (*vault.Vault, io.Closer, error){"open": Open, "open any": OpenAny, "init": Init} {
+		if _, _, err := open(t.Context(), down, o); !errors.Is(err, failure.Unavailable) {
+			t.Errorf("%s of what is down: %v, want unavailable", name, err)
+		}
+	}
+	down.Replicas = []model.Vault{replica}
+	v, closer, err := OpenAny(t.Context(), down, o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if v.Location() != "memory:" {
+		t.Errorf("opened %s", v.Location())
+	}
+	closer.Close()
+	down.Retain = model.Duration(time.Hour)
+	if _, _, err := Open(t.Context(), down, o); !errors.Is(err, failure.Unsupported) {
+		t.Errorf("a retention without a bucket: %v, want unsupported", err)
+	}
+}
+
+// TestS3 opens a vault in a bucket with credentials from references, and none of the errors says the secret.
+func TestS3(t *testing.T) {
+	script, folder := filepath.Join("..", "..", "..", "test", "servers", "minio.sh"), t.TempDir()
+	cmd := exec.Command(script, "start", folder)
+	var said bytes.Buffer
+	cmd.Stderr = &said
+	out, err := cmd.Output()
+	if err != nil {
+		t.Fatalf("%s start: %v\n%s", script, err, said.String())
+	}
+	t.Cleanup(func() {
+		if out, err := exec.Command(script, "stop", folder).CombinedOutput(); err != nil {
+			t.Errorf("stop: %v\n%s", err, out)
+		}
+	})
+	minio := map[string]string{}
+	for line := range strings.Lines(string(out)) {
+		key, value, _ := strings.Cut(strings.TrimSpace(line), "=")
+		minio[key] = value
+	}
+	t.Setenv("XDG_CACHE_HOME", t.TempDir()) // of metadata; the server's program is in the user's
+	t.Setenv("LIFEBOAT_TEST_ACCESS_KEY", minio["ACCESS_KEY"])
+	m := model.Vault{URL: "s3:" + minio["ENDPOINT"] + "/bucket/a/b", Password: secretFile(t, "geheim"),
+		S3: &model.S3{AccessKey: "env:LIFEBOAT_TEST_ACCESS_KEY", SecretKey: secretFile(t, minio["SECRET_KEY"])}}
+	o := Options{Vault: cheap, Patience: time.Millisecond}
+	v, closer, err := Init(t.Context(), m, o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	id := commit(t, v)
+	closer.Close()
+	v, closer, err = Open(t.Context(), m, o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer closer.Close()
+	if _, err := v.Snapshot(t.Context(), id); err != nil || v.Location() != "s3:"+minio["ENDPOINT"]+"/bucket/a/b" {
+		t.Errorf("%s: %v", v.Location(), err)
+	}
+	for name, change := range map[string]func(*model.S3){
+		"wrong":    func(s *model.S3) { s.SecretKey = secretFile(t, "wrong"+minio["SECRET_KEY"]) },
+		"in clear": func(s *model.S3) { s.SecretKey = minio["SECRET_KEY"] },
+		"missing":  func(s *model.S3) { s.SecretKey = "env:LIFEBOAT_TEST_NONE" },
+	} {
+		bad, how := m, *m.S3
+		change(&how)
+		bad.S3 = &how
+		_, _, err := Open(t.Context(), bad, o)
+		if err == nil || strings.Contains(err.Error()+failure.HintOf(err), minio["SECRET_KEY"]) {
+			t.Errorf("a secret key that is %s: %v", name, err)
 		}
 	}
 }
