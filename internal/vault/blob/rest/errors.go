@@ -6,6 +6,7 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"net"
 	"net/http"
 	"net/url"
 
@@ -82,7 +83,7 @@ func broken(ctx context.Context, w *watch, err error, r request, lost bool) erro
 		authority x509.UnknownAuthorityError
 		host      x509.HostnameError
 		cert      *tls.CertificateVerificationError
-		alert     tls.AlertError
+		remote    *net.OpError
 		record    tls.RecordHeaderError
 	)
 	switch {
@@ -92,7 +93,7 @@ func broken(ctx context.Context, w *watch, err error, r request, lost bool) erro
 		kind, hint = failure.Denied, "use a name that is in the server's certificate"
 	case errors.As(err, &authority), errors.As(err, &cert):
 		kind, hint = failure.Denied, "name the authority that signed the server's certificate: ca: in lifeboat.yaml, --cacert or RESTIC_CACERT"
-	case errors.As(err, &alert):
+	case errors.As(err, &remote) && remote.Op == "remote error": // what package tls calls an alert of the other side
 		kind, hint = failure.Denied, "the server ends the handshake: it may want a client's certificate (cert: and key:, or RESTIC_TLS_CLIENT_CERT)"
 	case errors.As(err, &record), errors.Is(err, http.ErrSchemeMismatch):
 		kind, hint = failure.Invalid, "the server does not speak TLS here: write http:// if that is meant, or use another port"

@@ -381,9 +381,13 @@ func TestStalled(t *testing.T) {
 	var all sync.Once
 	defer all.Do(func() { close(release) })
 	for name, h := range map[string]http.HandlerFunc{
-		"no answer":      func(w http.ResponseWriter, r *http.Request) { <-release },
-		"takes nothing":  func(w http.ResponseWriter, r *http.Request) { io.CopyN(io.Discard, r.Body, 10); <-release },
-		"stops halfways": func(w http.ResponseWriter, r *http.Request) { w.Write(o.Bytes[:4<<20]); w.(http.Flusher).Flush(); <-release },
+		"no answer":     func(w http.ResponseWriter, r *http.Request) { <-release },
+		"takes nothing": func(w http.ResponseWriter, r *http.Request) { io.CopyN(io.Discard, r.Body, 10); <-release },
+		"stops halfways": func(w http.ResponseWriter, r *http.Request) {
+			w.Write(o.Bytes[:4<<20])
+			w.(http.Flusher).Flush()
+			<-release
+		},
 	} {
 		h := httptest.NewServer(h)
 		s := open(t, Options{URL: h.URL, Stall: 40 * time.Millisecond})

@@ -95,7 +95,7 @@ func address(text string) (base, socket string, err error) {
 		return wrong("the URL has a query or a fragment")
 	case u.Scheme == "http+unix":
 		var path string
-		if socket, path, _ = strings.Cut(u.Path, ":"); u.Host != "" || socket == "" {
+		if socket, path, _ = strings.Cut(u.Path, ":"); u.Host != "" || strings.Trim(socket, "/") == "" {
 			return wrong("the URL names no socket: want http+unix:///path/of/socket:/path/")
 		}
 		u = &url.URL{Scheme: "http", Host: "localhost", Path: path}
