@@ -52,6 +52,8 @@ type Vaults interface {
 	// Prune gives back the space of what no point needs, while backups go on. Planned is shown the plan before anything
 	// changes; its error ends the prune; nil: nobody asks. The reply is there also beside an error, once there is a plan.
 	Prune(ctx context.Context, req VaultPruneRequest, planned func(*VaultPrunePlan) error, watch VaultWatch) (*VaultPruneReply, error)
+	// Retain renews, in a bucket with Object Lock, the retention of what kept points need.
+	Retain(ctx context.Context, req VaultRetainRequest, watch VaultWatch) (*VaultRetainReply, error)
 	// Tag changes tags, and with them the points' ids.
 	Tag(ctx context.Context, req VaultTagRequest) (*VaultTagReply, error)
 	// Hold puts points on legal hold, or takes them off it; their ids change.
@@ -94,7 +96,7 @@ type VaultAccess struct {
 	NoLock bool `json:"no_lock,omitempty"`
 	// RetryLock is for how long to try again while somebody else's lock stands in the way.
 	RetryLock model.Duration `json:"retry_lock,omitempty"`
-	// Compression is auto (also when empty), off or max; PackSize is in bytes, zero for the usual one.
+	// Compression is auto (also when empty), off, fastest, better or max; PackSize is in bytes, zero for the usual one.
 	Compression string `json:"compression,omitempty"`
 	PackSize    int64  `json:"pack_size,omitempty"`
 	// Replica is a copy of the vault, besides those that Vault names, that is read when something is damaged or gone.

@@ -187,3 +187,24 @@ type VaultPruneReply struct {
 func (p *VaultPrunePlan) Changes() bool {
 	return p.Remove.Packs+p.Repack.Packs+p.Due.Packs+p.Unlisted.Packs+p.Missing > 0
 }
+
+// VaultRetainRequest renews, in a bucket with Object Lock, the retention of what kept points need.
+type VaultRetainRequest struct {
+	VaultAccess
+	For       model.Duration `json:"for,omitempty"`       // from now; 0: what the vault is configured with
+	Threshold model.Duration `json:"threshold,omitempty"` // renew what has less left; 0: half of For
+	Except    []string       `json:"except,omitempty"`    // points that are left to end
+	DryRun    bool           `json:"dry_run,omitempty"`
+}
+
+// VaultRetainReply is what a renewal did, or with DryRun would do.
+type VaultRetainReply struct {
+	DryRun   bool           `json:"dry_run,omitempty"`
+	For      model.Duration `json:"for"`
+	Needed   int            `json:"needed"` // objects
+	Bytes    int64          `json:"bytes"`
+	Renewed  int            `json:"renewed"`  // of these, those that had too little left
+	Replaced int            `json:"replaced"` // index files that are left to end
+	Unneeded VaultAmount    `json:"unneeded"` // packs that are left to end: a prune removes them then
+	Next     *time.Time     `json:"next,omitempty"`
+}

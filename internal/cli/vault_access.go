@@ -24,6 +24,9 @@ import (
 // vaultFlags are the flags of every command below `lifeboat vault`: which vault, and how it is opened. Their names, and
 // the variables that stand for them, are restic's.
 type vaultFlags struct {
+	compression    string
+	packSize       int
+	retain         time.Duration
 	repo           *pflag.Flag // -r
 	where          whereFlags
 	noPassword     bool
@@ -58,6 +61,9 @@ func (f *vaultFlags) declare(flags *pflag.FlagSet) {
 	flags.StringVar(&f.cacheDir, "cache-dir", "", "keep them in `FOLDER` (default: $RESTIC_CACHE_DIR, else the user's cache folder)")
 	flags.Int64Var(&f.upload, "limit-upload", 0, "upload at most `N` KiB a second")
 	flags.Int64Var(&f.download, "limit-download", 0, "download at most `N` KiB a second")
+	flags.StringVar(&f.compression, "compression", "", "`MODE`: auto, off, fastest, better or max (default: $RESTIC_COMPRESSION, else auto)")
+	flags.IntVar(&f.packSize, "pack-size", 0, "store packs of about `N` MiB (default: $RESTIC_PACK_SIZE, else 16)")
+	flags.DurationVar(&f.retain, "retain", 0, "in a bucket with Object Lock: let nobody delete what is written for `DURATION`")
 	flags.StringVar(&f.ca, "cacert", "", "`FILE` with the authority of the server's certificate (default: $RESTIC_CACERT)")
 	flags.StringVar(&f.clientCert, "tls-client-cert", "", "`FILE` with our certificate and its key (default: $RESTIC_TLS_CLIENT_CERT)")
 	flags.BoolVarP(&f.quiet, "quiet", "q", false, "show no progress")
@@ -173,6 +179,16 @@ func (v *vaultCommand) place(ctx context.Context, svc api.Vaults, w whereFlags, 
 	}
 	if f.retryLock < 0 {
 		return a, failure.New(failure.Invalid, "", "", "--retry-lock %s is negative", f.retryLock).WithHint("write --retry-lock 5m")
+	}
+	if f.retain < 0 {
+		return a, failure.New(failure.Invalid, "", "", "--retain %s is negative", f.retain).WithHint("write --retain 720h")
+	}
+	if f.retain > 0 {
+		a.Vault.Retain = model.Duration(f.retain)
+	}
+	a.Compression = first(f.compression, v.Getenv("RESTIC_COMPRESSION"))
+	if a.PackSize, err = packSize(f.packSize, v.Getenv("RESTIC_PACK_SIZE")); err != nil {
+		return a, err
 	}
 	a.Vault.Cache = first(f.cacheDir, a.Vault.Cache, v.Getenv("RESTIC_CACHE_DIR"))
 	if f.noCache {
@@ -404,6 +420,21 @@ func splitTags(text string) []string {
 		}
 	}
 	return list
+}
+
+// packSize is in MiB, by flag or variable, and within what restic takes; zero is the usual size.
+func packSize(flag int, variable string) (int64, error) {
+	if flag == 0 && variable != "" {
+		n, err := strconv.Atoi(variable)
+		if err != nil {
+			return 0, failure.New(failure.Invalid, "", "", "RESTIC_PACK_SIZE %q is no number", variable).WithHint("write a number of MiB, 4 to 128")
+		}
+		flag = n
+	}
+	if flag != 0 && (flag < 4 || flag > 128) {
+		return 0, failure.New(failure.Invalid, "", "", "packs of %d MiB cannot be stored", flag).WithHint("write --pack-size 4 to 128")
+	}
+	return int64(flag) << 20, nil
 }
 
 // parseSize reads a size as restic has it: bytes, or with k, m, g or t for binary multiples.

@@ -94,3 +94,24 @@ func VaultPruned(w io.Writer, r *api.VaultPruneReply, s Style) error {
 	p.line(span{"pruned", good}, span{" in " + units.Duration(r.Took.Std()), plain})
 	return p.flush(w)
 }
+
+// VaultRetained says what a renewal of retentions did.
+func VaultRetained(w io.Writer, r *api.VaultRetainReply, s Style) error {
+	p := newPage(s)
+	verb := "renewed"
+	if r.DryRun {
+		verb = "would be renewed"
+	}
+	p.text(0, 2, span{fmt.Sprintf("points need %s (%s); %d %s for %s", count(r.Needed, "object"), units.Bytes(r.Bytes), r.Renewed, verb,
+		units.Duration(r.For.Std())), plain})
+	if r.Replaced > 0 {
+		p.line(span{fmt.Sprintf("%s replaced, and left to end", count(r.Replaced, "index file")), plain})
+	}
+	if r.Unneeded.Packs > 0 {
+		p.text(0, 2, span{fmt.Sprintf("%s (%s) that no point needs are left to end", count(r.Unneeded.Packs, "pack"), units.Bytes(r.Unneeded.Bytes)), plain})
+	}
+	if r.Next != nil {
+		p.text(0, 2, span{"run it again before " + units.Instant(*r.Next, p.Zone), bold})
+	}
+	return p.flush(w)
+}

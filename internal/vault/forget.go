@@ -73,7 +73,7 @@ func (v *Vault) forget(ctx context.Context, id object.ID, dry bool) (time.Time, 
 		return time.Time{}, nil
 	case err != nil:
 		return time.Time{}, failure.WrapAs(failure.KindOf(err), err, "forget", id.Short()).
-			WithHint("whether it is on hold cannot be told: lifeboat vault repair removes snapshots that cannot be read")
+			WithHint("whether it is on hold cannot be told: lifeboat vault repair snapshots --forget removes those that cannot be read")
 	}
 	if hold, held := retention.HoldOf(s, v.opts.Now()); held {
 		return time.Time{}, failure.New(failure.Denied, "forget", id.Short(), "it is on %s", hold).

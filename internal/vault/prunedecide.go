@@ -78,7 +78,7 @@ func (p *pruner) choose() error {
 			needed := p.used[t].has(first)
 			if needed && stored == 0 {
 				return failure.New(failure.NotFound, "prune", packHandle(x.Packs()[at.Pack]).String(), "the pack is not stored, and snapshots need what the index says is in it").
-					WithHint("nothing is removed while something is missing: lifeboat vault check says which snapshots are affected, lifeboat vault repair what can be done")
+					WithHint("nothing is removed while something is missing: lifeboat vault check says which snapshots are affected, lifeboat vault repair all mends what can be mended")
 			}
 			switch {
 			case needed && copies == 1:

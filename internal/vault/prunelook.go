@@ -235,5 +235,5 @@ func (p *pruner) lost() error {
 	}
 	slices.Sort(names)
 	return failure.New(failure.NotFound, "prune", p.v.Location(), "%d blobs that snapshots need are in no index and in no pack, %s among them", len(names), names[0]).
-		WithHint("nothing is removed while something is missing: lifeboat vault check says which snapshots are affected, lifeboat vault repair what can be done")
+		WithHint("nothing is removed while something is missing: lifeboat vault check says which snapshots are affected, lifeboat vault repair all mends what can be mended")
 }

@@ -131,7 +131,7 @@ func (p *pruner) copySpan(ctx context.Context, part []moved, end int64) error {
 			}
 			if plain, err = p.v.LoadBlob(ctx, h); err != nil {
 				return failure.WrapAs(failure.KindOf(err), err, "copy", h.String()).
-					WithHint("nothing was taken out of the index: lifeboat vault check says what the damage affects, lifeboat vault repair what can be done")
+					WithHint("nothing was taken out of the index: lifeboat vault check says what the damage affects, lifeboat vault repair all mends what can be mended")
 			}
 			sealed = nil
 		}

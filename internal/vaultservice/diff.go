@@ -11,7 +11,7 @@ import (
 
 // Diff compares two points.
 func (s *Service) Diff(ctx context.Context, req api.VaultDiffRequest) (*api.VaultDiff, error) {
-	v, done, err := s.open(ctx, req.VaultAccess)
+	v, done, err := s.openRead(ctx, req.VaultAccess)
 	if err != nil {
 		return nil, err
 	}
@@ -57,7 +57,7 @@ func sizeOf(n *tree.Node) uint64 {
 // Stats counts what points hold.
 func (s *Service) Stats(ctx context.Context, req api.VaultStatsRequest) (reply *api.VaultStatsReply, err error) {
 	mode := first(req.Mode, string(vault.RestoreSize))
-	err = s.with(ctx, req.VaultAccess, func(v *vault.Vault) error {
+	err = s.reading(ctx, req.VaultAccess, func(v *vault.Vault) error {
 		list, err := points(ctx, v, req.VaultPointFilter, req.Points)
 		if err != nil {
 			return err

@@ -31,7 +31,7 @@ type finder struct {
 // Find yields what matches.
 func (s *Service) Find(ctx context.Context, req api.VaultFindRequest) iter.Seq2[*api.VaultMatch, error] {
 	return func(yield func(*api.VaultMatch, error) bool) {
-		err := s.with(ctx, req.VaultAccess, func(v *vault.Vault) error {
+		err := s.reading(ctx, req.VaultAccess, func(v *vault.Vault) error {
 			f, err := newFinder(ctx, v, req)
 			if err != nil {
 				return err

@@ -14,7 +14,10 @@ import (
 
 // Init makes a vault.
 func (s *Service) Init(ctx context.Context, req api.VaultInitRequest) (*api.VaultInfo, error) {
-	m, o := s.reach(req.VaultAccess)
+	m, o, err := s.reach(req.VaultAccess)
+	if err != nil {
+		return nil, err
+	}
 	if req.CutLike != nil {
 		err := s.with(ctx, *req.CutLike, func(v *vault.Vault) error {
 			o.Vault.Polynomial = v.Config().Polynomial

@@ -23,7 +23,7 @@ func (s *Service) Points(ctx context.Context, req api.VaultPointsRequest) (list 
 	if req.Latest < 0 {
 		return nil, failure.New(failure.Invalid, "list points", "", "--latest %d is negative", req.Latest).WithHint("leave it out for all")
 	}
-	err = s.with(ctx, req.VaultAccess, func(v *vault.Vault) error {
+	err = s.reading(ctx, req.VaultAccess, func(v *vault.Vault) error {
 		found, err := points(ctx, v, req.VaultPointFilter, req.Points)
 		for _, sn := range latest(found, req.Latest) {
 			list = append(list, pointOf(sn))
@@ -59,7 +59,7 @@ var errStop = errors.New("enough")
 
 // List yields what a point holds.
 func (s *Service) List(ctx context.Context, req api.VaultListRequest) (*api.VaultListing, error) {
-	v, done, err := s.open(ctx, req.VaultAccess)
+	v, done, err := s.openRead(ctx, req.VaultAccess)
 	if err != nil {
 		return nil, err
 	}

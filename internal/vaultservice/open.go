@@ -2,6 +2,7 @@ package vaultservice
 
 import (
 	"context"
+	"io"
 	"os"
 	"os/user"
 	"slices"
@@ -15,11 +16,21 @@ import (
 
 // open opens the vault that a names. The caller calls done.
 func (s *Service) open(ctx context.Context, a api.VaultAccess) (v *vault.Vault, done func() error, err error) {
-	m, o := s.reach(a)
-	if o.Vault.Compression, err = vault.ParseCompression(a.Compression); err != nil {
+	return s.openWith(ctx, a, location.Open)
+}
+
+// openRead is open for reading alone: when the vault is gone, a replica stands for it.
+func (s *Service) openRead(ctx context.Context, a api.VaultAccess) (v *vault.Vault, done func() error, err error) {
+	return s.openWith(ctx, a, location.OpenAny)
+}
+
+func (s *Service) openWith(ctx context.Context, a api.VaultAccess,
+	open func(context.Context, model.Vault, location.Options) (*vault.Vault, io.Closer, error)) (*vault.Vault, func() error, error) {
+	m, o, err := s.reach(a)
+	if err != nil {
 		return nil, nil, err
 	}
-	v, closer, err := location.Open(ctx, m, o)
+	v, closer, err := open(ctx, m, o)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -27,9 +38,14 @@ func (s *Service) open(ctx context.Context, a api.VaultAccess) (v *vault.Vault, 
 }
 
 // reach is how a's vault is opened.
-func (s *Service) reach(a api.VaultAccess) (model.Vault, location.Options) {
+func (s *Service) reach(a api.VaultAccess) (model.Vault, location.Options, error) {
+	compression, err := vault.ParseCompression(a.Compression)
+	if err != nil {
+		return model.Vault{}, location.Options{}, err
+	}
 	engine := s.opts.Engine
 	engine.Log, engine.RetryLock, engine.KeyHint, engine.PackSize = s.opts.Log, a.RetryLock.Std(), a.KeyHint, int(a.PackSize)
+	engine.Compression = compression
 	engine.NoPassword = engine.NoPassword || a.Password != nil && *a.Password == ""
 	o := location.Options{Log: s.opts.Log, Vault: engine}
 	m := a.Vault
@@ -53,7 +69,7 @@ func (s *Service) reach(a api.VaultAccess) (model.Vault, location.Options) {
 		}
 		return password, nil
 	}
-	return m, o
+	return m, o, nil
 }
 
 // writable refuses to work without locks.

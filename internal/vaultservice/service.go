@@ -64,7 +64,20 @@ func (s *Service) with(ctx context.Context, a api.VaultAccess, f func(v *vault.V
 	if err != nil {
 		return err
 	}
-	err = f(v)
+	return s.leave(ctx, v, done, f(v))
+}
+
+// reading is with for what only reads: when the vault is gone, a replica stands for it.
+func (s *Service) reading(ctx context.Context, a api.VaultAccess, f func(v *vault.Vault) error) error {
+	v, done, err := s.openRead(ctx, a)
+	if err != nil {
+		return err
+	}
+	return s.leave(ctx, v, done, f(v))
+}
+
+// leave gives the vault up after work that ended with err.
+func (s *Service) leave(ctx context.Context, v *vault.Vault, done func() error, err error) error {
 	if closeErr := done(); closeErr != nil {
 		if err == nil {
 			return failure.Wrap(closeErr, "leave the vault", v.Location())
@@ -74,9 +87,9 @@ func (s *Service) with(ctx context.Context, a api.VaultAccess, f func(v *vault.V
 	return err
 }
 
-// locked is with, under a shared lock: so that nobody deletes what is being read. NoLock leaves it out.
+// locked is reading, under a shared lock: so that nobody deletes what is being read. NoLock leaves it out.
 func (s *Service) locked(ctx context.Context, a api.VaultAccess, f func(ctx context.Context, v *vault.Vault) error) error {
-	return s.with(ctx, a, func(v *vault.Vault) error {
+	return s.reading(ctx, a, func(v *vault.Vault) error {
 		if a.NoLock {
 			return f(ctx, v)
 		}

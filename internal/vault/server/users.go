@@ -143,7 +143,7 @@ func (u *Users) reload() error {
 		known, err = parseUsers(text)
 	}
 	if err != nil {
-		u.broken = failure.WrapAs(failure.Invalid, err, "read the users", u.path).WithHint("add one with: lifeboat vault user add NAME")
+		u.broken = failure.WrapAs(failure.Invalid, err, "read the users", u.path).WithHint("add one with: lifeboat vault serve user add NAME")
 		u.log.Error("the file of users cannot be used; those of before stay", "error", u.broken)
 		return u.broken
 	}
