@@ -38,12 +38,18 @@ const hostPolicy = `{"Version":"2012-10-17","Statement":[
 // host gives credentials that are good for the objects of one bucket alone.
 func host(t *testing.T, s *s3test.Server, bucket string) aws.Credentials {
 	t.Helper()
+	return session(t, s, fmt.Sprintf(hostPolicy, bucket))
+}
+
+// session gives credentials that a policy bounds.
+func session(t *testing.T, s *s3test.Server, policy string) aws.Credentials {
+	t.Helper()
 	client := sts.New(sts.Options{
 		Region: "us-east-1", BaseEndpoint: &s.Endpoint, HTTPClient: trusting(s),
 		Credentials: credentials.NewStaticCredentialsProvider(s.AccessKey, s.SecretKey, ""),
 	})
 	out, err := client.AssumeRole(t.Context(), &sts.AssumeRoleInput{
-		RoleArn: aws.String("arn:xxx:xxx:xxx:xxxx"), RoleSessionName: aws.String("host"), Policy: aws.String(fmt.Sprintf(hostPolicy, bucket)),
+		RoleArn: aws.String("arn:xxx:xxx:xxx:xxxx"), RoleSessionName: aws.String("host"), Policy: &policy,
 	})
 	if err != nil {
 		t.Fatal(err)
