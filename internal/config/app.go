@@ -298,7 +298,7 @@ func (a *appChecker) checks(n *node, docs []checkDoc, w *where, s scope) []model
 		a.title(d.Node, at)
 		names.add(d.Node, d.Name)
 		a.positive(d.Node, "within", d.Within)
-		check := model.Check{Name: d.Name, Kind: model.Kind(d.Kind), Within: d.Within, On: a.operations(d.Node, "on")}
+		check := model.Check{Name: d.Name, Kind: model.Kind(d.Kind), Within: d.Within, On: a.operations(d.Node, "on", operations)}
 		if check.Within == 0 {
 			check.Within = defaultWithin
 		}
@@ -321,7 +321,7 @@ func (a *appChecker) hooks(name string) []model.Hook {
 			continue
 		}
 		w := a.resourceWhere(name).sub("a hook")
-		hook := model.Hook{Before: model.Action(h.Before), After: model.Action(h.After), On: a.operations(h.Node, "on")}
+		hook := model.Hook{Before: model.Action(h.Before), After: model.Action(h.After), On: a.operations(h.Node, "on", runs)}
 		before, after := h.Node.get("before"), h.Node.get("after")
 		switch {
 		case before == nil && after == nil:

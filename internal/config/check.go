@@ -23,8 +23,11 @@ type checker struct {
 	vaultsRead []model.Vault
 }
 
-// operations are those that an app goes through by a plan.
-var operations = []string{string(model.OpDrill), string(model.OpFailover), string(model.OpFailback)}
+// operations are those that move an app, or try to; runs are all that an app goes through by a plan.
+var (
+	operations = []string{string(model.OpDrill), string(model.OpFailover), string(model.OpFailback)}
+	runs       = append(slices.Clone(operations), string(model.OpProtect))
+)
 
 func (c *checker) config(abs string) *model.Config {
 	d := c.doc
@@ -169,10 +172,10 @@ func isZeroDuration(s string) bool {
 	return d.UnmarshalText([]byte(s)) == nil && d == 0
 }
 
-func (c *checker) operations(n *node, key string) []model.Operation {
+func (c *checker) operations(n *node, key string, among []string) []model.Operation {
 	var out []model.Operation
 	c.each(n, key, func(word string, at pos) {
-		if c.known(word, at, "operation", operations) {
+		if c.known(word, at, "operation", among) {
 			out = append(out, model.Operation(word))
 		}
 	})

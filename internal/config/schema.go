@@ -150,6 +150,9 @@ func (s *schemaBuilder) app() {
 		on := s.property(def, "on")
 		on.UniqueItems = true
 		on.Items.Enum = texts(operations...)
+		if def == "hook" {
+			on.Items.Enum = texts(runs...)
+		}
 	}
 	s.kind("check", canVerify, false)
 	for _, key := range []string{"before", "after"} {
@@ -167,7 +170,7 @@ func (s *schemaBuilder) work(def string) {
 		s.property(def, "name").Pattern = identifier.String()
 		s.property(def, "needs").UniqueItems = true
 	}
-	s.property(def, "operation").Enum = texts(operations...)
+	s.property(def, "operation").Enum = texts(runs...)
 	s.kind(def, canRun, false)
 	without := func(names ...string) *jsonschema.Schema {
 		not := &jsonschema.Schema{}

@@ -88,14 +88,16 @@ func (c *checker) appStep(n *node, d Work, w *where) {
 		c.p.add(n.place("operation"), "add the app", "%s has an operation without an app", w)
 		return
 	case n.get("operation") == nil:
-		c.p.add(n.place("app"), "operations: "+strings.Join(operations, ", "), "%s has an app without an operation", w)
+		c.p.add(n.place("app"), "operations: "+strings.Join(runs, ", "), "%s has an app without an operation", w)
 	}
 	knownApp := c.known(d.App, n.place("app"), "app", keys(c.doc.Apps))
-	c.known(d.Operation, n.place("operation"), "operation", operations)
-	if app := c.doc.Apps[d.App]; knownApp && app.Node != nil && d.To != "" && slices.Contains(operations, d.Operation) {
+	c.known(d.Operation, n.place("operation"), "operation", runs)
+	if app := c.doc.Apps[d.App]; knownApp && app.Node != nil && d.To != "" && slices.Contains(runs, d.Operation) {
 		sites := append([]string{app.Home}, app.Recovery...)
 		if d.Operation == string(model.OpDrill) {
 			sites = app.Recovery
+		} else if d.Operation == string(model.OpProtect) {
+			sites = nil // points are made where the app serves
 		}
 		if !slices.Contains(sites, d.To) {
 			c.p.add(n.place("to"), didYouMean(d.To, sites), "a %s of app %s cannot lead to %s", d.Operation, quote(d.App), quote(d.To))
@@ -107,7 +109,7 @@ func (c *checker) appStep(n *node, d Work, w *where) {
 	if d.Operation == string(model.OpFailback) && d.Mode == string(model.Planned) {
 		return
 	}
-	if slices.Contains(operations, d.Operation) {
+	if slices.Contains(runs, d.Operation) {
 		c.p.add(n.place("mode"), "remove it", "a %s cannot be %s", d.Operation, d.Mode)
 	}
 }
