@@ -12,6 +12,7 @@ import (
 	"github.com/lifeboat-dr/lifeboat/internal/vault"
 	"github.com/lifeboat-dr/lifeboat/internal/vault/blob"
 	"github.com/lifeboat-dr/lifeboat/internal/vault/object"
+	"github.com/lifeboat-dr/lifeboat/internal/vault/snapshot"
 	"github.com/lifeboat-dr/lifeboat/model"
 )
 
@@ -95,15 +96,16 @@ func packID(ctx context.Context, v *vault.Vault, text string) (object.ID, error)
 }
 
 func repairPoints(ctx context.Context, v *vault.Vault, req api.VaultRepairRequest, reply *api.VaultRepairReply) error {
-	list, err := points(ctx, v, req.VaultPointFilter, req.Points)
+	o := vault.SnapshotsRepairOptions{DryRun: req.DryRun, Forget: req.Forget}
+	list, err := repairable(ctx, v, req, &o)
 	if err != nil {
 		return err
 	}
 	reply.Points = []api.VaultPointRepair{}
-	if len(list) == 0 {
+	if list != nil && len(list)+len(o.Unreadable) == 0 {
 		return nil
 	}
-	done, err := v.RepairSnapshots(ctx, list, vault.SnapshotsRepairOptions{DryRun: req.DryRun, Forget: req.Forget})
+	done, err := v.RepairSnapshots(ctx, list, o)
 	for _, r := range done {
 		p := api.VaultPointRepair{Point: r.Snapshot.String(), Nothing: r.Nothing, Forgot: r.Forgot}
 		if !r.New.IsZero() {
@@ -115,6 +117,34 @@ func repairPoints(ctx context.Context, v *vault.Vault, req api.VaultRepairReques
 		reply.Points = append(reply.Points, p)
 	}
 	return err
+}
+
+// repairable gives the points that are meant; nil is all that can be read. Those that are named and cannot be read come
+// into o.
+func repairable(ctx context.Context, v *vault.Vault, req api.VaultRepairRequest, o *vault.SnapshotsRepairOptions) ([]*snapshot.Snapshot, error) {
+	switch {
+	case len(req.Points) == 0 && req.VaultPointFilter.Empty():
+		return nil, nil
+	case len(req.Points) == 0:
+		return points(ctx, v, req.VaultPointFilter, nil)
+	}
+	list := []*snapshot.Snapshot{}
+	for _, name := range req.Points {
+		sn, err := findPoint(ctx, v, name, req.VaultPointFilter)
+		switch {
+		case err == nil:
+			list = append(list, sn)
+		case failure.KindOf(err) == failure.Corrupt && name != "latest":
+			id, err := v.Resolve(ctx, blob.Snapshot, name)
+			if err != nil {
+				return nil, err
+			}
+			o.Unreadable = append(o.Unreadable, id)
+		default:
+			return nil, err
+		}
+	}
+	return list, nil
 }
 
 func indexRepair(r *vault.IndexRepair) *api.VaultIndexRepair {
