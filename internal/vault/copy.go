@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -135,7 +136,8 @@ type copier struct {
 	src, dst *Vault
 	options  CopyOptions
 	session  *Session // nil in a dry run
-	theirs   []*snapshot.Snapshot
+	theirs   firsts                         // what the destination has
+	newest   map[string]*snapshot.Snapshot // of those, by host and paths
 
 	walked map[object.ID]struct{}     // directories that are, or will be, whole in the destination
 	queued map[object.Handle]struct{} // data that is needed and not asked for yet
@@ -167,7 +169,10 @@ func (c *copier) open(ctx context.Context) error {
 	for id, e := range bad {
 		c.dst.opts.Log.WarnContext(ctx, "a snapshot of the destination cannot be read: it counts as missing", "vault", c.dst.Location(), "snapshot", id, "error", e)
 	}
-	c.theirs, c.synced = theirs, c.dst.opts.Now()
+	c.theirs, c.newest, c.synced = firsts{}, map[string]*snapshot.Snapshot{}, c.dst.opts.Now()
+	for _, s := range theirs {
+		c.has(s)
+	}
 	return err
 }
 
@@ -183,7 +188,7 @@ func (c *copier) run(ctx context.Context, snapshots []*snapshot.Snapshot) error 
 	slices.SortFunc(snapshots, older)
 	c.progress.SnapshotsTotal = len(snapshots)
 	for _, s := range snapshots {
-		if there := similar(s, c.theirs); there != nil {
+		if there := c.theirs.similar(s); there != nil {
 			c.report.Skipped = append(c.report.Skipped, SnapshotCopy{s.ID, there.ID, s.Time})
 			c.tell(func(p *CopyProgress) { p.Snapshots++ })
 			continue
@@ -234,21 +239,25 @@ func (c *copier) one(ctx context.Context, s *snapshot.Snapshot) error {
 	return c.fetch(ctx)
 }
 
+// has notes a snapshot of the destination.
+func (c *copier) has(s *snapshot.Snapshot) {
+	c.theirs.add(s)
+	if key := series(s); c.newest[key] == nil || older(c.newest[key], s) < 0 {
+		c.newest[key] = s
+	}
+}
+
+// series is what snapshots of the same host and paths have in common.
+func series(s *snapshot.Snapshot) string {
+	return s.Hostname + "\x00" + strings.Join(slices.Sorted(slices.Values(s.Paths)), "\x00")
+}
+
 // base gives the tree of the newest snapshot in the destination that is like s: most of s will be in it.
 func (c *copier) base(s *snapshot.Snapshot) *object.ID {
-	if c.options.Whole {
-		return nil
+	if best := c.newest[series(s)]; best != nil && !c.options.Whole {
+		return best.Tree
 	}
-	var best *snapshot.Snapshot
-	for _, t := range c.theirs {
-		if t.Hostname == s.Hostname && sameSet(t.Paths, s.Paths) && (best == nil || older(best, t) < 0) {
-			best = t
-		}
-	}
-	if best == nil {
-		return nil
-	}
-	return best.Tree
+	return nil
 }
 
 // sync makes durable what was saved, and writes the snapshots that are whole, when it is time or when now says so.
@@ -256,7 +265,7 @@ func (c *copier) sync(ctx context.Context, now bool) error {
 	if c.session == nil {
 		for _, s := range c.ready {
 			c.report.Copied = append(c.report.Copied, SnapshotCopy{From: s.ID, Time: s.Time})
-			c.theirs = append(c.theirs, s)
+			c.has(s)
 			c.tell(func(p *CopyProgress) { p.Snapshots++ })
 		}
 		c.ready = nil
@@ -274,8 +283,7 @@ func (c *copier) sync(ctx context.Context, now bool) error {
 		if err != nil {
 			return err
 		}
-		made := renamed(s, id)
-		c.theirs = append(c.theirs, made)
+		c.has(renamed(s, id))
 		c.report.Copied = append(c.report.Copied, SnapshotCopy{s.ID, id, s.Time})
 		c.tell(func(p *CopyProgress) { p.Snapshots++ })
 	}
@@ -310,12 +318,29 @@ func (c *copier) tell(change func(*CopyProgress)) {
 	}
 }
 
-// similar finds the copy of s among those of another vault, as restic's copy does: it has the same first id and agrees in
-// everything but the parent.
-func similar(s *snapshot.Snapshot, theirs []*snapshot.Snapshot) *snapshot.Snapshot {
-	first := original(s)
-	for _, t := range theirs {
-		if (t.ID == first || original(t) == first) && t.Time.Equal(s.Time) && *t.Tree == *s.Tree && t.Hostname == s.Hostname &&
+// firsts are snapshots by the ids under which copies of them are known.
+type firsts map[object.ID][]*snapshot.Snapshot
+
+func byFirst(all []*snapshot.Snapshot) firsts {
+	f := firsts{}
+	for _, s := range all {
+		f.add(s)
+	}
+	return f
+}
+
+func (f firsts) add(s *snapshot.Snapshot) {
+	f[s.ID] = append(f[s.ID], s)
+	if first := original(s); first != s.ID {
+		f[first] = append(f[first], s)
+	}
+}
+
+// similar finds the copy of s in another vault, as restic's copy does: it has the same first id and agrees in everything
+// but the parent.
+func (f firsts) similar(s *snapshot.Snapshot) *snapshot.Snapshot {
+	for _, t := range f[original(s)] {
+		if t.Time.Equal(s.Time) && *t.Tree == *s.Tree && t.Hostname == s.Hostname &&
 			t.Username == s.Username && t.UID == s.UID && t.GID == s.GID && sameSet(t.Paths, s.Paths) && sameSet(t.Tags, s.Tags) &&
 			slices.Equal(t.Excludes, s.Excludes) {
 			return t

@@ -4,7 +4,6 @@ import (
 	"context"
 	"maps"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/lifeboat-dr/lifeboat/failure"
@@ -47,29 +46,30 @@ func (v *Vault) Lag(ctx context.Context, dst *Vault, f snapshot.Filter) (*Lag, e
 	ours, theirs = slices.DeleteFunc(ours, other), slices.DeleteFunc(theirs, other)
 	slices.SortFunc(ours, older)
 	slices.SortFunc(theirs, older)
-	series := map[string][]*snapshot.Snapshot{} // by host and paths, oldest first
-	common := map[string]int{}                  // how many of the series go up to the newest that both have
+	all := map[string][]*snapshot.Snapshot{} // by series, oldest first
+	common := map[string]int{}               // how many of the series go up to the newest that both have
+	there, here := byFirst(theirs), byFirst(ours)
 	for _, s := range ours {
-		key := s.Hostname + "\x00" + strings.Join(slices.Sorted(slices.Values(s.Paths)), "\x00")
-		series[key] = append(series[key], s)
-		if similar(s, theirs) == nil {
+		key := series(s)
+		all[key] = append(all[key], s)
+		if there.similar(s) == nil {
 			lag.Missing = append(lag.Missing, s)
 			continue
 		}
-		common[key] = len(series[key])
+		common[key] = len(all[key])
 		if s.Time.After(lag.Newest) {
 			lag.Newest = s.Time
 		}
 	}
 	for _, s := range theirs {
-		if similar(s, ours) == nil {
+		if here.similar(s) == nil {
 			lag.Extra = append(lag.Extra, s)
 		}
 	}
-	for key, all := range series {
+	for key, list := range all {
 		n := common[key]
-		lag.Newer += len(all) - n
-		lag.Behind = max(lag.Behind, all[len(all)-1].Time.Sub(all[max(0, n-1)].Time))
+		lag.Newer += len(list) - n
+		lag.Behind = max(lag.Behind, list[len(list)-1].Time.Sub(list[max(0, n-1)].Time))
 	}
 	return lag, nil
 }

@@ -204,11 +204,12 @@ func (r *refiller) snapshots(ctx context.Context, own, given []*snapshot.Snapsho
 			return err
 		}
 	}
+	here := byFirst(own)
 	for _, s := range given {
 		c := SnapshotCopy{From: s.ID, Time: s.Time}
 		if r.session != nil {
 			var err error
-			if there := similar(s, own); there != nil {
+			if there := here.similar(s); there != nil {
 				c.To = there.ID // left by a refill that was killed
 			} else if c.To, err = r.session.commitCopy(s); err != nil {
 				return err
