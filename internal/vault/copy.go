@@ -135,8 +135,8 @@ func fallbacksSince(before, after []Fallback) []Fallback {
 type copier struct {
 	src, dst *Vault
 	options  CopyOptions
-	session  *Session // nil in a dry run
-	theirs   firsts                         // what the destination has
+	session  *Session                      // nil in a dry run
+	theirs   firsts                        // what the destination has
 	newest   map[string]*snapshot.Snapshot // of those, by host and paths
 
 	walked map[object.ID]struct{}     // directories that are, or will be, whole in the destination
