@@ -83,14 +83,14 @@ func (x *excluder) begins(ctx context.Context, d *fsnode.Dir, t tag) bool {
 	return false
 }
 
-// byName reports whether a path is left out for its name or for a tag beside it.
-func (x *excluder) byName(path, name string, tags []string) bool {
-	for _, t := range tags {
-		if t != name {
+// byName reports whether what is at a spot is left out for its name or for a tag beside it.
+func (x *excluder) byName(at spot) bool {
+	for _, t := range at.in.tags {
+		if t != at.name {
 			return true
 		}
 	}
-	return !x.names.Empty() && x.names.Match(path)
+	return !x.names.Empty() && x.names.Match(at.real())
 }
 
 // byStat reports whether something is left out for what it is. A directory of another file system is kept where it is

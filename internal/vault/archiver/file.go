@@ -26,53 +26,60 @@ const (
 )
 
 // file stores a regular file.
-func (r *run) file(ctx context.Context, d *fsnode.Dir, name, real, at string, s *fsnode.Stat, prev *tree.Node) (*tree.Node, error) {
+func (r *run) file(ctx context.Context, at spot, s *fsnode.Stat, prev *tree.Node) (*tree.Node, error) {
 	if prev != nil && !r.changed(s, prev) {
 		if r.s.Has(object.Data, prev.Content...) {
-			n, err := r.node(d, name, real, s)
+			n, err := r.node(at, s)
 			if n == nil || err != nil {
 				return nil, err
 			}
 			n.Content = prev.Content
 			r.count.read.Add(n.Size)
-			r.stored(n, at, Unchanged)
+			r.stored(n, Unchanged)
+			r.tell(at, Item{Action: Unchanged, Size: n.Size})
 			if equal(n, prev) {
 				return prev, nil
 			}
 			return n, nil
 		}
-		err := failure.New(failure.Corrupt, "compare with the parent snapshot", real, "parts of it are not in the vault any more: it is stored again").
+		err := failure.New(failure.Corrupt, "compare with the parent snapshot", at.real(), "parts of it are not in the vault any more: it is stored again").
 			WithHint("run: lifeboat vault check")
-		if err := r.report(real, err); err != nil {
+		if err := r.report(at.real(), err); err != nil {
 			return nil, err
 		}
 	}
-	n, err := r.fresh(ctx, d, name, real)
+	n, err := r.fresh(ctx, at)
 	if n == nil || err != nil {
 		return nil, err
 	}
-	what := New
-	switch {
-	case prev != nil && equal(n, prev):
-		what, n = Unchanged, prev
-	case prev != nil:
-		what = Changed
-	}
-	r.stored(n, at, what)
+	n, what := against(n, prev)
+	r.stored(n, what)
+	r.tell(at, Item{Action: what, Size: n.Size})
 	return n, nil
 }
 
+// against compares a node with the former one, and gives that when they are equal.
+func against(n, prev *tree.Node) (*tree.Node, Action) {
+	switch {
+	case prev == nil:
+		return n, New
+	case equal(n, prev):
+		return prev, Unchanged
+	}
+	return n, Changed
+}
+
 // stored counts a file that is in the tree.
-func (r *run) stored(n *tree.Node, at string, what Action) {
+func (r *run) stored(n *tree.Node, what Action) {
 	count(&r.count.files, what)
 	r.count.done.Add(1)
 	r.count.processed.Add(n.Size)
-	r.tell(Item{Path: at, Action: what, Size: n.Size})
 }
 
 // fresh reads a file, and gives its node, or nil when it could not be read.
-func (r *run) fresh(ctx context.Context, d *fsnode.Dir, name, real string) (*tree.Node, error) {
-	f, err := d.Open(name)
+func (r *run) fresh(ctx context.Context, at spot) (*tree.Node, error) {
+	real := at.real()
+	f, err := at.d.Open(at.name)
 	if err != nil {
 		return nil, r.report(real, err)
 	}
@@ -117,7 +124,7 @@ func (r *run) fresh(ctx context.Context, d *fsnode.Dir, name, real string) (*tre
 		} else {
 			r.links.remember(&s, c)
 		}
-		n, err := r.node(d, name, real, &s)
+		n, err := r.node(at, &s)
 		if n == nil || err != nil {
 			return nil, err
 		}
@@ -262,14 +269,11 @@ func (r *run) virtual(ctx context.Context, v *Virtual, prev *tree.Node) (*tree.N
 	}
 	names := components(v.Path)
 	n := r.own(tree.Node{Name: names[len(names)-1], Type: tree.File, Mode: mode, Content: c.Blobs, Size: c.Size}, at)
-	what := New
-	switch {
-	case prev != nil && equal(n, prev):
-		what, n = Unchanged, prev
-	case prev != nil:
-		what = Changed
+	n, what := against(n, prev)
+	r.stored(n, what)
+	if r.o.Item != nil {
+		r.tellItem(Item{Path: v.Path, Action: what, Size: n.Size})
 	}
-	r.stored(n, v.Path, what)
 	return n, nil
 }
 

@@ -113,19 +113,18 @@ func (r *run) scanLayout(ctx context.Context, c crew, l *layout, at string, foun
 }
 
 func (r *run) scanTarget(ctx context.Context, c crew, l *layout, found *scan) error {
-	d, in, name, err := r.openTarget(ctx, l, "")
+	at, err := r.openTarget(ctx, l, "")
 	if err != nil {
 		return nil
 	}
-	defer d.Close()
-	return r.scanItem(ctx, c, d, name, in, l, found)
+	defer at.d.Close()
+	return r.scanItem(ctx, c, at, l, found)
 }
 
-func (r *run) scanItem(ctx context.Context, c crew, d *fsnode.Dir, name string, in *place, l *layout, found *scan) error {
-	real := join(in.real, name)
+func (r *run) scanItem(ctx context.Context, c crew, at spot, l *layout, found *scan) error {
 	forced := l != nil && (l.named || l.path == "")
 	var s fsnode.Stat
-	if !forced && r.skip.byName(real, name, in.tags) || d.Stat(name, &s) != nil || !forced && r.skip.byStat(&s, in) {
+	if !forced && r.skip.byName(at) || at.d.Stat(at.name, &s) != nil || !forced && r.skip.byStat(&s, at.in) {
 		return nil
 	}
 	switch s.Type() {
@@ -137,7 +136,7 @@ func (r *run) scanItem(ctx context.Context, c crew, d *fsnode.Dir, name string, 
 	default:
 		return nil
 	}
-	below, err := d.Dir(name)
+	below, err := at.d.Dir(at.name)
 	if err != nil {
 		return nil
 	}
@@ -146,7 +145,7 @@ func (r *run) scanItem(ctx context.Context, c crew, d *fsnode.Dir, name string, 
 	if err != nil {
 		return nil
 	}
-	inside := &place{real: real, device: in.device, own: s.Device(), tags: r.skip.tagged(ctx, below)}
+	inside := &place{real: at.real(), device: at.in.device, own: s.Device(), tags: r.skip.tagged(ctx, below)}
 	var over map[string]*layout
 	if l != nil {
 		over = l.below
@@ -159,6 +158,6 @@ func (r *run) scanItem(ctx context.Context, c crew, d *fsnode.Dir, name string, 
 		if l != nil && l.virtual != nil {
 			return nil
 		}
-		return r.scanItem(ctx, c, below, names[i], inside, l, found)
+		return r.scanItem(ctx, c, spot{below, names[i], inside}, l, found)
 	})
 }

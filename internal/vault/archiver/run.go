@@ -149,11 +149,15 @@ func (r *run) report(path string, err error) error {
 	return r.o.OnError(path, err)
 }
 
-// tell tells of an item.
-func (r *run) tell(i Item) {
-	if r.o.Item == nil {
-		return
+// tell tells of an item at a spot.
+func (r *run) tell(at spot, i Item) {
+	if r.o.Item != nil {
+		i.Path = at.tree()
+		r.tellItem(i)
 	}
+}
+
+func (r *run) tellItem(i Item) {
 	r.telling.Lock()
 	defer r.telling.Unlock()
 	r.o.Item(i)

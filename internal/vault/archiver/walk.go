@@ -23,6 +23,19 @@ type place struct {
 	tags   []string // tag files in it
 }
 
+// spot is a name in an open directory. Its paths are put together when somebody asks for them, which few do.
+type spot struct {
+	d    *fsnode.Dir
+	name string
+	in   *place
+}
+
+// real is the path in the file system.
+func (s spot) real() string { return join(s.in.real, s.name) }
+
+// tree is the path in the tree.
+func (s spot) tree() string { return join(s.in.tree, s.name) }
+
 // listing is a directory that was stored.
 type listing struct {
 	id    object.ID
@@ -101,78 +114,73 @@ func (r *run) above(dir, name string) (*tree.Node, error) {
 }
 
 // target stores what is at a path that the caller named.
-func (r *run) target(ctx context.Context, l *layout, at string, prev *tree.Node) (*tree.Node, error) {
-	d, in, name, err := r.openTarget(ctx, l, path.Dir(at))
+func (r *run) target(ctx context.Context, l *layout, inTree string, prev *tree.Node) (*tree.Node, error) {
+	at, err := r.openTarget(ctx, l, path.Dir(inTree))
 	if err != nil {
 		return nil, r.report(l.path, err)
 	}
-	defer d.Close()
-	n, err := r.item(ctx, d, name, in, l, prev)
+	defer at.d.Close()
+	n, err := r.item(ctx, at, l, prev)
 	if n != nil {
-		n.Name = path.Base(at)
+		n.Name = path.Base(inTree)
 	}
 	return n, err
 }
 
-// openTarget opens the directory that a target is in.
-func (r *run) openTarget(ctx context.Context, l *layout, at string) (*fsnode.Dir, *place, string, error) {
+// openTarget opens the directory that a target is in, which lies at dir in the tree.
+func (r *run) openTarget(ctx context.Context, l *layout, dir string) (spot, error) {
 	real, err := filepath.Abs(l.path)
 	if err != nil {
-		return nil, nil, "", failure.WrapAs(failure.Unavailable, err, "find the working directory", "")
+		return spot{}, failure.WrapAs(failure.Unavailable, err, "find the working directory", "")
 	}
 	d, err := fsnode.OpenDir(filepath.Dir(l.path))
 	if err != nil {
-		return nil, nil, "", err
+		return spot{}, err
 	}
 	var s fsnode.Stat
 	if err := d.Self(&s); err != nil {
 		d.Close()
-		return nil, nil, "", err
+		return spot{}, err
 	}
-	in := &place{real: filepath.Dir(real), tree: at, device: l.device, own: s.Device()}
+	in := &place{real: filepath.Dir(real), tree: dir, device: l.device, own: s.Device()}
 	if !l.named {
 		in.tags = r.skip.tagged(ctx, d)
 	}
-	return d, in, filepath.Base(l.path), nil
+	return spot{d, filepath.Base(l.path), in}, nil
 }
 
-// item stores what name in d is, and gives its node, or nil when it is left out. With a layout some of what is in it
-// comes from elsewhere.
-func (r *run) item(ctx context.Context, d *fsnode.Dir, name string, in *place, l *layout, prev *tree.Node) (*tree.Node, error) {
-	real, at := join(in.real, name), join(in.tree, name)
+// item stores what is at a spot, and gives its node, or nil when it is left out. With a layout some of what is in it comes
+// from elsewhere.
+func (r *run) item(ctx context.Context, at spot, l *layout, prev *tree.Node) (*tree.Node, error) {
 	forced := l != nil && (l.named || l.path == "")
-	if !forced && r.skip.byName(real, name, in.tags) {
-		r.tell(Item{Path: at, Action: Excluded})
+	if !forced && r.skip.byName(at) {
+		r.tell(at, Item{Action: Excluded})
 		return nil, nil
 	}
 	var s fsnode.Stat
-	if err := d.Stat(name, &s); err != nil {
+	if err := at.d.Stat(at.name, &s); err != nil {
 		if failure.KindOf(err) != failure.NotFound {
-			return nil, r.report(real, err)
+			return nil, r.report(at.real(), err)
 		}
 		if l != nil {
-			return r.absent(ctx, l, at, real, prev, err)
+			return r.absent(ctx, at, l, prev, err)
 		}
-		r.tell(Item{Path: at, Action: Vanished})
+		r.tell(at, Item{Action: Vanished})
 		return nil, nil
 	}
-	if !forced && r.skip.byStat(&s, in) {
-		r.tell(Item{Path: at, Dir: s.Type() == tree.Dir, Action: Excluded})
+	if !forced && r.skip.byStat(&s, at.in) {
+		r.tell(at, Item{Dir: s.Type() == tree.Dir, Action: Excluded})
 		return nil, nil
 	}
 	switch s.Type() {
 	case tree.File:
-		return r.file(ctx, d, name, real, at, &s, prev)
+		return r.file(ctx, at, &s, prev)
 	case tree.Dir:
-		device := in.device
-		if l != nil && l.path != "" {
-			device = l.device
-		}
-		return r.dir(ctx, d, name, &place{real: real, tree: at, device: device, own: s.Device()}, l, prev)
+		return r.dir(ctx, at, l, prev)
 	case tree.Socket:
 		return nil, nil // it is nothing without the program that listens; restic leaves it out too
 	}
-	n, err := r.node(d, name, real, &s)
+	n, err := r.node(at, &s)
 	if n != nil && equal(n, prev) {
 		return prev, err
 	}
@@ -180,18 +188,18 @@ func (r *run) item(ctx context.Context, d *fsnode.Dir, name string, in *place, l
 }
 
 // absent makes up the directories above virtual files; a target that is gone meanwhile is reported.
-func (r *run) absent(ctx context.Context, l *layout, at, real string, prev *tree.Node, err error) (*tree.Node, error) {
+func (r *run) absent(ctx context.Context, at spot, l *layout, prev *tree.Node, err error) (*tree.Node, error) {
 	if l.path != "" || l.meta != "" {
-		return nil, r.report(real, err)
+		return nil, r.report(at.real(), err)
 	}
-	return r.top(ctx, l, at, prev)
+	return r.top(ctx, l, at.tree(), prev)
 }
 
 // node reads a node. What could not be read of it is reported.
-func (r *run) node(d *fsnode.Dir, name, real string, s *fsnode.Stat) (*tree.Node, error) {
-	n, err := r.reader.Node(d, name, s)
+func (r *run) node(at spot, s *fsnode.Stat) (*tree.Node, error) {
+	n, err := r.reader.Node(at.d, at.name, s)
 	if err != nil {
-		err = r.report(real, failure.Wrap(err, "read all metadata", ""))
+		err = r.report(at.real(), failure.Wrap(err, "read all metadata", ""))
 	}
 	if n != nil && n.Type == tree.Irregular {
 		n = nil
@@ -199,9 +207,10 @@ func (r *run) node(d *fsnode.Dir, name, real string, s *fsnode.Stat) (*tree.Node
 	return n, err
 }
 
-// dir stores the directory name in parent.
-func (r *run) dir(ctx context.Context, parent *fsnode.Dir, name string, in *place, l *layout, prev *tree.Node) (*tree.Node, error) {
-	d, err := parent.Dir(name)
+// dir stores a directory.
+func (r *run) dir(ctx context.Context, at spot, l *layout, prev *tree.Node) (*tree.Node, error) {
+	in := &place{real: at.real(), tree: at.tree(), device: at.in.device}
+	d, err := at.d.Dir(at.name)
 	if err != nil {
 		return nil, r.report(in.real, err)
 	}
@@ -211,7 +220,7 @@ func (r *run) dir(ctx context.Context, parent *fsnode.Dir, name string, in *plac
 		return nil, r.report(in.real, err)
 	}
 	in.own = s.Device()
-	n, err := r.node(parent, name, in.real, &s)
+	n, err := r.node(at, &s)
 	if n == nil || err != nil {
 		return nil, err
 	}
@@ -222,6 +231,9 @@ func (r *run) dir(ctx context.Context, parent *fsnode.Dir, name string, in *plac
 	in.tags = r.skip.tagged(ctx, d)
 	var over map[string]*layout
 	if l != nil {
+		if l.path != "" {
+			in.device = l.device
+		}
 		over = l.below
 		names = append(names, l.names()...)
 		slices.Sort(names)
@@ -237,7 +249,7 @@ func (r *run) dir(ctx context.Context, parent *fsnode.Dir, name string, in *plac
 		if over != nil && over.virtual != nil {
 			nodes[i], err = r.virtual(ctx, over.virtual, old.find(name))
 		} else {
-			nodes[i], err = r.item(ctx, d, name, in, over, old.find(name))
+			nodes[i], err = r.item(ctx, spot{d, name, in}, over, old.find(name))
 		}
 		return err
 	})
@@ -254,15 +266,11 @@ func (r *run) dir(ctx context.Context, parent *fsnode.Dir, name string, in *plac
 
 // directory counts a directory and gives its node.
 func (r *run) directory(n, prev *tree.Node, at string) *tree.Node {
-	what := New
-	switch {
-	case prev != nil && equal(n, prev):
-		what, n = Unchanged, prev
-	case prev != nil:
-		what = Changed
-	}
+	n, what := against(n, prev)
 	count(&r.count.dirs, what)
-	r.tell(Item{Path: at, Dir: true, Action: what})
+	if r.o.Item != nil {
+		r.tellItem(Item{Path: at, Dir: true, Action: what})
+	}
 	return n
 }
 
