@@ -20,6 +20,8 @@ const (
 	RepairPacks VaultRepair = "packs"
 	// RepairSnapshots makes points that do without what is lost.
 	RepairSnapshots VaultRepair = "snapshots"
+	// RepairHidden lets other programs see again what somebody hid on a bucket with Object Lock.
+	RepairHidden VaultRepair = "hidden"
 )
 
 // VaultRepairRequest repairs a vault.
@@ -44,7 +46,8 @@ type VaultRepairReply struct {
 	Packs     *VaultPacksRepair  `json:"packs,omitempty"`
 	Refill    *VaultRefill       `json:"refill,omitempty"`
 	Points    []VaultPointRepair `json:"points,omitempty"`
-	Check     *VaultCheckReply   `json:"check,omitempty"` // what is still wrong; in a dry run what is wrong now
+	Hidden    map[string]int     `json:"hidden,omitempty"` // objects that were hidden, by their type in restic's layout
+	Check     *VaultCheckReply   `json:"check,omitempty"`  // what is still wrong; in a dry run what is wrong now
 	Fallbacks []VaultFallback    `json:"fallbacks,omitempty"`
 	Took      model.Duration     `json:"took"`
 }

@@ -31,7 +31,7 @@ Before a repair of a disk that is failing, copy what is left of the vault somewh
   lifeboat vault repair snapshots --forget`,
 		SuggestFor: []string{"fix", "recover"},
 	})
-	cmd.AddCommand(newVaultRepairAll(v), newVaultRepairIndex(v), newVaultRepairPacks(v), newVaultRepairSnapshots(v))
+	cmd.AddCommand(newVaultRepairAll(v), newVaultRepairIndex(v), newVaultRepairPacks(v), newVaultRepairSnapshots(v), newVaultRepairHidden(v))
 	return cmd
 }
 
@@ -127,6 +127,23 @@ func newVaultRepairSnapshots(v *vaultCommand) *cobra.Command {
 	cmd.Flags().BoolVar(&opt.req.Forget, "forget", false, "remove the points that were replaced")
 	yesFlag(cmd, &opt.yes)
 	filter.declare(cmd, "only points")
+	return cmd
+}
+
+func newVaultRepairHidden(v *vaultCommand) *cobra.Command {
+	opt := vaultRepairOptions{req: api.VaultRepairRequest{What: api.RepairHidden}}
+	cmd := withFormats(&cobra.Command{
+		Use:   "hidden",
+		Short: "Let restic see again what was hidden on a bucket with Object Lock",
+		Long: `On a bucket with Object Lock nobody can delete what is retained; but deleting and overwriting still hide it from programs
+that see newest versions only. Lifeboat is none of these and restores in any case. This lifts delete markers and newer versions,
+so that restic restores too. Points that restic forgot on such a bucket were only hidden, and come back.`,
+		Example: `  lifeboat vault repair hidden --dry-run
+  lifeboat vault repair hidden`,
+		Args: wants(),
+		RunE: func(cmd *cobra.Command, _ []string) error { return runVaultRepair(cmd.Context(), v, opt) },
+	}, "text", "json")
+	opt.flags(cmd)
 	return cmd
 }
 

@@ -3,6 +3,8 @@ package term
 import (
 	"fmt"
 	"io"
+	"maps"
+	"slices"
 
 	"github.com/lifeboat-dr/lifeboat/api"
 	"github.com/lifeboat-dr/lifeboat/internal/term/units"
@@ -25,6 +27,12 @@ func VaultRepair(w io.Writer, r *api.VaultRepairReply, s Style) error {
 	}
 	if r.What == api.RepairSnapshots && len(r.Points) == 0 {
 		p.line(span{"no point needs a repair", good})
+	}
+	for _, what := range slices.Sorted(maps.Keys(r.Hidden)) {
+		p.line(span{what + " ", dim}, span{count(r.Hidden[what], "object") + " hidden", plain})
+	}
+	if r.What == api.RepairHidden && len(r.Hidden) == 0 {
+		p.line(span{"nothing is hidden", good})
 	}
 	p.vaultFallbacks(r.Fallbacks)
 	if r.DryRun {

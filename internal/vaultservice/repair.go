@@ -83,8 +83,15 @@ func repair(ctx context.Context, v *vault.Vault, req api.VaultRepairRequest, o v
 		return err
 	case api.RepairSnapshots:
 		return repairPoints(ctx, v, req, reply)
+	case api.RepairHidden:
+		found, err := v.Uncover(ctx, req.DryRun)
+		reply.Hidden = map[string]int{}
+		for _, h := range found {
+			reply.Hidden[h.Type.String()]++
+		}
+		return err
 	}
-	return failure.New(failure.Invalid, "repair", string(req.What), "there is no such repair").WithHint("write all, index, packs or snapshots")
+	return failure.New(failure.Invalid, "repair", string(req.What), "there is no such repair").WithHint("write all, index, packs, snapshots or hidden")
 }
 
 // packID resolves a pack's id; one that is written out may be of a pack that is gone.

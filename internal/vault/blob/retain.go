@@ -15,3 +15,11 @@ type Retainer interface {
 	// RetainedUntil is when the retention of h ends; the zero time: it has none.
 	RetainedUntil(ctx context.Context, h Handle) (time.Time, error)
 }
+
+// Uncoverer is a Retainer in whose place objects can be hidden though nobody can delete them (S3: by delete markers and
+// newer versions). The store itself reads through that; other programs do not.
+type Uncoverer interface {
+	// Undelete lifts what hides objects from other programs, and calls each for every one that it brought back; each may
+	// be nil. With dry it only tells. It gives how many. Unsupported: nothing can be hidden in this place.
+	Undelete(ctx context.Context, dry bool, each func(Handle)) (int, error)
+}

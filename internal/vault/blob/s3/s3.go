@@ -245,6 +245,7 @@ func (s *Store) Close() error {
 }
 
 var (
-	_ blob.Store    = (*Store)(nil)
-	_ blob.Retainer = (*Store)(nil)
+	_ blob.Store     = (*Store)(nil)
+	_ blob.Retainer  = (*Store)(nil)
+	_ blob.Uncoverer = (*Store)(nil)
 )
