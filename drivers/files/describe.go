@@ -34,6 +34,9 @@ func (d *Driver) Describe(ctx context.Context, t driver.Target) (model.Descripti
 		return out, nil
 	}
 	points, err := d.points(ctx, p)
+	if err == nil {
+		out.Facts = d.replicas(ctx, p)
+	}
 	switch {
 	case err != nil:
 		out.Role, out.Summary = model.RoleUnknown, err.Error()
@@ -44,7 +47,7 @@ func (d *Driver) Describe(ctx context.Context, t driver.Target) (model.Descripti
 		lag := model.Duration(max(0, out.At.Sub(newest.Time)).Round(time.Millisecond))
 		out.Role, out.Healthy, out.LagTime = model.RoleStandby, true, &lag
 		out.Summary = fmt.Sprintf("%d recovery points in %s, the newest of %s", len(points), p.vaultName(), newest.Time.UTC().Format(time.RFC3339))
-		out.Facts = []model.Fact{{Name: "newest point", Value: newest.ID.String()}}
+		out.Facts = append(out.Facts, model.Fact{Name: "newest point", Value: newest.ID.String()})
 	}
 	if s.Fenced {
 		out.Role = model.RoleFenced
@@ -54,6 +57,27 @@ func (d *Driver) Describe(ctx context.Context, t driver.Target) (model.Descripti
 		out.Facts = append(out.Facts, model.Fact{Name: "standby copy", Value: p.at.Folder + job.Standby})
 	}
 	return out, nil
+}
+
+// replicas says how far each replica of the vault is behind.
+func (d *Driver) replicas(ctx context.Context, p *place) []model.Fact {
+	var facts []model.Fact
+	err := d.vaults.with(ctx, p.vault, d.open, func(v *vault.Vault) error {
+		for _, r := range v.Replicas() {
+			name := r.Name
+			for _, known := range p.vault.Replicas {
+				if known.Name != "" && location.Redact(known.URL) == r.Name {
+					name = known.Name
+				}
+			}
+			facts = append(facts, model.Fact{Name: "replica " + name, Value: job.ReplicaLag(ctx, v, r, p.target.App, p.target.Resource.ID)})
+		}
+		return nil
+	})
+	if err != nil {
+		return nil // it was said of the vault itself
+	}
+	return facts
 }
 
 // vaultName is the vault's name, or its URL when it has none.

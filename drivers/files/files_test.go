@@ -164,8 +164,13 @@ func TestThereAndBack(t *testing.T) {
 	w.role(west, model.RoleAbsent)
 	w.must(w.d.WriteMarker(t.Context(), w.target(east, west), model.Marker{Seq: 7, At: time.Unix(1_800_000_000, 5).UTC()}))
 	w.done(model.ActionCapture, east, "")
+	if got := fmt.Sprint(w.role(west, model.RoleStandby).Facts); !strings.Contains(got, "replica second has none of 1 points") {
+		t.Errorf("before the copy: %s", got)
+	}
 	w.done(model.ActionCopy, east, "")
-	w.role(west, model.RoleStandby)
+	if got := fmt.Sprint(w.role(west, model.RoleStandby).Facts); !strings.Contains(got, "replica second in step") {
+		t.Errorf("after the copy: %s", got)
+	}
 	w.write(w.folder(east)+"/late.txt", "after the last capture")
 
 	// The site burns down, without its folder; only the vault is left.

@@ -159,6 +159,7 @@ func (s *Service) Status(ctx context.Context, id model.AppID) (*api.StatusReply,
 				Fix: "lifeboat plan failover " + string(app.ID) + " --to " + string(d.Site)})
 		}
 	}
+	reply.Findings = append(reply.Findings, s.overdue(ctx, app)...)
 	runs, err := s.Runs(ctx, api.RunsRequest{App: app.ID})
 	if err != nil {
 		return nil, err

@@ -2,6 +2,7 @@ package service
 
 import (
 	"context"
+	"fmt"
 	"time"
 
 	"github.com/lifeboat-dr/lifeboat/api"
@@ -125,6 +126,30 @@ func (k *keeper) look(ctx context.Context, r *scheduled) error {
 	}
 	r.known = true
 	return nil
+}
+
+// overdue finds resources whose newest point is older than two turns of their schedule: nobody makes any.
+func (s *Service) overdue(ctx context.Context, app model.App) (found []model.Finding) {
+	k, err := s.keeper(app)
+	if err != nil {
+		return []model.Finding{{Severity: model.Warn, Code: "points-unknown", What: err.Error()}}
+	}
+	for i := range k.due {
+		r := &k.due[i]
+		switch err := k.look(ctx, r); {
+		case err != nil:
+			found = append(found, model.Finding{Severity: model.Warn, Code: "points-unknown", Resource: r.id,
+				What: err.Error(), Why: "whether it can be recovered is not known", Fix: failure.HintOf(err)})
+		case r.last.IsZero():
+			found = append(found, model.Finding{Severity: model.Warn, Code: "no-points", Resource: r.id,
+				What: string(r.id) + " has no recovery point", Why: "it cannot be recovered", Fix: "lifeboat protect " + string(app.ID)})
+		case r.schedule.Next(r.schedule.Next(r.last)).Before(time.Now()):
+			found = append(found, model.Finding{Severity: model.Warn, Code: "points-overdue", Resource: r.id,
+				What: fmt.Sprintf("the newest recovery point of %s is of %s, and its schedule is %s", r.id, r.last.UTC().Format(time.RFC3339), r.schedule),
+				Why:  "what was written since would be lost", Fix: "see that this runs: lifeboat protect " + string(app.ID)})
+		}
+	}
+	return found
 }
 
 // wait waits for the run under way, if any, and gives how it ended.

@@ -3,6 +3,7 @@ package service
 import (
 	"fmt"
 	"os"
+	"strings"
 	"testing"
 
 	"github.com/lifeboat-dr/lifeboat/api"
@@ -57,7 +58,26 @@ func (l *lab) once(s *Service) *api.ProtectRound {
 func TestPointsAreMadeWhenTheyAreDue(t *testing.T) {
 	l := newScheduledLab(t, "{}")
 	first := l.open(nil)
+	codes := func() (out []string) {
+		t.Helper()
+		status, err := first.Status(t.Context(), "shop")
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, f := range status.Findings {
+			if f.Resource == "db" && strings.Contains(f.Code, "points") {
+				out = append(out, f.Code)
+			}
+		}
+		return out
+	}
+	if got := fmt.Sprint(codes()); got != "[no-points]" {
+		t.Errorf("before: %s", got)
+	}
 	round := l.once(first)
+	if got := codes(); len(got) > 0 {
+		t.Errorf("after: %v", got)
+	}
 	if len(round.Errors) > 0 || len(round.Points) != 2 || round.Points[0].Outcome != "" || round.Points[1].Outcome != api.Succeeded {
 		t.Fatalf("the first round: %+v %v", round.Points, round.Errors)
 	}

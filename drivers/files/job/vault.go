@@ -2,6 +2,7 @@ package job
 
 import (
 	"context"
+	"fmt"
 	"io"
 	"log/slog"
 	"os"
@@ -9,6 +10,7 @@ import (
 	"time"
 
 	"github.com/lifeboat-dr/lifeboat/failure"
+	"github.com/lifeboat-dr/lifeboat/internal/term/units"
 	"github.com/lifeboat-dr/lifeboat/internal/vault"
 	"github.com/lifeboat-dr/lifeboat/internal/vault/location"
 	"github.com/lifeboat-dr/lifeboat/internal/vault/snapshot"
@@ -29,11 +31,33 @@ const lockPatience = 30 * time.Minute
 
 // Points lists the points of a resource, oldest first; with left also what old copies had.
 func Points(ctx context.Context, v *vault.Vault, app model.AppID, resource model.ResourceID, left bool) ([]*snapshot.Snapshot, error) {
-	all, err := v.Snapshots(ctx, snapshot.Filter{Tags: [][]string{{tagApp + string(app), tagResource + string(resource)}}})
+	all, err := v.Snapshots(ctx, ofResource(app, resource))
 	if err != nil {
 		return nil, err
 	}
 	return slices.DeleteFunc(all, func(s *snapshot.Snapshot) bool { return !left && slices.Contains(s.Tags, tagLeft) }), nil
+}
+
+// ReplicaLag says in words how far a replica's points of a resource are behind.
+func ReplicaLag(ctx context.Context, v *vault.Vault, r vault.Replica, app model.AppID, resource model.ResourceID) string {
+	dst, err := r.Open(ctx)
+	if err != nil {
+		return "cannot be opened: " + err.Error()
+	}
+	lag, err := v.Lag(ctx, dst, ofResource(app, resource))
+	switch {
+	case err != nil:
+		return "cannot be compared: " + err.Error()
+	case len(lag.Missing) == 0:
+		return "in step"
+	case lag.Newest.IsZero():
+		return fmt.Sprintf("has none of %d points", len(lag.Missing))
+	}
+	return fmt.Sprintf("%d points behind, %s", len(lag.Missing), units.Duration(lag.Behind.Round(time.Second)))
+}
+
+func ofResource(app model.AppID, resource model.ResourceID) snapshot.Filter {
+	return snapshot.Filter{Tags: [][]string{{tagApp + string(app), tagResource + string(resource)}}}
 }
 
 // SiteOf is the site that a point was captured at.
