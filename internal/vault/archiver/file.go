@@ -259,16 +259,12 @@ func (r *run) virtual(ctx context.Context, v *Virtual, prev *tree.Node) (*tree.N
 	if err != nil {
 		return nil, failure.Wrap(err, "back up", v.Path)
 	}
-	at := v.ModTime
-	if at.IsZero() {
-		at = r.o.Time
-	}
 	mode := v.Mode
 	if mode == 0 {
 		mode = 0o644
 	}
 	names := components(v.Path)
-	n := r.own(tree.Node{Name: names[len(names)-1], Type: tree.File, Mode: mode, Content: c.Blobs, Size: c.Size}, at)
+	n := r.own(tree.Node{Name: names[len(names)-1], Type: tree.File, Mode: mode, Content: c.Blobs, Size: c.Size}, r.timeOf(v))
 	n, what := against(n, prev)
 	r.stored(n, what)
 	if r.o.Item != nil {

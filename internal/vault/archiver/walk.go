@@ -7,6 +7,7 @@ import (
 	"path"
 	"path/filepath"
 	"slices"
+	"time"
 
 	"github.com/lifeboat-dr/lifeboat/failure"
 	"github.com/lifeboat-dr/lifeboat/internal/vault/fsnode"
@@ -68,15 +69,16 @@ func (r *run) top(ctx context.Context, l *layout, at string, prev *tree.Node) (*
 	case l.path != "":
 		return r.target(ctx, l, at, prev)
 	}
-	n := r.madeUp(path.Base(at))
-	if l.meta != "" {
-		real, err := r.above(l.meta, path.Base(at))
-		if err != nil {
-			if err := r.report(l.meta, err); err != nil || real == nil {
+	var n *tree.Node
+	if l.meta == "" {
+		n = r.madeUp(path.Base(at), l)
+	} else {
+		var err error
+		if n, err = r.above(l.meta, path.Base(at)); err != nil {
+			if err := r.report(l.meta, err); err != nil || n == nil {
 				return nil, err
 			}
 		}
-		n = real
 	}
 	below, err := r.laidOut(ctx, l, at, prev)
 	if err != nil {
@@ -86,9 +88,21 @@ func (r *run) top(ctx context.Context, l *layout, at string, prev *tree.Node) (*
 	return r.directory(n, prev, at), nil
 }
 
-// madeUp is a directory that is not in the file system.
-func (r *run) madeUp(name string) *tree.Node {
-	return r.own(tree.Node{Name: name, Type: tree.Dir, Mode: fs.ModeDir | 0o755}, r.o.Time)
+// madeUp is a directory that is not in the file system. It has the time of a virtual file in it, so that the same files
+// make the same tree.
+func (r *run) madeUp(name string, l *layout) *tree.Node {
+	for l.virtual == nil {
+		l = l.below[l.names()[0]]
+	}
+	return r.own(tree.Node{Name: name, Type: tree.Dir, Mode: fs.ModeDir | 0o755}, r.timeOf(l.virtual))
+}
+
+// timeOf gives the time of a virtual file.
+func (r *run) timeOf(v *Virtual) time.Time {
+	if v.ModTime.IsZero() {
+		return r.o.Time
+	}
+	return v.ModTime
 }
 
 // above gives the node of a directory that is there only for what is below it. Who may back up that may not be allowed to

@@ -32,7 +32,7 @@ func (d *Dir) xattrs(name string) ([]tree.Xattr, error) {
 			continue
 		}
 		if value == nil {
-			value = []byte{}
+			continue // it was removed meanwhile
 		}
 		attrs = append(attrs, tree.Xattr{Name: attr, Value: value})
 	}
