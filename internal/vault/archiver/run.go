@@ -26,9 +26,6 @@ import (
 // NotFound: none of the paths is there. Invalid: a pattern, a path or a virtual file cannot be, or nothing is left to
 // back up. That single files are missing is no error: see Options.OnError.
 func Run(ctx context.Context, s *vault.Session, o Options) (*Result, error) {
-	if o.Log == nil {
-		o.Log = slog.New(slog.DiscardHandler)
-	}
 	start := time.Now()
 	if o.Time.IsZero() {
 		o.Time = start
@@ -87,6 +84,9 @@ const maxWorkers = 32
 func newRun(s *vault.Session, o Options) (*run, error) {
 	if len(o.Paths) == 0 && len(o.Virtual) == 0 {
 		return nil, failure.New(failure.Invalid, "back up", "", "no file or directory is given")
+	}
+	if o.Log == nil {
+		o.Log = slog.New(slog.DiscardHandler)
 	}
 	if o.Workers <= 0 {
 		o.Workers = min(2*runtime.GOMAXPROCS(0), maxWorkers)
