@@ -220,6 +220,10 @@ func TestHardLinks(t *testing.T) {
 	t.Run("outside", func(t *testing.T) {
 		outside, target := filepath.Join(t.TempDir(), "o"), t.TempDir()
 		must(t, os.WriteFile(outside, []byte("content"), 0o640), os.Link(outside, in(target, "d")))
+		must(t, os.WriteFile(outside+"2", []byte("other content"), 0o640))
+		for _, name := range []string{"a", "b", "c"} {
+			must(t, os.Link(outside+"2", in(target, name)))
+		}
 		was := look(t, filepath.Dir(outside))
 		restore(t, v, root, restorer.Options{Target: target})
 		sameLook(t, want, look(t, target))

@@ -104,12 +104,15 @@ func (r *run) makeFolder(i int32) error {
 
 // look finds out for each file what is to be done, and reads the content of those that are there.
 func (r *run) look(ctx context.Context) error {
-	return r.parallel(ctx, len(r.files), func(ctx context.Context, n int) error {
-		i := int32(n)
-		f := &r.files[i]
-		if f.first != i {
-			return nil // its first name speaks for it
+	var firsts []int32 // the other names are judged with them
+	for i := range r.files {
+		if r.files[i].first == int32(i) {
+			firsts = append(firsts, int32(i))
 		}
+	}
+	return r.parallel(ctx, len(firsts), func(ctx context.Context, n int) error {
+		i := firsts[n]
+		f := &r.files[i]
 		switch s := r.folders[f.parent].state; {
 		case f.next != none:
 			return r.judgeNames(ctx, i)
