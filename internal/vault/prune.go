@@ -210,6 +210,7 @@ type pruner struct {
 	marks     map[object.ID]time.Time
 	packs     []packState        // by their numbers in x
 	chosen    [2]bits            // the copies that count, one of each blob that is used
+	good, bad [2]bits            // copies that were read because there are others
 	replaced  map[object.ID]bool // index files to be removed
 	written   []object.ID        // index files that this prune wrote
 

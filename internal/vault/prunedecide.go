@@ -34,10 +34,7 @@ func (s *packState) bytes() int64 { return int64(s.usedBytes + s.unusedBytes) }
 
 // decide works out what becomes of each pack, by restic's rules, and fills the plan.
 func (p *pruner) decide(ctx context.Context) error {
-	p.v.mu.RLock()
-	err := p.choose()
-	p.v.mu.RUnlock()
-	if err != nil {
+	if err := p.choose(ctx); err != nil {
 		return err
 	}
 	if err := p.chooseFates(); err != nil {
@@ -57,16 +54,31 @@ var (
 	packedEntry = pack.HeaderSize([]pack.Entry{{PlainLength: 1}}) - pack.HeaderSize(nil)
 )
 
-// choose counts what is used, and chooses one copy of each blob that is needed: all others are as good as unused. The
-// caller holds the vault's mu for reading.
-func (p *pruner) choose() error {
+// choose counts what is used, and chooses one copy of each blob that is needed: all others are as good as unused. What is
+// chosen among several was verified.
+func (p *pruner) choose(ctx context.Context) error {
+	p.v.mu.RLock()
+	doubled, err := p.chooseOnly()
+	p.v.mu.RUnlock()
+	if err != nil || !doubled {
+		return err
+	}
+	if err := p.verifyCopies(ctx); err != nil {
+		return err
+	}
+	p.chooseCopies()
+	return nil
+}
+
+// chooseOnly counts, and chooses the copies of blobs that have only one; it tells whether others are needed. The caller
+// holds the vault's mu for reading.
+func (p *pruner) chooseOnly() (doubled bool, err error) {
 	x := p.x
 	p.packs = make([]packState, len(x.Packs()))
 	for n, id := range x.Packs() {
 		_, there := p.stored[id]
 		p.packs[n] = packState{missing: !there, header: uint64(pack.HeaderSize(nil))}
 	}
-	doubled := false
 	for _, t := range []object.Type{object.Data, object.Tree} {
 		for n := range x.Len(t) {
 			id, at := x.Copy(t, n)
@@ -77,7 +89,7 @@ func (p *pruner) choose() error {
 			first, copies, stored := p.copies(object.Handle{Type: t, ID: id})
 			needed := p.used[t].has(first)
 			if needed && stored == 0 {
-				return failure.New(failure.NotFound, "prune", packHandle(x.Packs()[at.Pack]).String(), "the pack is not stored, and snapshots need what the index says is in it").
+				return false, failure.New(failure.NotFound, "prune", packHandle(x.Packs()[at.Pack]).String(), "the pack is not stored, and snapshots need what the index says is in it").
 					WithHint("nothing is removed while something is missing: lifeboat vault check says which snapshots are affected, lifeboat vault repair all mends what can be mended")
 			}
 			switch {
@@ -98,10 +110,7 @@ func (p *pruner) choose() error {
 			s.unusedBytes += uint64(at.Length)
 		}
 	}
-	if doubled {
-		p.chooseCopies()
-	}
-	return nil
+	return doubled, nil
 }
 
 func entrySize(at index.Place) int {
@@ -111,9 +120,13 @@ func entrySize(at index.Place) int {
 	return plainEntry
 }
 
-// copies gives the number of the first copy of h, how many there are, and how many of these are stored.
+// copies gives the number of the first copy of h, how many there were when choosing began, and how many of these are
+// stored.
 func (p *pruner) copies(h object.Handle) (first, all, stored int) {
 	for n, at := range p.x.Copies(h) {
+		if int(at.Pack) >= len(p.packs) {
+			continue // it came since
+		}
 		if all == 0 || n < first {
 			first = n
 		}
@@ -125,9 +138,9 @@ func (p *pruner) copies(h object.Handle) (first, all, stored int) {
 	return first, all, stored
 }
 
-// chooseCopies chooses among several copies. The best is in a pack that stays anyway; then in one of nothing but such
-// copies, as an interrupted prune leaves it, and there in the fullest.
-func (p *pruner) chooseCopies() {
+// worth says of each pack how good a place it is for the one copy that stays: best is one that stays anyway; then one of
+// nothing but such copies, as an interrupted prune leaves it, and there the fullest.
+func (p *pruner) worth() []uint64 {
 	worth := make([]uint64, len(p.packs))
 	for n := range p.packs {
 		s := &p.packs[n]
@@ -139,31 +152,24 @@ func (p *pruner) chooseCopies() {
 			worth[n] |= 1 << 32
 		}
 	}
-	for _, t := range []object.Type{object.Data, object.Tree} {
-		for n := range p.x.Len(t) {
-			id, _ := p.x.Copy(t, n)
-			first, all, stored := p.copies(object.Handle{Type: t, ID: id})
-			if n != first || all == 1 || stored == 0 || !p.used[t].has(n) {
-				continue
-			}
-			best, at := -1, index.Place{}
-			for m, other := range p.x.Copies(object.Handle{Type: t, ID: id}) {
-				if p.packs[other.Pack].missing {
-					continue
-				}
-				if best < 0 || cmp.Or(cmp.Compare(worth[other.Pack], worth[at.Pack]), cmp.Compare(best, m)) > 0 {
-					best, at = m, other
-				}
-			}
-			s := &p.packs[at.Pack]
-			p.chosen[t].set(best)
-			s.used++
-			s.usedBytes += uint64(at.Length)
-			s.unused--
-			s.unusedBytes -= uint64(at.Length)
-			p.plan.Used.add(0, 1, int64(at.Length))
-			p.plan.Duplicate.add(0, -1, -int64(at.Length))
-		}
+	return worth
+}
+
+// chooseCopies chooses among several copies, after verifyCopies.
+func (p *pruner) chooseCopies() {
+	p.v.mu.RLock()
+	defer p.v.mu.RUnlock()
+	worth := p.worth()
+	for h := range p.doubled() {
+		best, at, _ := p.best(h, worth)
+		s := &p.packs[at.Pack]
+		p.chosen[h.Type].set(best)
+		s.used++
+		s.usedBytes += uint64(at.Length)
+		s.unused--
+		s.unusedBytes -= uint64(at.Length)
+		p.plan.Used.add(0, 1, int64(at.Length))
+		p.plan.Duplicate.add(0, -1, -int64(at.Length))
 	}
 }
 

@@ -70,8 +70,8 @@ func (p *pruner) repack(ctx context.Context) error {
 	return ctx.Err()
 }
 
-// toCopy lists the copies that are chosen, in packs that are rewritten, and have no copy in a pack that stays; sorted by
-// where they lie.
+// toCopy lists the copies that are chosen, in packs that are rewritten, and have no verified copy in a pack that stays;
+// sorted by where they lie.
 func (p *pruner) toCopy() []moved {
 	var list []moved
 	p.v.mu.RLock()
@@ -83,8 +83,8 @@ func (p *pruner) toCopy() []moved {
 				continue
 			}
 			stays := false
-			for _, other := range p.x.Copies(object.Handle{Type: t, ID: id}) {
-				if int(other.Pack) < len(p.packs) {
+			for m, other := range p.x.Copies(object.Handle{Type: t, ID: id}) {
+				if int(other.Pack) < len(p.packs) && p.good[t].has(m) {
 					s := &p.packs[other.Pack]
 					stays = stays || !s.hide && !s.rewrite && !s.missing && s.used > 0
 				}

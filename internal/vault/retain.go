@@ -82,10 +82,7 @@ func (r *retaining) run(ctx context.Context) error {
 	if err := r.look(ctx); err != nil {
 		return err
 	}
-	r.v.mu.RLock()
-	err := r.choose()
-	r.v.mu.RUnlock()
-	if err != nil {
+	if err := r.choose(ctx); err != nil {
 		return err
 	}
 	packs, whole, part := r.sort()
