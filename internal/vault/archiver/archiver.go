@@ -38,7 +38,8 @@ type Options struct {
 	OneFileSystem bool
 
 	// Parent is an earlier snapshot of the same files: what looks the same is taken from it; nil: everything is read.
-	// Same means size, modification time, change time and inode.
+	// Same means size, modification time, change time and inode; what changed while the parent was made is read again in
+	// any case.
 	Parent *snapshot.Snapshot
 	// IgnoreInode and IgnoreCtime let them differ: file systems over a network or in user space make up new ones.
 	IgnoreInode, IgnoreCtime bool

@@ -293,3 +293,44 @@ func TestHardLinksAreReadOnce(t *testing.T) {
 		t.Fatal(err)
 	}
 }
+
+// TestChangedWhileParentWasMade holds that a file which changed while the parent was made is read again once, though it
+// looks the same: it may have changed twice in one step of the file system's clock.
+func TestChangedWhileParentWasMade(t *testing.T) {
+	_, v := newRepo(t)
+	src := t.TempDir()
+	plant(t, src, "a", "z")
+	settled := time.Now().Add(-time.Hour) // a parent that says when it read, long after "a" changed
+	parent := backup(t, v, archiver.Options{Paths: []string{src}}).Snapshot
+	again := func(start, end time.Time) int {
+		t.Helper()
+		text, err := json.Marshal(snapshot.Summary{BackupStart: start, BackupEnd: end})
+		if err != nil {
+			t.Fatal(err)
+		}
+		from := *parent
+		from.Summary = text
+		s, err := v.NewSession(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		r, err := archiver.Run(t.Context(), s, archiver.Options{Paths: []string{src}, Parent: &from})
+		if err != nil || r.Summary.FilesUnmodified != 2 {
+			t.Fatalf("%+v, %v", r, err)
+		}
+		read := s.Stats().Known
+		if err := s.Close(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		return read
+	}
+	if n := again(settled, time.Now()); n != 2 {
+		t.Errorf("%d of 2 files that changed meanwhile were read", n)
+	}
+	if n := again(time.Now().Add(time.Hour), time.Now().Add(2*time.Hour)); n != 0 {
+		t.Errorf("%d of files that changed before were read", n)
+	}
+	if n := again(settled, settled.Add(time.Minute)); n != 0 {
+		t.Errorf("%d of files whose change time is of the future were read", n)
+	}
+}

@@ -2,13 +2,16 @@ package archiver
 
 import (
 	"context"
+	"encoding/json"
 	"slices"
 	"strings"
 	"sync/atomic"
+	"time"
 
 	"github.com/lifeboat-dr/lifeboat/failure"
 	"github.com/lifeboat-dr/lifeboat/internal/vault/fsnode"
 	"github.com/lifeboat-dr/lifeboat/internal/vault/object"
+	"github.com/lifeboat-dr/lifeboat/internal/vault/snapshot"
 	"github.com/lifeboat-dr/lifeboat/internal/vault/tree"
 )
 
@@ -74,9 +77,26 @@ func (r *run) saveTree(ctx context.Context, nodes []*tree.Node, old *former) (li
 // changed reports whether the content may have changed since the parent snapshot.
 func (r *run) changed(s *fsnode.Stat, prev *tree.Node) bool {
 	return prev.Type != tree.File || uint64(s.Size()) != prev.Size || !s.ModTime().Equal(prev.ModTime) ||
-		!r.o.IgnoreCtime && !r.o.IgnoreInode && !s.ChangeTime().Equal(prev.ChangeTime) ||
+		!r.o.IgnoreCtime && !r.o.IgnoreInode && (!s.ChangeTime().Equal(prev.ChangeTime) || r.unsettled.holds(s.ChangeTime())) ||
 		!r.o.IgnoreInode && s.Inode() != prev.Inode
 }
+
+// unsettled is an interval in which a change may have gone unseen: a file system's clock has steps, and a file that
+// changed again in the step in which it was read looks the same. The steps of FAT are the longest.
+type unsettled struct{ from, to time.Time }
+
+const longestStep = 2 * time.Second
+
+// unsettledBy gives the interval in which the parent snapshot read files, if it says so.
+func unsettledBy(parent *snapshot.Snapshot) unsettled {
+	var sum snapshot.Summary
+	if parent == nil || len(parent.Summary) == 0 || json.Unmarshal(parent.Summary, &sum) != nil {
+		return unsettled{}
+	}
+	return unsettled{sum.BackupStart.Add(-longestStep), sum.BackupEnd}
+}
+
+func (u unsettled) holds(t time.Time) bool { return t.After(u.from) && t.Before(u.to) }
 
 // equal reports whether a node that was made now says the same as a former one.
 func equal(n, old *tree.Node) bool {

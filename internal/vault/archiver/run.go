@@ -62,6 +62,8 @@ type run struct {
 	big    chan struct{} // a token for each large file that is being read
 	small  sync.Pool     // of *[]byte, for small files
 
+	unsettled unsettled // when the parent read files
+
 	links hardLinks
 	count counters
 
@@ -99,7 +101,7 @@ func newRun(s *vault.Session, o Options) (*run, error) {
 	if err != nil {
 		return nil, err
 	}
-	r := &run{s: s, o: o, skip: skip, fixed: fixed, reader: fsnode.NewReader(), crew: newCrew(o.Workers)}
+	r := &run{s: s, o: o, skip: skip, fixed: fixed, reader: fsnode.NewReader(), crew: newCrew(o.Workers), unsettled: unsettledBy(o.Parent)}
 	r.reader.WithAccessTime = o.WithAtime
 	r.big = make(chan struct{}, max(2, runtime.GOMAXPROCS(0)/2))
 	return r, nil
