@@ -2,6 +2,7 @@ package cli
 
 import (
 	"context"
+	"errors"
 
 	"github.com/spf13/cobra"
 
@@ -95,7 +96,16 @@ func (v *vaultCommand) with(ctx context.Context, f func(svc api.Vaults, a api.Va
 	if err != nil {
 		return err
 	}
-	return f(svc, a)
+	return interrupted(ctx, f(svc, a))
+}
+
+// interrupted puts one clear word in place of what a call says that was broken off by a signal.
+func interrupted(ctx context.Context, err error) error {
+	if err == nil || !errors.Is(context.Cause(ctx), errInterrupted) || !errors.Is(err, context.Canceled) {
+		return err
+	}
+	return failure.New(failure.Canceled, "", "", "interrupted").
+		WithHint("the vault is whole; do the same again to go on: what was stored or restored so far is not done twice")
 }
 
 // pointFlags say which points are meant.

@@ -83,5 +83,5 @@ func runVaultCopy(ctx context.Context, v *vaultCommand, opt vaultCopyOptions) er
 			return showErr
 		}
 	}
-	return err
+	return interrupted(ctx, err)
 }

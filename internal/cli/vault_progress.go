@@ -25,6 +25,7 @@ func (v *vaultCommand) watch() (watch api.VaultWatch, end func()) {
 			}
 		}, shown.Close
 	}
+	shown.Event(api.VaultEvent{Phase: "opening the vault"})
 	return shown.Event, shown.Close
 }
 
