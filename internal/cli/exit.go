@@ -43,7 +43,7 @@ func ExitCodes() []ExitCode {
 	table := []ExitCode{
 		{ExitSuccess, "success", "done; for an operation: it ended well"},
 		{ExitUnsuccessful, "unsuccessful", "the operation ran and did not succeed"},
-		{ExitUnfinished, "unfinished", "the run waits for a person, or was left to another process"},
+		{ExitUnfinished, "unfinished", "the run waits for a person, or was left to another process; a backup left out what could not be read"},
 	}
 	for _, kind := range failure.Kinds() {
 		table = append(table, ExitCode{kind.ExitCode(), kind.String(), kindMeanings[kind]})
@@ -87,6 +87,8 @@ func exitCodesHelp() string {
 	}
 	b.WriteString(`
 An operation (failover, failback, drill, run start, run resume, run watch) ends with 0 only if its run succeeded.
-Commands that only look (plan, status, run list, run show) end with 0 whatever they have to show.`)
+Commands that only look (plan, status, run list, run show) end with 0 whatever they have to show. vault backup ends with 3
+when the point is not complete, vault check with 11 when something is wrong, vault restore with 1 when something could not
+be restored.`)
 	return b.String()
 }

@@ -24,7 +24,22 @@ const environmentHelp = `These variables change what commands do. A flag goes be
   NO_COLOR         when set, no colours
   TERM             "dumb" turns colours and the live view off
 
-Secrets named env:NAME in lifeboat.yaml are read from the variable NAME when they are used.`
+Secrets named env:NAME in lifeboat.yaml are read from the variable NAME when they are used.
+
+Below "lifeboat vault", restic's variables mean what they mean there:
+
+  RESTIC_REPOSITORY, RESTIC_REPOSITORY_FILE        the vault, as -r names it
+  RESTIC_PASSWORD, RESTIC_PASSWORD_FILE,
+  RESTIC_PASSWORD_COMMAND, RESTIC_KEY_HINT         its password, and the key to try first
+  RESTIC_FROM_...                                  the same for the vault that is copied from
+  RESTIC_HOST                                      the host of points that are made, and that are meant
+  RESTIC_CACHE_DIR, RESTIC_CACERT,
+  RESTIC_TLS_CLIENT_CERT                           the local copies of metadata, and whom to trust
+  RESTIC_REST_USERNAME, RESTIC_REST_PASSWORD       the user of a vault server
+  RESTIC_COMPRESSION, RESTIC_PACK_SIZE,
+  RESTIC_READ_CONCURRENCY                          how things are stored and read
+  RESTIC_PROGRESS_FPS                              how often progress is drawn
+  AWS_ACCESS_KEY_ID, AWS_PROFILE, ...              credentials for buckets, as aws has them`
 
 // isTopic reports whether cmd is a help text alone.
 func isTopic(cmd *cobra.Command) bool { return !cmd.Runnable() && !cmd.HasSubCommands() }
