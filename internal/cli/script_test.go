@@ -48,6 +48,7 @@ func (b *bench) deps(dir string, in io.Reader, out, errw io.Writer, getenv func(
 			return b.world.open(owner), nil
 		},
 		Documents: fakeDocuments{},
+		Vaults:    func(OpenOptions, io.Writer) api.Vaults { return nil }, // what is wrong with a command line is said before it is asked
 		Version:   "1.2.3",
 		In:        in, Out: out, Err: errw,
 		Getenv:     getenv,

@@ -110,6 +110,9 @@ func nearestCommand(cmd *cobra.Command, word string) string {
 			return c.CommandPath()
 		}
 		d := distance(word, c.Name())
+		for _, alias := range c.Aliases {
+			d = min(d, distance(word, alias))
+		}
 		if len(word) >= 3 && strings.HasPrefix(c.Name(), word) {
 			d = 1
 		}

@@ -43,7 +43,10 @@ is in a folder that matches is found too. With --blob, --tree or --pack PATTERN 
 				}
 			}
 			for kind, set := range map[string]bool{"blob": opt.blob, "tree": opt.tree, "pack": opt.pack} {
-				if set {
+				switch {
+				case set && r.Kind != "":
+					return usageError(cmd, "vault find: --blob, --tree and --pack exclude each other").WithHint("leave all but one of them out")
+				case set:
 					r.Kind = kind
 				}
 			}
@@ -60,7 +63,6 @@ is in a folder that matches is found too. With --blob, --tree or --pack PATTERN 
 	f.BoolVar(&opt.tree, "tree", false, "PATTERN is a tree's id")
 	f.BoolVar(&opt.pack, "pack", false, "PATTERN is a pack's id")
 	f.BoolVar(&opt.packs, "show-pack-id", false, "with --blob and --tree: show where they lie")
-	cmd.MarkFlagsMutuallyExclusive("blob", "tree", "pack")
 	filter.declare(cmd, "only in points")
 	return cmd
 }

@@ -59,7 +59,14 @@ func (o *newPasswordOptions) declare(cmd *cobra.Command) {
 	cmd.Flags().StringVar(&o.file, "new-password-file", "", "read the new password from `FILE`")
 	cmd.Flags().BoolVar(&o.none, "new-insecure-no-password", false, "the new password is empty")
 	_ = cmd.MarkFlagFilename("new-password-file")
-	cmd.MarkFlagsMutuallyExclusive("new-password-file", "new-insecure-no-password")
+}
+
+// check finds what cannot go together.
+func (o *newPasswordOptions) check(cmd *cobra.Command) error {
+	if o.none && o.file != "" {
+		return usageError(cmd, "%s: --new-password-file and --new-insecure-no-password exclude each other", name(cmd)).WithHint("leave one of them out")
+	}
+	return nil
 }
 
 // run asks for the new password where it is not given, and makes the change.
@@ -102,6 +109,9 @@ func newVaultKeyAdd(v *vaultCommand) *cobra.Command {
   lifeboat vault key add --new-password-file second.key --host web1 --user backup`,
 		Args: wants(),
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			if err := opt.check(cmd); err != nil {
+				return err
+			}
 			return opt.run(cmd.Context(), v, "added key %s", func(svc api.Vaults, req api.VaultKeyRequest) (*api.VaultKey, error) {
 				return svc.AddKey(cmd.Context(), req)
 			})
@@ -123,6 +133,9 @@ func newVaultKeyPasswd(v *vaultCommand) *cobra.Command {
   lifeboat vault key passwd --new-password-file new.key`,
 		Args: wants(),
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			if err := opt.check(cmd); err != nil {
+				return err
+			}
 			return opt.run(cmd.Context(), v, "the password is changed; its key is %s", func(svc api.Vaults, req api.VaultKeyRequest) (*api.VaultKey, error) {
 				return svc.ChangePassword(cmd.Context(), req)
 			})

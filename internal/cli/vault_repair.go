@@ -29,7 +29,7 @@ Before a repair of a disk that is failing, copy what is left of the vault somewh
 		Example: `  lifeboat vault repair all --dry-run
   lifeboat vault repair all --read-data --from-repo /srv/second
   lifeboat vault repair snapshots --forget`,
-		SuggestFor: []string{"fix", "recover"},
+		SuggestFor: []string{"fix", "recover", "rebuild-index"},
 	})
 	cmd.AddCommand(newVaultRepairAll(v), newVaultRepairIndex(v), newVaultRepairPacks(v), newVaultRepairSnapshots(v), newVaultRepairHidden(v))
 	return cmd
