@@ -110,7 +110,7 @@ func TestMaintenanceKilledAnywhere(t *testing.T) {
 			t.Fatalf("%v: there is no %q to be killed at", whole.ops, op)
 		}
 	}
-	stride := len(whole.ops)/16 + 1
+	stride := len(whole.ops)/10 + 1
 	if os.Getenv("LIFEBOAT_LONG") != "" {
 		stride = 1
 	}
@@ -127,7 +127,7 @@ func TestMaintenanceKilledAnywhere(t *testing.T) {
 					t.Errorf("killed at change %d (%s): %v", n, whole.ops[n-1], err)
 				}
 			})
-			if after && n%4 == 0 {
+			if after && n%5 == 0 {
 				repo := export(t, left)
 				restic(t, repo, "unlock", "--remove-all")
 				accepted(t, repo, "--read-data")
@@ -201,6 +201,7 @@ func TestMain(m *testing.M) {
 // TestSIGKILL kills a process that writes, forgets and prunes at random moments. Every snapshot that existed before is
 // whole, by us and by restic.
 func TestSIGKILL(t *testing.T) {
+	t.Parallel()
 	kills := 6
 	if os.Getenv("LIFEBOAT_LONG") != "" {
 		kills = 150

@@ -181,6 +181,7 @@ func (h *hosts) forget(ctx context.Context, v *vault.Vault, wait vault.Waiting) 
 // TestHosts has two hosts back up, one of them with restic, while a third forgets and prunes without a break. Nothing that
 // was not forgotten is lost, and restic's check is clean.
 func TestHosts(t *testing.T) {
+	t.Parallel()
 	lasts := 6 * time.Second
 	if os.Getenv("LIFEBOAT_LONG") != "" {
 		lasts = 10 * time.Minute

@@ -21,7 +21,8 @@ import (
 // decide on all of them, under random policies, groupings and local time zones: what stays, what goes and why must be
 // the same. Which of restic's rules are meant goes by the version of the restic that judges.
 func TestDecisionsEqualRestic(t *testing.T) {
-	histories, policies := 520, 20
+	t.Parallel()
+	histories, policies := 520, 10
 	if os.Getenv("LIFEBOAT_LONG") != "" {
 		histories, policies = 2000, 100
 	}

@@ -16,6 +16,7 @@ import (
 // TestRetainOnMinIO does on a real bucket with Object Lock what TestRetain does by the clock: what is kept is renewed, what
 // is not ends, and only then it can be forgotten and pruned.
 func TestRetainOnMinIO(t *testing.T) {
+	t.Parallel()
 	server, err := s3test.Start(s3test.Options{})
 	if err != nil {
 		t.Fatal(err)
