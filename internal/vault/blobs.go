@@ -71,7 +71,7 @@ func (v *Vault) readIndex(ctx context.Context, lenient bool) error {
 
 // adopt adds an index file to the index. The caller holds mu.
 func (v *Vault) adopt(id object.ID, packs []index.Pack) {
-	l := listing{packs: make([]uint32, 0, len(packs))}
+	l := listing{packs: make([]uint32, 0, len(packs)), blobs: make([]uint32, 0, len(packs))}
 	for _, p := range packs {
 		if len(p.Entries) == 0 {
 			l.empty = append(l.empty, p.ID)
@@ -79,15 +79,16 @@ func (v *Vault) adopt(id object.ID, packs []index.Pack) {
 		}
 		v.index.Add(p.ID, p.Entries)
 		n, _ := v.index.PackNumber(p.ID)
-		l.packs = append(l.packs, n)
+		l.packs, l.blobs = append(l.packs, n), append(l.blobs, uint32(len(p.Entries)))
 	}
 	v.loaded[id] = l
 }
 
-// listing is what one index file lists: packs by their places in the index's Packs, and those without blobs, which count
-// for nothing but a prune's marks.
+// listing is what one index file lists: packs by their places in the index's Packs, with how many blobs of each, and those
+// without blobs, which count for nothing but a prune's marks.
 type listing struct {
 	packs []uint32
+	blobs []uint32
 	empty []object.ID
 }
 

@@ -25,7 +25,7 @@ type checkBuffers struct {
 // blobs that are known not to be readable.
 func (c *checker) checkPack(ctx context.Context, id object.ID, size int64, b *checkBuffers) (map[index.Location]error, error) {
 	if !c.index.Lists(id) {
-		c.hint("pack %s is listed by no index: it was left by a writer that did not finish", id.Short())
+		c.hint("pack %s is listed by no index: it was left by a writer that did not finish, or waits for a prune to remove it", id.Short())
 		return nil, nil
 	}
 	b.entries = c.contents.Of(id, b.entries[:0])

@@ -163,6 +163,10 @@ func (v *Vault) Prune(ctx context.Context, o PruneOptions) (*PruneReport, error)
 	if len(o.Forget) > 0 {
 		return nil, failure.New(failure.Invalid, "prune", v.Location(), "snapshots are to be forgotten first")
 	}
+	if v.store.Facts().AppendOnly {
+		return nil, failure.New(failure.Denied, "prune", v.Location(), "nothing can be removed here").
+			WithHint("prune where the vault server keeps its folders, or as a user who may remove")
+	}
 	p, err := v.pruner(ctx, o)
 	if err != nil {
 		return nil, err

@@ -10,6 +10,7 @@ import (
 	"github.com/lifeboat-dr/lifeboat/internal/vault/blob"
 	"github.com/lifeboat-dr/lifeboat/internal/vault/blob/memory"
 	"github.com/lifeboat-dr/lifeboat/internal/vault/crypto"
+	"github.com/lifeboat-dr/lifeboat/internal/vault/index"
 	"github.com/lifeboat-dr/lifeboat/internal/vault/object"
 	"github.com/lifeboat-dr/lifeboat/internal/vault/pack"
 	"github.com/lifeboat-dr/lifeboat/internal/vault/tree"
@@ -116,4 +117,40 @@ func TestPruneMemory(t *testing.T) {
 	if err := p.end(t.Context(), nil); err != nil {
 		t.Error(err)
 	}
+}
+
+// SplitIndex lists every pack by two index files, half of its blobs in each, as very old writers did: for tests.
+func (v *Vault) SplitIndex(ctx context.Context) error {
+	files, err := v.list(ctx, blob.Index)
+	if err != nil {
+		return err
+	}
+	for id := range files {
+		packs, err := v.loadIndexFile(ctx, id)
+		if err != nil {
+			return err
+		}
+		for half := range 2 {
+			var part []index.Pack
+			for _, p := range packs {
+				cut := len(p.Entries) / 2
+				if half == 0 {
+					part = append(part, index.Pack{ID: p.ID, Entries: p.Entries[:cut]})
+				} else {
+					part = append(part, index.Pack{ID: p.ID, Entries: p.Entries[cut:]})
+				}
+			}
+			text, err := index.Encode(part)
+			if err != nil {
+				return err
+			}
+			if _, err := v.saveFile(ctx, blob.Index, text); err != nil {
+				return err
+			}
+		}
+		if err := v.store.Remove(ctx, blob.Handle{Type: blob.Index, Name: id.String()}); err != nil {
+			return err
+		}
+	}
+	return nil
 }

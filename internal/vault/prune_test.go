@@ -603,3 +603,91 @@ func keepWith(ctx context.Context, s *vault.Session, f files, host string) (obje
 	}
 	return s.Commit(ctx, &snapshot.Snapshot{Tree: &id, Paths: []string{"/"}, Hostname: host})
 }
+
+// TestPruneSplitIndex has index files that list parts of packs: replacing one of them must not lose the other's part.
+func TestPruneSplitIndex(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		_, space := create(t)
+		v := opened(t, space)
+		var drop []object.ID
+		want := map[object.ID]files{}
+		for i := range uint64(6) {
+			f := seeds(i*10, 12)
+			id, err := keep(t.Context(), v, f, "h")
+			if err != nil {
+				t.Fatal(err)
+			}
+			if i%2 == 0 {
+				want[id] = f
+			} else {
+				drop = append(drop, id)
+			}
+		}
+		if err := v.SplitIndex(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		v = opened(t, space)
+		if _, err := v.Forget(t.Context(), drop, vault.ForgetOptions{}); err != nil {
+			t.Fatal(err)
+		}
+		for _, o := range []vault.PruneOptions{{Grace: -1, MaxUnused: "unlimited", RepackCacheableOnly: true}, atOnce} {
+			if report, err := v.Prune(t.Context(), o); err != nil || report.Removed.Packs == 0 {
+				t.Errorf("%+v, %v", report, err)
+			}
+			sound(t, space)
+			if err := originals(t.Context(), opened(t, space), want); err != nil {
+				t.Error(err)
+			}
+		}
+		accepted(t, export(t, space), "--read-data")
+	})
+}
+
+// TestPruneDenied has a store that removes nothing: a prune says so, and leaves the vault whole.
+func TestPruneDenied(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		_, space := create(t)
+		v := opened(t, space)
+		drop, err := keep(t.Context(), v, seeds(0, 20), "h")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := keep(t.Context(), v, seeds(10, 20), "h"); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := v.Forget(t.Context(), []object.ID{drop}, vault.ForgetOptions{}); err != nil {
+			t.Fatal(err)
+		}
+		for _, only := range []blob.Type{0, blob.Index, blob.Pack} {
+			left := space.Clone()
+			packs, _ := count(t, left, blob.Pack)
+			report, err := opened(t, stubborn{left, only}).Prune(t.Context(), atOnce)
+			if !errors.Is(err, failure.Denied) {
+				t.Errorf("%s cannot be removed: %+v, %v", only, report, err)
+			}
+			if n, _ := count(t, left, blob.Pack); n < packs {
+				t.Errorf("%s cannot be removed, and %d of %d packs are left", only, n, packs)
+			}
+			sound(t, left)
+		}
+	})
+}
+
+// stubborn removes nothing of one type; of no type, it says so.
+type stubborn struct {
+	*memory.Store
+	only blob.Type
+}
+
+func (s stubborn) Facts() blob.Facts {
+	f := s.Store.Facts()
+	f.AppendOnly = s.only == 0
+	return f
+}
+
+func (s stubborn) Remove(ctx context.Context, h blob.Handle) error {
+	if h.Type == s.only {
+		return failure.New(failure.Denied, "remove", h.String(), "no")
+	}
+	return s.Store.Remove(ctx, h)
+}

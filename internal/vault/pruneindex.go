@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/binary"
+	"errors"
 	"maps"
 	"slices"
 	"time"
@@ -155,25 +156,28 @@ func (p *pruner) relist(ctx context.Context) error {
 
 func (p *pruner) writeRelisted(ctx context.Context) error {
 	listings := p.v.listings()
-	elsewhere := map[uint32]bool{}
+	elsewhere := map[uint32]bool{} // packs that another file lists wholly: very old writers put parts into several files
 	for id, l := range listings {
 		if !p.replaced[id] {
-			for _, n := range l.packs {
-				elsewhere[n] = true
+			for i, n := range l.packs {
+				if int(n) < len(p.packs) && l.blobs[i] == p.packs[n].used+p.packs[n].unused {
+					elsewhere[n] = true
+				}
 			}
 		}
 	}
-	wanted := map[object.ID]bool{}
+	wanted := map[object.ID]uint32{} // how many blobs are in each
 	var files []object.ID
 	p.v.mu.RLock()
 	for id := range p.replaced {
-		before := len(wanted)
+		some := false
 		for _, n := range listings[id].packs {
 			if !p.hides(n) && !elsewhere[n] {
-				wanted[p.x.Packs()[n]] = true
+				wanted[p.x.Packs()[n]] = p.packs[n].used + p.packs[n].unused
+				some = true
 			}
 		}
-		if len(wanted) > before {
+		if some {
 			files = append(files, id)
 		}
 	}
@@ -195,8 +199,12 @@ func (p *pruner) writeRelisted(ctx context.Context) error {
 			return err
 		}
 		for _, pk := range packs {
-			if !wanted[pk.ID] || len(pk.Entries) == 0 {
+			all, there := wanted[pk.ID]
+			if !there || len(pk.Entries) == 0 {
 				continue
+			}
+			if len(pk.Entries) == int(all) {
+				delete(wanted, pk.ID) // not again, should another file list it too
 			}
 			if blobs > 0 && blobs+len(pk.Entries) > index.MaxBlobs {
 				if err := write(); err != nil {
@@ -309,6 +317,9 @@ func (p *pruner) removeIndexes(ctx context.Context) (map[object.ID]bool, error) 
 		case err == nil:
 			gone[id] = true
 		case failure.KindOf(err) == failure.Denied: // it stays, and what it lists with it
+			if until, rerr := p.v.retained(ctx, blob.Handle{Type: blob.Index, Name: id.String()}); rerr != nil || until.IsZero() {
+				return gone, errors.Join(err, rerr)
+			}
 			p.v.opts.Log.WarnContext(ctx, "an index file cannot be removed yet", "vault", p.v.Location(), "index", id, "error", err)
 		default:
 			return gone, err

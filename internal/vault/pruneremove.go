@@ -5,7 +5,7 @@ import (
 	"sync"
 	"time"
 
-	"github.com/lifeboat-dr/lifeboat/failure"
+	"github.com/lifeboat-dr/lifeboat/internal/vault/blob"
 	"github.com/lifeboat-dr/lifeboat/internal/vault/object"
 )
 
@@ -48,18 +48,27 @@ func (p *pruner) removeNow(ctx context.Context) error {
 	}
 	defer p.v.release(ctx, lock, "prune")
 	p.lock = lock
+	free := map[object.ID]int64{}
+	for id := range p.marks {
+		free[id] = p.unlisted[id]
+	}
 	// Between the locks somebody may have listed packs again: a repair.
-	if err := p.v.LoadIndex(held); err != nil {
+	files, err := p.v.list(held, blob.Index)
+	if err != nil {
 		return err
 	}
-	free := map[object.ID]int64{}
-	p.v.mu.RLock()
-	for id := range p.marks {
-		if !p.v.index.Lists(id) {
-			free[id] = p.unlisted[id]
+	for id := range p.v.listings() {
+		delete(files, id)
+	}
+	for id := range files {
+		packs, err := p.v.loadIndexFile(held, id)
+		if err != nil {
+			return err
+		}
+		for _, pk := range packs {
+			delete(free, pk.ID)
 		}
 	}
-	p.v.mu.RUnlock()
 	if err := p.removePacks(held, free); err != nil {
 		return cause(held, err)
 	}
@@ -76,7 +85,7 @@ func (p *pruner) removePacks(ctx context.Context, packs map[object.ID]int64) err
 			return err
 		}
 		until, err := p.v.removeFree(ctx, packHandle(id))
-		if err != nil && failure.KindOf(err) != failure.Denied {
+		if err != nil && until.IsZero() {
 			return err
 		}
 		mu.Lock()
@@ -86,7 +95,7 @@ func (p *pruner) removePacks(ctx context.Context, packs map[object.ID]int64) err
 			p.report.Removed.add(1, 0, size)
 		} else {
 			p.report.Retained.add(1, 0, size)
-			if !until.IsZero() && (p.report.Free.IsZero() || until.Before(p.report.Free)) {
+			if p.report.Free.IsZero() || until.Before(p.report.Free) {
 				p.report.Free = until
 			}
 		}
