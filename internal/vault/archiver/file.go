@@ -156,8 +156,13 @@ func (r *run) content(ctx context.Context, f *fsnode.File, real string, s *fsnod
 			r.count.read.Add(c.Size - in.read.Load())
 		}
 	} else {
-		c, err = r.s.SaveStream(ctx, io.NewSectionReader(in, 0, math.MaxInt64))
-		in.short.Store(false) // as it should be
+		// A file that grows is taken as long as it was: it may grow faster than it is read. One of the kernel's has no size.
+		end := s.Size()
+		if end == 0 {
+			end = math.MaxInt64
+		}
+		c, err = r.s.SaveStream(ctx, io.NewSectionReader(in, 0, end))
+		in.short.Store(false) // that shows in the size
 	}
 	switch {
 	case in.failed.Load() != nil:
@@ -293,7 +298,8 @@ func (c counted) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// hardLinks remembers the content of files that have several names, so that each is read once.
+// hardLinks remembers the content of large files that have several names, so that each is read once. Of small ones there
+// may be millions.
 type hardLinks struct {
 	mu    sync.Mutex
 	files map[inode]link
@@ -308,7 +314,7 @@ type link struct {
 }
 
 func (h *hardLinks) known(s *fsnode.Stat) (vault.Content, bool) {
-	if s.Links() < 2 {
+	if s.Links() < 2 || s.Size() <= oneBlob {
 		return vault.Content{}, false
 	}
 	h.mu.Lock()
@@ -318,7 +324,7 @@ func (h *hardLinks) known(s *fsnode.Stat) (vault.Content, bool) {
 }
 
 func (h *hardLinks) remember(s *fsnode.Stat, c vault.Content) {
-	if s.Links() < 2 {
+	if s.Links() < 2 || s.Size() <= oneBlob {
 		return
 	}
 	h.mu.Lock()

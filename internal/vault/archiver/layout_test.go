@@ -133,6 +133,9 @@ func TestVirtual(t *testing.T) {
 			t.Errorf("%+v: %v", bad, err)
 		}
 	}
+	if _, err := tryBackup(t.Context(), v, archiver.Options{Paths: []string{src}, Virtual: []archiver.Virtual{{Path: src + "/b/x", Content: strings.NewReader("")}}}); !errors.Is(err, failure.Conflict) {
+		t.Errorf("a virtual file in a real one: %v", err)
+	}
 	if _, err := tryBackup(t.Context(), v, archiver.Options{Virtual: []archiver.Virtual{{Path: "/x", Content: strings.NewReader("")}, {Path: "/x/y", Content: strings.NewReader("")}}}); !errors.Is(err, failure.Invalid) {
 		t.Errorf("a file in a file: %v", err)
 	}

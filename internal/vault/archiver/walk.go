@@ -186,6 +186,9 @@ func (r *run) item(ctx context.Context, at spot, l *layout, prev *tree.Node) (*t
 		r.tell(at, Item{Dir: s.Type() == tree.Dir, Action: Excluded})
 		return nil, nil
 	}
+	if s.Type() != tree.Dir && l != nil && len(l.below) > 0 {
+		return nil, failure.New(failure.Conflict, "back up", at.real(), "it is no directory, and something is to lie in it")
+	}
 	switch s.Type() {
 	case tree.File:
 		return r.file(ctx, at, &s, prev)
