@@ -137,6 +137,7 @@ func TestDamagedInPlace(t *testing.T) {
 	src := t.TempDir()
 	write(t, filepath.Join(src, "small"), noise(1, 5000))
 	write(t, filepath.Join(src, "pages"), noise(2, 4<<20))
+	must(t, os.Chmod(filepath.Join(src, "pages"), 0o600))
 	repo, v := newRepo(t)
 	root := backup(t, v, src, archiver.Options{FixedBlocks: []string{"pages"}})
 	n, err := v.Find(t.Context(), root, "/pages")
@@ -161,6 +162,9 @@ func TestDamagedInPlace(t *testing.T) {
 	}
 	part, err := os.ReadFile(filepath.Join(target, "pages.lifeboat-incomplete"))
 	must(t, err)
+	if mode := stat(t, filepath.Join(target, "pages.lifeboat-incomplete")).Mode().Perm(); mode != 0o600 {
+		t.Errorf("content that only its owner may read lies in a file of mode %o", mode)
+	}
 	whole := noise(2, 4<<20)
 	for i := range 16 {
 		is := object.Hash(part[i<<18:(i+1)<<18]) == object.Hash(whole[i<<18:(i+1)<<18])

@@ -118,6 +118,9 @@ func TestHostileTrees(t *testing.T) {
 			if text, err := os.ReadFile(filepath.Join(target, "good")); string(text) != "evil" {
 				t.Errorf("the sound file: %q %v", text, err)
 			}
+			if text, err := os.ReadFile(filepath.Join(target, "b")); name == "hard links that lie" && string(text) != "live" {
+				t.Errorf("the file that is no other name: %q %v", text, err)
+			}
 			entries, err := os.ReadDir(base)
 			must(t, err)
 			if len(entries) != 2 {

@@ -1,8 +1,10 @@
 package restorer_test
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -136,6 +138,34 @@ func TestImmutable(t *testing.T) {
 		if text, err := os.ReadFile(filepath.Join(target, name)); string(text) != want {
 			t.Errorf("%s: %q %v", name, text, err)
 		}
+	}
+}
+
+// TestForeignFile writes nothing into a file that belongs to somebody else, who may have it open still.
+func TestForeignFile(t *testing.T) {
+	if os.Geteuid() != 0 {
+		t.Fatal("only root meets files of others that it may change: run this test as root, as in the container of the tests")
+	}
+	src, target := t.TempDir(), t.TempDir()
+	secret := noise(1, 1<<20)
+	write(t, filepath.Join(src, "secret"), secret)
+	must(t, os.Chmod(filepath.Join(src, "secret"), 0o600))
+	_, v := newRepo(t)
+	root := backup(t, v, src, archiver.Options{FixedBlocks: []string{"secret"}})
+	path := filepath.Join(target, "secret")
+	was := append(noise(1, 256<<10), noise(2, 768<<10)...) // a part is right already
+	write(t, path, was)
+	must(t, os.Chown(path, nobody, nobody))
+	held, err := os.Open(path)
+	must(t, err)
+	defer held.Close()
+	r := restore(t, v, root, restorer.Options{Target: target})
+	same(t, src, target)
+	if got, err := io.ReadAll(held); err != nil || !bytes.Equal(got, was) {
+		t.Errorf("who had the old file open reads something else: %v", err)
+	}
+	if r.Fetched != 768<<10 {
+		t.Errorf("%d bytes were fetched, of which a part was there", r.Fetched)
 	}
 }
 
