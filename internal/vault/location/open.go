@@ -168,7 +168,7 @@ func with(ctx context.Context, v model.Vault, o Options,
 		return nil, nil, err
 	}
 	if l.far() {
-		err = reach(ctx, store, o)
+		err = failure.Wrap(reach(ctx, store, o), "reach the vault", l.String())
 	}
 	store = around(store, l, v, o)
 	if o.Vault.Log == nil {

@@ -51,10 +51,10 @@ type Options struct {
 
 // Server is the handler. Make one with New.
 type Server struct {
-	opts   Options
-	quota  *quotas // nil: none
-	counts counters
-	seen   sync.Map // folders of repositories that were written to
+	opts    Options
+	quota   *quotas // nil: none
+	counts  counters
+	cleared sync.Map // when, by the folders of repositories that are written to
 
 	// open gives the store of a repository's folder. The server reads content once and in order only.
 	open func(folder string) (blob.Store, error)

@@ -9,6 +9,7 @@ import (
 	"io"
 	"net/http"
 	"os"
+	"time"
 
 	"github.com/lifeboat-dr/lifeboat/failure"
 	"github.com/lifeboat-dr/lifeboat/internal/vault/blob"
@@ -29,7 +30,7 @@ func (c *call) save() {
 		c.w.refuse(http.StatusForbidden, "stored already")
 		return
 	}
-	c.clearOnce()
+	c.clear()
 	done, err := c.reserve(blocks(size))
 	if err != nil {
 		c.failed(err)
@@ -54,10 +55,12 @@ func (c *call) save() {
 	c.saveFailed(u, err)
 }
 
-// clearOnce has a repository that is written to for the first time cleared of what a crash of the server has left in it:
-// that is what creating a place again does.
-func (c *call) clearOnce() {
-	if _, seen := c.s.seen.Load(c.folder); seen {
+// clearEvery is how often a repository that is written to is cleared of what crashes of the server have left in it.
+const clearEvery = 24 * time.Hour
+
+// clear does that: creating a place again does.
+func (c *call) clear() {
+	if at, seen := c.s.cleared.Load(c.folder); seen && time.Since(at.(time.Time)) < clearEvery {
 		return
 	}
 	ctx := c.r.Context()
@@ -68,7 +71,7 @@ func (c *call) clearOnce() {
 		c.s.opts.Log.WarnContext(ctx, "what a crash left cannot be cleared away", "path", c.r.URL.Path, "error", err)
 		return
 	}
-	c.s.seen.Store(c.folder, true)
+	c.s.cleared.Store(c.folder, time.Now())
 }
 
 // saveFailed answers an upload that came to nothing.
