@@ -62,7 +62,7 @@ func hidden() map[string]func(context.Context, []string) error {
 
 // vaults answers `lifeboat vault`. The configuration is read only when a vault is named by its name there.
 func vaults(opt cli.OpenOptions, stderr io.Writer) api.Vaults {
-	return vaultservice.New(vaultservice.Options{Log: opt.Log, Stderr: stderr, Named: func(_ context.Context, name string) (*model.Vault, error) {
+	return vaultservice.New(vaultservice.Options{Log: opt.Log, Stderr: stderr, Program: "lifeboat " + version, Named: func(_ context.Context, name string) (*model.Vault, error) {
 		var known []model.Vault
 		if opt.Config != "" {
 			cfg, err := config.Load(opt.Config, all.Registry(opt.Log))

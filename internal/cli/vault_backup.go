@@ -51,9 +51,9 @@ of folders; "!" before a pattern takes back what earlier ones matched. A list of
 func (o *vaultBackupOptions) declare(cmd *cobra.Command) {
 	f, r := cmd.Flags(), &o.req
 	f.StringArrayVarP(&r.Exclude, "exclude", "e", nil, "leave out what matches `PATTERN` (may be repeated)")
-	f.StringArrayVar(&r.ExcludeFold, "iexclude", nil, "the same `PATTERN`, without telling capital from small letters")
+	f.StringArrayVar(&r.ExcludeFold, "iexclude", nil, "as --exclude `PATTERN`, without telling capital from small letters")
 	f.StringArrayVar(&r.ExcludeFiles, "exclude-file", nil, "`FILE` of patterns, one a line (may be repeated)")
-	f.StringArrayVar(&r.ExcludeFoldFiles, "iexclude-file", nil, "`FILE` of those, without telling capital from small letters")
+	f.StringArrayVar(&r.ExcludeFoldFiles, "iexclude-file", nil, "as --exclude-file `FILE`, without telling capital from small letters")
 	f.StringArrayVar(&r.ExcludeIfPresent, "exclude-if-present", nil, "leave out what is beside a file `NAME[:HEADER]` (may be repeated)")
 	f.BoolVar(&r.ExcludeCaches, "exclude-caches", false, "leave out folders that CACHEDIR.TAG marks as caches")
 	f.StringVar(&o.largerThan, "exclude-larger-than", "", "leave out files of more than `SIZE` (500K, 20M, 1G)")

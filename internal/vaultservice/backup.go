@@ -38,6 +38,7 @@ func (s *Service) Backup(ctx context.Context, req api.VaultBackupRequest, stdin 
 	if err != nil {
 		return nil, err
 	}
+	o.Program = s.opts.Program
 	err = s.with(ctx, req.VaultAccess, func(v *vault.Vault) (err error) {
 		if len(req.StdinCommand) > 0 {
 			cmd, err := archiver.NewCommand(ctx, req.StdinCommand, s.opts.Stderr)

@@ -28,6 +28,8 @@ type Options struct {
 	// Named gives the vault that lifeboat.yaml calls so; nil: there is no configuration.
 	Named func(ctx context.Context, name string) (*model.Vault, error)
 	Now   func() time.Time // nil: time.Now
+	// Program is what points say that they were written by; empty: lifeboat.
+	Program string
 	// Stderr is told what programs say there whose output is backed up; nil: nobody is.
 	Stderr io.Writer
 	// Engine is how vaults are used, where a request does not say it; for tests, which make cheap passwords.
