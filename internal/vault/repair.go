@@ -3,7 +3,6 @@ package vault
 import (
 	"cmp"
 	"context"
-	"errors"
 	"maps"
 	"slices"
 	"strings"
@@ -60,6 +59,7 @@ type IndexRepair struct {
 	Changed   []PackFinding       // packs that are not as long as the index says, or were read because of ReadData
 	Rewritten int                 // index files that are replaced, the damaged ones among them
 	Written   int                 // index files that replace them
+	Kept      []blob.Handle       // what was replaced and may not go yet: it is retained, or the store only lets add
 }
 
 // Needed reports whether there is anything to do.
@@ -90,6 +90,7 @@ type indexRepairer struct {
 	stored map[object.ID]int64
 
 	mu     sync.Mutex
+	sound  map[object.ID]bool         // packs that a file lists in which nothing is wrong
 	files  map[object.ID]bool         // readable index files; whether there is something wrong with one
 	listed map[object.ID]bool         // packs that they list
 	read   map[object.ID]bool         // packs whose own list is to be read; whether the index lists them
@@ -97,7 +98,7 @@ type indexRepairer struct {
 }
 
 func (v *Vault) repairIndex(ctx context.Context, o RepairOptions) (*IndexRepair, error) {
-	r := &indexRepairer{v: v, o: o, files: map[object.ID]bool{}, listed: map[object.ID]bool{}, read: map[object.ID]bool{}, found: map[object.ID][]pack.Entry{},
+	r := &indexRepairer{v: v, o: o, files: map[object.ID]bool{}, listed: map[object.ID]bool{}, sound: map[object.ID]bool{}, read: map[object.ID]bool{}, found: map[object.ID][]pack.Entry{},
 		report: &IndexRepair{Damaged: map[object.ID]error{}}}
 	// Index files are listed before packs: a pack that is added meanwhile is listed by none that was seen, which is harmless.
 	ids, err := v.list(ctx, blob.Index)
@@ -134,6 +135,13 @@ func (r *indexRepairer) look(ctx context.Context, id object.ID, _ int64) error {
 		return nil
 	}
 	r.files[id] = false
+	defer func() {
+		for _, p := range packs {
+			if !r.files[id] {
+				r.sound[p.ID] = true
+			}
+		}
+	}()
 	for _, p := range packs {
 		r.listed[p.ID] = true
 		size, there := r.stored[p.ID]
@@ -206,6 +214,7 @@ func (r *indexRepairer) apply(ctx context.Context) error {
 			packs = append(packs, kept...)
 		}
 	}
+	packs = slices.DeleteFunc(packs, func(p index.Pack) bool { return r.sound[p.ID] })
 	for id, listed := range r.read {
 		if entries := r.found[id]; !listed && len(entries) > 0 {
 			packs = append(packs, index.Pack{ID: id, Entries: entries})
@@ -214,8 +223,8 @@ func (r *indexRepairer) apply(ctx context.Context) error {
 	slices.SortFunc(packs, func(a, b index.Pack) int { return cmp.Or(a.ID.Compare(b.ID), len(b.Entries)-len(a.Entries)) })
 	packs = slices.CompactFunc(packs, func(a, b index.Pack) bool { return a.ID == b.ID })
 	r.report.Rewritten = len(old)
-	n, err := r.v.replaceIndexes(ctx, packs, old, r.o.DryRun)
-	r.report.Written = n
+	var err error
+	r.report.Written, r.report.Kept, err = r.v.replaceIndexes(ctx, packs, old, r.o.DryRun)
 	return err
 }
 
@@ -265,10 +274,9 @@ func sameEntries(a, b []pack.Entry) bool {
 	return slices.Equal(slices.SortedFunc(slices.Values(a), byPlace), slices.SortedFunc(slices.Values(b), byPlace))
 }
 
-// replaceIndexes writes index files that list packs, then removes old ones, and gives how many are written.
-func (v *Vault) replaceIndexes(ctx context.Context, packs []index.Pack, old []object.ID, dry bool) (int, error) {
-	written := 0
-	made := map[object.ID]bool{}
+// replaceIndexes writes index files that list packs, then removes old ones. It gives how many are written, and which old
+// ones may not go.
+func (v *Vault) replaceIndexes(ctx context.Context, packs []index.Pack, old []object.ID, dry bool) (written int, kept []blob.Handle, err error) {
 	for len(packs) > 0 {
 		n, blobs := 0, 0
 		for n < len(packs) && (n == 0 || blobs+len(packs[n].Entries) <= index.MaxBlobs) {
@@ -283,24 +291,34 @@ func (v *Vault) replaceIndexes(ctx context.Context, packs []index.Pack, old []ob
 		}
 		text, err := index.Encode(part)
 		if err != nil {
-			return written, failure.WrapAs(failure.Internal, err, "write an index", "")
+			return written, nil, failure.WrapAs(failure.Internal, err, "write an index", "")
 		}
-		id, err := v.saveFile(ctx, blob.Index, text)
-		if err != nil {
-			return written, err
+		if _, err := v.saveFile(ctx, blob.Index, text); err != nil {
+			return written, nil, err
 		}
-		made[id] = true
 	}
 	if dry {
-		return written, nil
+		return written, nil, nil
 	}
-	var all []error
 	for _, id := range old {
-		if !made[id] {
-			all = append(all, v.store.Remove(ctx, blob.Handle{Type: blob.Index, Name: id.String()}))
+		if kept, err = v.removeOrKeep(ctx, blob.Handle{Type: blob.Index, Name: id.String()}, kept); err != nil {
+			return written, kept, err
 		}
 	}
-	return written, errors.Join(append(all, v.LoadIndex(ctx))...)
+	if len(kept) > 0 { // a damaged one may be among them
+		return written, kept, v.readIndex(ctx, true)
+	}
+	return written, nil, v.LoadIndex(ctx)
+}
+
+// removeOrKeep removes a file. One that may not go is added to kept, and said to be there.
+func (v *Vault) removeOrKeep(ctx context.Context, h blob.Handle, kept []blob.Handle) ([]blob.Handle, error) {
+	until, err := v.removeFree(ctx, h)
+	if err == nil || failure.KindOf(err) != failure.Denied {
+		return kept, err
+	}
+	v.opts.Log.WarnContext(ctx, "a damaged file may not go, and stays", "vault", v.Location(), "file", h.String(), "until", until, "error", err)
+	return append(kept, h), nil
 }
 
 // damagedPacks has Check find the packs that something is wrong with.

@@ -12,6 +12,7 @@ import (
 	"sync"
 	"testing"
 	"testing/synctest"
+	"time"
 
 	"github.com/lifeboat-dr/lifeboat/failure"
 	"github.com/lifeboat-dr/lifeboat/internal/vault"
@@ -501,4 +502,51 @@ func TestRepairNeedsNothing(t *testing.T) {
 	if strings.Contains(fmt.Sprint(before), "locks/") {
 		t.Error("the sample has locks")
 	}
+}
+
+// TestRepairWhereNothingMayGo repairs on a store that retains everything: what is damaged stays and is told of, reading
+// does not need it any more, a second repair does not pile up more, and when the time is over the damaged files go.
+func TestRepairWhereNothingMayGo(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newTwin(t)
+		store := lockingStore(w.store, 30*24*time.Hour)
+		var damaged []blob.Handle
+		for _, typ := range []blob.Type{blob.Pack, blob.Index} {
+			for _, info := range w.objects {
+				if info.Type == typ {
+					if err := store.Retain(t.Context(), info.Handle, time.Now().Add(30*24*time.Hour)); err != nil {
+						t.Fatal(err)
+					}
+					w.store.Corrupt(info.Handle, func(b []byte) []byte { b[len(b)/2] ^= 1; return b })
+					damaged = append(damaged, info.Handle)
+					break
+				}
+			}
+		}
+		v, err := vault.Open(t.Context(), store, password, small)
+		if err != nil {
+			t.Fatal(err)
+		}
+		v.Attach(vault.ReplicaOf(w.replica))
+		index, err := v.RepairIndex(t.Context(), vault.RepairOptions{})
+		if err != nil || !slices.Contains(index.Kept, damaged[1]) {
+			t.Fatalf("%+v, %v", index, err)
+		}
+		n := len(everything(t, w.store))
+		again, err := v.RepairIndex(t.Context(), vault.RepairOptions{})
+		if err != nil || again.Written > 0 || len(everything(t, w.store)) != n {
+			t.Errorf("the second time: %+v, %v", again, err)
+		}
+		time.Sleep(31 * 24 * time.Hour)
+		done, err := v.Repair(t.Context(), vault.RepairOptions{ReadData: true})
+		if err != nil || len(done.Index.Kept)+len(done.Packs.Kept) > 0 || len(done.Check.Problems) > 0 {
+			t.Fatalf("%+v, %v", done, err)
+		}
+		for _, h := range damaged {
+			if _, err := w.store.Stat(t.Context(), h); !errors.Is(err, failure.NotFound) {
+				t.Errorf("%s is still there: %v", h, err)
+			}
+		}
+		holds(t, open(t, w.store), 2, w.files)
+	})
 }

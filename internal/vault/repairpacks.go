@@ -3,7 +3,7 @@ package vault
 import (
 	"bytes"
 	"context"
-	"errors"
+	"maps"
 	"slices"
 	"sync"
 
@@ -27,7 +27,8 @@ type PackRepair struct {
 // PacksRepair is what RepairPacks did, or would do.
 type PacksRepair struct {
 	Packs     []PackRepair
-	Indexes   int // index files that are replaced
+	Indexes   int           // index files that are replaced
+	Kept      []blob.Handle // what was replaced and may not go yet: it is retained, or the store only lets add
 	Fallbacks []Fallback
 }
 
@@ -110,10 +111,10 @@ func (v *Vault) repairPacks(ctx context.Context, lock *Lock, ids []object.ID, o 
 			return nil, err
 		}
 	}
-	if report.Indexes, err = r.unlist(ctx); err != nil {
+	if err := r.unlist(ctx, report); err != nil {
 		return nil, err
 	}
-	return report, r.remove(ctx)
+	return report, r.remove(ctx, report)
 }
 
 // salvage stores the blobs of one pack anew, from wherever they can be had.
@@ -215,10 +216,10 @@ func (r *packRepairer) save(ctx context.Context, h object.Handle, data []byte) e
 }
 
 // unlist replaces the index files that list damaged packs.
-func (r *packRepairer) unlist(ctx context.Context) (int, error) {
+func (r *packRepairer) unlist(ctx context.Context, report *PacksRepair) error {
 	ids, err := r.v.list(ctx, blob.Index)
 	if err != nil {
-		return 0, err
+		return err
 	}
 	var mu sync.Mutex
 	var old []object.ID
@@ -239,19 +240,19 @@ func (r *packRepairer) unlist(ctx context.Context) (int, error) {
 		return nil
 	})
 	if err != nil {
-		return 0, err
+		return err
 	}
-	_, err = r.v.replaceIndexes(ctx, packs, old, r.o.DryRun)
-	return len(old), err
+	report.Indexes = len(old)
+	_, report.Kept, err = r.v.replaceIndexes(ctx, packs, old, r.o.DryRun)
+	return err
 }
 
 // remove removes the damaged packs, which no index lists any more.
-func (r *packRepairer) remove(ctx context.Context) error {
+func (r *packRepairer) remove(ctx context.Context, report *PacksRepair) error {
 	if r.o.DryRun {
 		return nil
 	}
-	var all []error
-	for id := range r.bad {
+	for _, id := range slices.SortedFunc(maps.Keys(r.bad), object.ID.Compare) {
 		if r.o.Aside != nil {
 			file, err := blob.ReadAll(ctx, r.v.store, packHandle(id))
 			if err == nil {
@@ -261,7 +262,10 @@ func (r *packRepairer) remove(ctx context.Context) error {
 				return failure.Wrap(err, "put aside", packHandle(id).String())
 			}
 		}
-		all = append(all, r.v.store.Remove(ctx, packHandle(id)))
+		var err error
+		if report.Kept, err = r.v.removeOrKeep(ctx, packHandle(id), report.Kept); err != nil {
+			return err
+		}
 	}
-	return errors.Join(all...)
+	return nil
 }

@@ -12,6 +12,7 @@ import (
 	"github.com/hanwen/go-fuse/v2/fs"
 	"github.com/hanwen/go-fuse/v2/fuse"
 
+	"github.com/lifeboat-dr/lifeboat/failure"
 	"github.com/lifeboat-dr/lifeboat/internal/vault/object"
 	"github.com/lifeboat-dr/lifeboat/internal/vault/snapshot"
 	"github.com/lifeboat-dr/lifeboat/internal/vault/tree"
@@ -73,32 +74,40 @@ func (n *dirNode) stable(node *tree.Node, mode uint32) fs.StableAttr {
 }
 
 func (n *dirNode) Lookup(ctx context.Context, name string, out *fuse.EntryOut) (*fs.Inode, syscall.Errno) {
-	all, err := n.f.nodes(ctx, n.id)
+	node, err := n.f.find(ctx, n.id, name)
 	if err != nil {
 		return nil, n.f.errno(ctx, "read a directory", n.id.Short(), err)
 	}
-	i, there := slices.BinarySearchFunc(all, name, func(n tree.Node, name string) int { return strings.Compare(n.Name, name) })
 	out.SetEntryTimeout(nodeValid)
-	if !there {
+	if node == nil {
 		return nil, syscall.ENOENT
 	}
-	node := &all[i]
 	mode, ok := typeBits(node.Type)
 	if !ok {
 		return nil, syscall.ENOENT
 	}
 	out.SetAttrTimeout(nodeValid)
 	n.f.attr(node, &out.Attr)
-	var child fs.InodeEmbedder
-	switch node.Type {
-	case tree.Dir:
-		c := *node
+	c := *node
+	c.Content = nil // the kernel may know many files for long, and lists of blobs are long too
+	var child fs.InodeEmbedder = &fileNode{f: n.f, dir: n.id, node: &c}
+	if node.Type == tree.Dir {
 		child = &dirNode{f: n.f, root: n.root, id: *node.Subtree, node: &c}
-	default:
-		c := *node
-		child = &fileNode{f: n.f, node: &c}
 	}
 	return n.NewInode(ctx, child, n.stable(node, mode)), 0
+}
+
+// find gives the node of a name in a directory, or nil. It is not to be changed.
+func (f *fileSystem) find(ctx context.Context, dir object.ID, name string) (*tree.Node, error) {
+	all, err := f.nodes(ctx, dir)
+	if err != nil {
+		return nil, err
+	}
+	i, there := slices.BinarySearchFunc(all, name, func(n tree.Node, name string) int { return strings.Compare(n.Name, name) })
+	if !there {
+		return nil, nil
+	}
+	return &all[i], nil
 }
 
 func (n *dirNode) Listxattr(_ context.Context, dest []byte) (uint32, syscall.Errno) {
@@ -113,7 +122,8 @@ func (n *dirNode) Getxattr(_ context.Context, name string, dest []byte) (uint32,
 type fileNode struct {
 	fs.Inode
 	f    *fileSystem
-	node *tree.Node
+	dir  object.ID  // the tree that has the node
+	node *tree.Node // without its content
 }
 
 var (
@@ -139,7 +149,14 @@ func (n *fileNode) Open(ctx context.Context, flags uint32) (fs.FileHandle, uint3
 	if flags&(syscall.O_WRONLY|syscall.O_RDWR) != 0 {
 		return nil, 0, syscall.EROFS
 	}
-	c, err := newContent(ctx, &n.f.blobs, n.node)
+	var c *content
+	node, err := n.f.find(ctx, n.dir, n.node.Name)
+	switch {
+	case err == nil && node == nil:
+		err = failure.New(failure.Internal, "open", n.node.Name, "it is not in its directory any more")
+	case err == nil:
+		c, err = newContent(ctx, &n.f.blobs, node)
+	}
 	if err != nil {
 		return nil, 0, n.f.errno(ctx, "open a file", n.node.Name, err)
 	}
