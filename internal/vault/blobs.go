@@ -15,8 +15,8 @@ import (
 )
 
 // LoadIndex reads the index files that are not read yet, and everything anew when one that was read is gone: a prune has
-// moved blobs. It is called by itself before the first blob is looked up. An index file that cannot be read is an error,
-// and what was known before stays.
+// moved blobs. It is called by itself before the first blob is looked up. An index file that is damaged is an error, and
+// what was known before stays; unless every pack is listed by the others too, as after a repair where it may not go.
 func (v *Vault) LoadIndex(ctx context.Context) error { return v.readIndex(ctx, false) }
 
 // readIndex is LoadIndex; leniently, it passes over index files that cannot be read, and ends with an index in any case,
@@ -40,21 +40,26 @@ func (v *Vault) readIndex(ctx context.Context, lenient bool) error {
 	v.mu.RUnlock()
 
 	var mu sync.Mutex
+	var bad error
 	parts := make(map[object.ID][]index.Pack, len(ids))
 	err = v.each(ctx, ids, func(ctx context.Context, id object.ID, _ int64) error {
 		packs, err := v.loadIndexFile(ctx, id)
-		if err != nil && lenient && ctx.Err() == nil {
-			v.opts.Log.WarnContext(ctx, "an index file is passed over", "vault", v.Location(), "index", id, "error", err)
-			return nil
-		}
-		if err != nil {
-			return err
-		}
 		mu.Lock()
 		defer mu.Unlock()
-		parts[id] = packs
+		switch {
+		case err == nil:
+			parts[id] = packs
+		case ctx.Err() == nil && (lenient || failure.KindOf(err) == failure.Corrupt):
+			v.opts.Log.WarnContext(ctx, "an index file is passed over", "vault", v.Location(), "index", id, "error", err)
+			bad = err
+		default:
+			return err
+		}
 		return nil
 	})
+	if err == nil && bad != nil && !lenient {
+		err = v.allListed(ctx, parts, fresh, bad)
+	}
 	if err != nil {
 		return failure.Wrap(err, "load the index", v.Location())
 	}
@@ -67,6 +72,42 @@ func (v *Vault) readIndex(ctx context.Context, lenient bool) error {
 		v.adopt(id, packs)
 	}
 	return listed
+}
+
+// allListed is bad unless every pack that is stored, and whose own list can be read, is listed in parts or, unless fresh,
+// in the index. A mark of a prune counts too: what it is on was moved elsewhere.
+func (v *Vault) allListed(ctx context.Context, parts map[object.ID][]index.Pack, fresh bool, bad error) error {
+	stored, err := v.list(ctx, blob.Pack)
+	if err != nil {
+		return err
+	}
+	for _, packs := range parts {
+		for _, p := range packs {
+			delete(stored, p.ID)
+		}
+	}
+	if !fresh {
+		v.mu.RLock()
+		for _, id := range v.index.Packs() {
+			delete(stored, id)
+		}
+		for _, l := range v.loaded {
+			for _, id := range l.empty {
+				delete(stored, id)
+			}
+		}
+		v.mu.RUnlock()
+	}
+	return v.each(ctx, stored, func(ctx context.Context, id object.ID, size int64) error {
+		_, err := pack.ReadHeader(packAt{ctx, v.store, packHandle(id)}, size, v.key)
+		switch {
+		case err == nil:
+			return bad
+		case damage(err):
+			return nil // no index could say what is in it
+		}
+		return err
+	})
 }
 
 // adopt adds an index file to the index. The caller holds mu.

@@ -137,7 +137,7 @@ func (r *indexRepairer) look(ctx context.Context, id object.ID, _ int64) error {
 	r.files[id] = false
 	defer func() {
 		for _, p := range packs {
-			if !r.files[id] {
+			if !r.files[id] && len(p.Entries) > 0 {
 				r.sound[p.ID] = true
 			}
 		}
@@ -145,6 +145,9 @@ func (r *indexRepairer) look(ctx context.Context, id object.ID, _ int64) error {
 	for _, p := range packs {
 		r.listed[p.ID] = true
 		size, there := r.stored[p.ID]
+		if len(p.Entries) == 0 {
+			continue // a mark of a prune
+		}
 		if !there {
 			r.files[id] = true
 			r.report.Gone = append(r.report.Gone, p.ID)
@@ -237,7 +240,7 @@ func (r *indexRepairer) keep(ctx context.Context, id object.ID) ([]index.Pack, e
 	kept, changed := []index.Pack{}, false
 	for _, p := range packs {
 		size, there := r.stored[p.ID]
-		if !there {
+		if !there || len(p.Entries) == 0 {
 			changed = true
 			continue
 		}
@@ -305,10 +308,8 @@ func (v *Vault) replaceIndexes(ctx context.Context, packs []index.Pack, old []ob
 			return written, kept, err
 		}
 	}
-	if len(kept) > 0 { // a damaged one may be among them
-		return written, kept, v.readIndex(ctx, true)
-	}
-	return written, nil, v.LoadIndex(ctx)
+	// Leniently: damaged index files may be among those kept, and packs that are listed no more go only now.
+	return written, kept, v.readIndex(ctx, true)
 }
 
 // removeOrKeep removes a file. One that may not go is added to kept, and said to be there.

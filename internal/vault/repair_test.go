@@ -517,7 +517,7 @@ func TestRepairWhereNothingMayGo(t *testing.T) {
 					if err := store.Retain(t.Context(), info.Handle, time.Now().Add(30*24*time.Hour)); err != nil {
 						t.Fatal(err)
 					}
-					w.store.Corrupt(info.Handle, func(b []byte) []byte { b[len(b)/2] ^= 1; return b })
+					w.store.Corrupt(info.Handle, func(b []byte) []byte { b[40] ^= 1; return b })
 					damaged = append(damaged, info.Handle)
 					break
 				}
@@ -537,10 +537,30 @@ func TestRepairWhereNothingMayGo(t *testing.T) {
 		if err != nil || again.Written > 0 || len(everything(t, w.store)) != n {
 			t.Errorf("the second time: %+v, %v", again, err)
 		}
+		// The damaged index does not stand in anybody's way: everything that it listed is listed elsewhere.
+		full, err := v.Repair(t.Context(), vault.RepairOptions{ReadData: true})
+		if err != nil || !slices.Contains(full.Packs.Kept, damaged[0]) || full.Packs.Lost() > 0 {
+			t.Fatalf("%+v, %v", full, err)
+		}
+		alone, err := vault.Open(t.Context(), store, password, small)
+		if err != nil {
+			t.Fatal(err)
+		}
+		holds(t, alone, 2, w.files)
+		session, err := alone.NewSession(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := session.Close(t.Context()); err != nil {
+			t.Fatal(err)
+		}
 		time.Sleep(31 * 24 * time.Hour)
 		done, err := v.Repair(t.Context(), vault.RepairOptions{ReadData: true})
 		if err != nil || len(done.Index.Kept)+len(done.Packs.Kept) > 0 || len(done.Check.Problems) > 0 {
 			t.Fatalf("%+v, %v", done, err)
+		}
+		if _, err := v.Prune(t.Context(), vault.PruneOptions{}); err != nil {
+			t.Fatal(err)
 		}
 		for _, h := range damaged {
 			if _, err := w.store.Stat(t.Context(), h); !errors.Is(err, failure.NotFound) {

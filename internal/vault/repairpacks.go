@@ -6,6 +6,7 @@ import (
 	"maps"
 	"slices"
 	"sync"
+	"time"
 
 	"github.com/lifeboat-dr/lifeboat/failure"
 	"github.com/lifeboat-dr/lifeboat/internal/vault/blob"
@@ -227,6 +228,9 @@ func (r *packRepairer) unlist(ctx context.Context, report *PacksRepair) error {
 	err = r.v.each(ctx, ids, func(ctx context.Context, id object.ID, _ int64) error {
 		all, err := r.v.loadIndexFile(ctx, id)
 		if err != nil {
+			if damage(err) {
+				return nil // LoadIndex has passed it over too
+			}
 			return err
 		}
 		kept := slices.DeleteFunc(slices.Clone(all), func(p index.Pack) bool { _, bad := r.bad[p.ID]; return bad })
@@ -252,6 +256,7 @@ func (r *packRepairer) remove(ctx context.Context, report *PacksRepair) error {
 	if r.o.DryRun {
 		return nil
 	}
+	marks := map[object.ID]time.Time{}
 	for _, id := range slices.SortedFunc(maps.Keys(r.bad), object.ID.Compare) {
 		if r.o.Aside != nil {
 			file, err := blob.ReadAll(ctx, r.v.store, packHandle(id))
@@ -262,10 +267,19 @@ func (r *packRepairer) remove(ctx context.Context, report *PacksRepair) error {
 				return failure.Wrap(err, "put aside", packHandle(id).String())
 			}
 		}
+		n := len(report.Kept)
 		var err error
 		if report.Kept, err = r.v.removeOrKeep(ctx, packHandle(id), report.Kept); err != nil {
 			return err
 		}
+		if len(report.Kept) > n {
+			marks[id] = r.v.opts.Now()
+		}
 	}
-	return nil
+	if len(marks) == 0 {
+		return nil
+	}
+	// So that a prune removes them as soon as they may go.
+	_, _, err := r.v.replaceIndexes(ctx, encodeMarks(marks), nil, false)
+	return err
 }
