@@ -180,6 +180,18 @@ func (p *Pair) Launch(site model.SiteID) {
 	p.sh(`"$1/pg_ctl" start -w -s -D "$2" -l "$2.log"`, p.Bin, p.Data(site))
 }
 
+// Stop shuts a site's server down in an orderly way.
+func (p *Pair) Stop(site model.SiteID) {
+	p.t.Helper()
+	p.sh(`"$1/pg_ctl" stop -w -s -m fast -D "$2"`, p.Bin, p.Data(site))
+}
+
+// Run runs a program as the servers' user.
+func (p *Pair) Run(argv ...string) {
+	p.t.Helper()
+	p.sh(hostexec.Join(argv))
+}
+
 // Kill ends a site's server with all its processes by SIGKILL.
 func (p *Pair) Kill(site model.SiteID) {
 	p.t.Helper()
