@@ -38,6 +38,8 @@ var rules = []rule{
 	{"drivers", with("driver", "internal/hostexec", "internal/hostproc", "internal/probe"), nil},
 	{"drivers/all", with("driver", "driver/fake", "drivers", "drivers/files"), std},
 	{"api", []string{"model", "failure"}, std},
+	{"internal/pgwal", []string{"failure"}, std},
+	{"internal/pgrepl", []string{"failure", "internal/pgwal"}, nil},
 	{"internal/hostexec", leaves, nil},
 	{"internal/hostproc", with("internal/hostexec"), nil},
 	{"internal/journal", []string{"failure", "secret"}, nil},
@@ -92,7 +94,7 @@ func with(more ...string) []string { return append(slices.Clone(leaves), more...
 // reserved are modules that belong to certain rooms.
 var reserved = map[string][]string{
 	"github.com/aws/":                 {"drivers/aws", "internal/vault/blob/s3"},
-	"github.com/jackc/pgx/":           {"drivers/postgres", "drivers/check", "internal/demo"},
+	"github.com/jackc/pgx/":           {"drivers/postgres", "drivers/check", "internal/demo", "internal/pgrepl"},
 	"go.etcd.io/":                     {"internal/journal/etcd"},
 	"google.golang.org/grpc":          {"internal/journal/etcd"},
 	"github.com/miekg/dns":            {"drivers/dns", "drivers/check", "internal/demo", "internal/probe"},
