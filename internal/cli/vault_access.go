@@ -159,7 +159,7 @@ func (v *vaultCommand) place(ctx context.Context, svc api.Vaults, w whereFlags, 
 	if err != nil {
 		return a, err
 	}
-	if a.Vault, err = v.named(ctx, svc, url); err != nil {
+	if a.Vault, err = v.named(ctx, svc, url, s); err != nil {
 		return a, err
 	}
 	f := &v.flags
@@ -233,19 +233,29 @@ func (v *vaultCommand) url(w whereFlags, s side) (string, error) {
 // vaultName is what a vault's name in lifeboat.yaml looks like; a path or a URL has other characters.
 var vaultName = regexp.MustCompile(`^[A-Za-z][A-Za-z0-9_-]*$`)
 
-// named gives the vault of that name in lifeboat.yaml, or else the one at that URL.
-func (v *vaultCommand) named(ctx context.Context, svc api.Vaults, url string) (model.Vault, error) {
+// named gives the vault of that name in lifeboat.yaml, or else the one at that URL. A word that is neither a name there
+// nor a folder is NotFound, unless a vault is about to be made.
+func (v *vaultCommand) named(ctx context.Context, svc api.Vaults, url string, s side) (model.Vault, error) {
 	if !vaultName.MatchString(url) {
 		return model.Vault{URL: url}, nil
+	}
+	if v.config != "" {
+		if _, err := os.Stat(v.config); err != nil {
+			return model.Vault{}, failure.WrapAs(failure.NotFound, err, "look for the vault "+url, "").WithHint("name a configuration that is there with -c, or write ./%s for a folder", url)
+		}
 	}
 	found, err := svc.Named(ctx, url)
 	switch {
 	case err == nil:
 		return *found, nil
-	case failure.KindOf(err) == failure.NotFound:
-		return model.Vault{URL: url}, nil
+	case failure.KindOf(err) != failure.NotFound:
+		return model.Vault{}, failure.Wrap(err, "look for the vault", url)
 	}
-	return model.Vault{}, failure.Wrap(err, "look for the vault", url)
+	if _, err := os.Stat(url); errors.Is(err, fs.ErrNotExist) && !(v.newVault && s == ownSide) {
+		return model.Vault{}, failure.New(failure.NotFound, "find the vault", url, "there is neither such a vault in lifeboat.yaml nor such a folder").
+			WithHint("write its name as in lifeboat.yaml, a folder or a URL; make one with: lifeboat vault init")
+	}
+	return model.Vault{URL: url}, nil
 }
 
 // unlockWith finds the password: flags go before the configuration, which goes before variables, which go before asking.

@@ -43,6 +43,7 @@ func runVaultInit(ctx context.Context, v *vaultCommand, opt vaultInitOptions) er
 	if err != nil {
 		return err
 	}
+	v.newVault = true
 	req := api.VaultInitRequest{}
 	if req.VaultAccess, err = v.place(ctx, svc, v.flags.where, ownSide); err != nil {
 		return err
@@ -54,7 +55,6 @@ func runVaultInit(ctx context.Context, v *vaultCommand, opt vaultInitOptions) er
 		}
 		req.CutLike = &from
 	}
-	v.newVault = true
 	if err := v.unlockWith(ctx, &req.VaultAccess, v.flags.where, ownSide); err != nil {
 		return err
 	}
