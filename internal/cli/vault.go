@@ -3,6 +3,9 @@ package cli
 import (
 	"context"
 	"errors"
+	"slices"
+	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -162,4 +165,22 @@ func (v *vaultCommand) confirmed(ctx context.Context, yes bool, what, word strin
 // yesFlag declares the flag that stands for a confirmation.
 func yesFlag(cmd *cobra.Command, yes *bool) {
 	cmd.Flags().BoolVar(yes, "yes", false, "do not ask for confirmation")
+}
+
+// completePoints offers points for the first few arguments of a command; 0: for all. Nobody is asked for a password.
+func (v *vaultCommand) completePoints(most int) cobra.CompletionFunc {
+	return func(cmd *cobra.Command, args []string, _ string) (found []string, _ cobra.ShellCompDirective) {
+		if most > 0 && len(args) >= most {
+			return nil, cobra.ShellCompDirectiveDefault
+		}
+		v.gone, v.inputTaken = true, true
+		_ = v.with(cmd.Context(), func(svc api.Vaults, a api.VaultAccess) error {
+			points, err := svc.Points(cmd.Context(), api.VaultPointsRequest{VaultAccess: a})
+			for _, p := range slices.Backward(points) {
+				found = append(found, p.ShortID+"\t"+p.Time.Local().Format(time.DateTime)+" "+p.Hostname+" "+strings.Join(p.Paths, " "))
+			}
+			return err
+		})
+		return append(found, "latest\tthe newest point"), cobra.ShellCompDirectiveNoFileComp
+	}
 }

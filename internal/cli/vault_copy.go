@@ -29,8 +29,9 @@ Make the second vault with "vault init --copy-chunker-params", so that backups t
 		Example: `  lifeboat vault copy -r /srv/second --from-repo /srv/vault
   lifeboat vault copy -r main --to west --verify
   lifeboat vault copy latest -r main --to west --host web1`,
-		Args:       cobra.ArbitraryArgs,
-		SuggestFor: []string{"replicate", "sync"},
+		Args:              cobra.ArbitraryArgs,
+		ValidArgsFunction: v.completePoints(0),
+		SuggestFor:        []string{"replicate", "sync"},
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if opt.to.repo != "" && opt.from != (whereFlags{}) {
 				return usageError(cmd, "vault copy: --to and --from-... exclude each other").

@@ -19,7 +19,8 @@ func newVaultDiff(v *vaultCommand) *cobra.Command {
 without a change of time or size, which is what a decaying disk or ransomware looks like.`,
 		Example: `  lifeboat vault diff 4bba301e latest
   lifeboat vault diff 4bba301e:/etc latest:/etc --metadata`,
-		Args: wants("POINT", "POINT"),
+		Args:              wants("POINT", "POINT"),
+		ValidArgsFunction: v.completePoints(2),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			req.Before, req.After, req.VaultPointFilter = args[0], args[1], filter.filter(v.Getenv)
 			return runVaultDiff(cmd.Context(), v, req)

@@ -29,7 +29,8 @@ only when it is whole. The output is the content itself, so there is no -o.`,
 		Example: `  lifeboat vault dump latest /etc/fstab
   lifeboat vault dump latest /srv/www | tar -tv
   lifeboat vault dump latest:/srv/www / --archive zip --target www.zip`,
-		Args: wants("POINT", "PATH"),
+		Args:              wants("POINT", "PATH"),
+		ValidArgsFunction: v.completePoints(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if cmd.Flags().Changed("target") && opt.target == "" {
 				return usageError(cmd, "vault dump: --target is empty").WithHint("write --target FILE")

@@ -36,7 +36,8 @@ N is a number or "unlimited". DURATION counts back from the newest point: 2y5m7d
 		Example: `  lifeboat vault forget --keep-last 3 --keep-daily 14 --keep-monthly 12 --dry-run
   lifeboat vault forget --keep-within 30d --host web1
   lifeboat vault forget 4bba301e`,
-		Args: cobra.ArbitraryArgs,
+		Args:              cobra.ArbitraryArgs,
+		ValidArgsFunction: v.completePoints(0),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			opt.req.VaultPointFilter = filter.filter(v.Getenv)
 			if err := opt.complete(cmd, args); err != nil {

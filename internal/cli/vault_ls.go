@@ -21,7 +21,8 @@ that is below it.`,
 		Example: `  lifeboat vault ls latest
   lifeboat vault ls latest -l /etc
   lifeboat vault ls 4bba301e:/srv/www --recursive /`,
-		Args: wantsMore("POINT"),
+		Args:              wantsMore("POINT"),
+		ValidArgsFunction: v.completePoints(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			req.Point, req.Paths, req.VaultPointFilter = args[0], args[1:], filter.filter(v.Getenv)
 			return runVaultLs(cmd.Context(), v, req, long)

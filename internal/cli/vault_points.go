@@ -19,8 +19,9 @@ func newVaultPoints(v *vaultCommand) *cobra.Command {
 		Example: `  lifeboat vault points -r /srv/vault
   lifeboat vault points --host web1 --tag nightly --latest 1
   lifeboat vault points -o json | jq -r '.[].id'`,
-		Args:       cobra.ArbitraryArgs,
-		SuggestFor: []string{"list", "backups", "recovery-points"},
+		Args:              cobra.ArbitraryArgs,
+		ValidArgsFunction: v.completePoints(0),
+		SuggestFor:        []string{"list", "backups", "recovery-points"},
 		RunE: func(cmd *cobra.Command, args []string) error {
 			req.Points, req.VaultPointFilter = args, filter.filter(v.Getenv)
 			return runVaultPoints(cmd.Context(), v, req)

@@ -27,7 +27,8 @@ The exit code is 1 when something could not be restored; it is named.`,
 		Example: `  lifeboat vault restore latest --target /tmp/back
   lifeboat vault restore latest:/srv/www --target /srv/www --delete --dry-run
   lifeboat vault restore 4bba301e --target / --include /etc/fstab --verify`,
-		Args: wants("POINT"),
+		Args:              wants("POINT"),
+		ValidArgsFunction: v.completePoints(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if req.Target == "" {
 				return usageError(cmd, "vault restore: --target is missing").WithHint("write --target FOLDER; / puts everything back where it was")

@@ -23,8 +23,9 @@ blobs-per-file counts each blob once for each path that has it; raw-data counts 
 		Example: `  lifeboat vault stats
   lifeboat vault stats latest
   lifeboat vault stats --mode raw-data -o json`,
-		Args:       cobra.ArbitraryArgs,
-		SuggestFor: []string{"size", "du"},
+		Args:              cobra.ArbitraryArgs,
+		ValidArgsFunction: v.completePoints(0),
+		SuggestFor:        []string{"size", "du"},
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if !contains(statsModes, req.Mode) {
 				return usageError(cmd, "vault stats: there is no mode %q", req.Mode).WithHint("write one of: %s", strings.Join(statsModes, ", "))

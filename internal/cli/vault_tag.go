@@ -22,7 +22,8 @@ func newVaultTag(v *vaultCommand) *cobra.Command {
 		Example: `  lifeboat vault tag latest --add before-migration
   lifeboat vault tag --host web1 --remove nightly
   lifeboat vault tag 4bba301e --set a,b`,
-		Args: cobra.ArbitraryArgs,
+		Args:              cobra.ArbitraryArgs,
+		ValidArgsFunction: v.completePoints(0),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			for _, list := range []struct{ from, into *[]string }{{&set, &req.Set}, {&add, &req.Add}, {&remove, &req.Remove}} {
 				for _, text := range *list.from {
@@ -73,7 +74,7 @@ func newVaultUnhold(v *vaultCommand) *cobra.Command {
 func holdCommand(v *vaultCommand, cmd *cobra.Command, end bool) *cobra.Command {
 	req := api.VaultHoldRequest{End: end}
 	var filter pointFlags
-	cmd.Args = cobra.ArbitraryArgs
+	cmd.Args, cmd.ValidArgsFunction = cobra.ArbitraryArgs, v.completePoints(0)
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		req.Points, req.VaultPointFilter = args, filter.filter(v.Getenv)
 		if cmd.Flags().Changed("until") && !laterThan(v.Now(), req.Until) {

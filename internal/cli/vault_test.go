@@ -38,7 +38,11 @@ func lifeboat() {
 	signals := make(chan os.Signal, 2)
 	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
 	signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE)
-	os.Exit(cli.Main(context.Background(), append([]string{"vault"}, os.Args[1:]...), cli.Deps{
+	args := append([]string{"vault"}, os.Args[1:]...)
+	if len(args) > 1 && args[1] == "__complete" {
+		args[0], args[1] = args[1], args[0]
+	}
+	os.Exit(cli.Main(context.Background(), args, cli.Deps{
 		Vaults: func(opt cli.OpenOptions, stderr io.Writer) api.Vaults {
 			return vaultservice.New(vaultservice.Options{
 				Log: opt.Log, Stderr: stderr, Named: named, Engine: vault.Options{KDF: crypto.Params{N: 1 << 10, R: 8, P: 1}},

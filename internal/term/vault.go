@@ -143,20 +143,64 @@ func VaultCheck(w io.Writer, r *api.VaultCheckReply, s Style) error {
 		p.line(span{"ok", good}, span{" nothing is wrong", plain})
 		return p.flush(w)
 	}
-	for _, pr := range r.Problems {
-		p.blank()
-		p.text(0, 2, span{pr.Subject + ": ", bold}, span{pr.Error.Error(), bad})
-		if len(pr.Affects) == 0 {
-			p.text(2, 4, span{"no point needs it", dim})
-		}
-		for _, a := range pr.Affects {
-			p.text(2, 4, span{fmt.Sprintf("point %.8s  %s", a.Point, a.Path), plain})
-		}
-		if pr.More > 0 {
-			p.text(2, 4, span{fmt.Sprintf("and %d more", pr.More), plain})
-		}
+	for _, c := range causes(r.Problems) {
+		p.cause(c)
 	}
 	p.blank()
-	p.line(span{count(len(r.Problems), "problem"), bad})
+	p.text(0, 2, span{count(len(r.Problems), "problem"), bad}, span{"; what to do: " + p.command("vault", "repair", "all", "--dry-run"), plain})
 	return p.flush(w)
+}
+
+// cause is one thing that is wrong, with all that is wrong because of it.
+type cause struct {
+	text     string
+	subjects []string
+	places   []api.VaultPlace // without repeats
+	more     int
+}
+
+// causes gathers problems by what they say, in their order: a pack that is gone is one cause, and not one for each blob.
+func causes(problems []api.VaultProblem) []*cause {
+	var list []*cause
+	known := map[string]*cause{}
+	seen := map[string]bool{}
+	for _, pr := range problems {
+		text := pr.Error.Error()
+		c := known[text]
+		if c == nil {
+			c = &cause{text: text}
+			known[text] = c
+			list = append(list, c)
+		}
+		c.subjects = append(c.subjects, pr.Subject)
+		c.more += pr.More
+		for _, at := range pr.Affects {
+			if key := text + "\x00" + at.Point + "\x00" + at.Path; !seen[key] {
+				seen[key] = true
+				c.places = append(c.places, at)
+			}
+		}
+	}
+	return list
+}
+
+// maxCausePlaces is how many paths are shown under one cause; -o json has more.
+const maxCausePlaces = 50
+
+func (p *page) cause(c *cause) {
+	p.blank()
+	head := c.subjects[0]
+	if n := len(c.subjects) - 1; n > 0 {
+		head += fmt.Sprintf(" and %d more", n)
+	}
+	p.text(0, 2, span{head + ": ", bold}, span{c.text, bad})
+	if len(c.places)+c.more == 0 {
+		p.text(2, 4, span{"no point needs it", dim})
+	}
+	for _, at := range c.places[:min(len(c.places), maxCausePlaces)] {
+		p.text(2, 4, span{fmt.Sprintf("point %.8s  %s", at.Point, at.Path), plain})
+	}
+	if n := max(0, len(c.places)-maxCausePlaces) + c.more; n > 0 {
+		p.text(2, 4, span{fmt.Sprintf("and %d more", n), plain})
+	}
 }

@@ -176,6 +176,14 @@ func TestVaultWords(t *testing.T) {
 		{"a check that finds nothing", func(b *bytes.Buffer) error {
 			return VaultCheck(b, &api.VaultCheckReply{OK: true, Points: 2, BytesRead: 4 << 20, Took: model.Duration(2 * time.Second)}, Style{})
 		}, []string{"2 points", "read 4 MiB in 2 s (2 MiB/s)", "ok nothing is wrong"}},
+		{"a pack that is gone", func(b *bytes.Buffer) error {
+			gone := failure.New(failure.NotFound, "find", "data/aa", "it is not stored")
+			at := []api.VaultPlace{{Point: id, Path: "/a"}}
+			return VaultCheck(b, &api.VaultCheckReply{Problems: []api.VaultProblem{
+				{Subject: "blob 1", Error: gone, Affects: at}, {Subject: "blob 2", Error: gone, Affects: at, More: 3}, {Subject: "x", Error: failure.New(failure.Corrupt, "", "", "odd")},
+			}}, Style{})
+		}, []string{"blob 1 and 1 more: find data/aa: it is not stored\n  point abababab  /a\n  and 3 more\n", "x: odd\n  no point needs it\n",
+			"3 problems; what to do: lifeboat vault repair all --dry-run"}},
 		{"a dry prune with nothing to do", func(b *bytes.Buffer) error {
 			return VaultPrunePlan(b, &api.VaultPrunePlan{}, Style{})
 		}, []string{"nothing is to be done"}},

@@ -21,7 +21,11 @@ func (s *Service) open(ctx context.Context, a api.VaultAccess) (v *vault.Vault, 
 
 // openRead is open for reading alone: when the vault is gone, a replica stands for it.
 func (s *Service) openRead(ctx context.Context, a api.VaultAccess) (v *vault.Vault, done func() error, err error) {
-	return s.openWith(ctx, a, location.OpenAny)
+	v, done, err = s.openWith(ctx, a, location.OpenAny)
+	if err == nil && len(a.Vault.Replicas) > 0 && v.Location() != location.Redact(a.Vault.URL) {
+		s.opts.Log.WarnContext(ctx, "the vault itself cannot be opened: a replica stands for it", "vault", location.Redact(a.Vault.URL), "replica", v.Location())
+	}
+	return v, done, err
 }
 
 func (s *Service) openWith(ctx context.Context, a api.VaultAccess,
