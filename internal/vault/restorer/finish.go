@@ -19,9 +19,16 @@ func (r *run) finish(ctx context.Context) error {
 	if err := r.linkNames(ctx); err != nil {
 		return err
 	}
-	err := r.parallel(ctx, len(r.others), func(_ context.Context, i int) error { return r.makeOther(&r.others[i]) })
-	if err != nil {
-		return err
+	for _, further := range []bool{false, true} {
+		err := r.parallel(ctx, len(r.others), func(_ context.Context, i int) error {
+			if o := &r.others[i]; further == (o.first != int32(i)) {
+				return r.makeOther(o)
+			}
+			return nil
+		})
+		if err != nil {
+			return err
+		}
 	}
 	if r.o.Delete {
 		if err := r.deleteOthers(ctx); err != nil {
@@ -147,7 +154,10 @@ func (r *run) settleOther(o *other) (Action, error) {
 		case s == nil:
 		case !r.replaces(&o.meta, s):
 			return Skipped, nil
-		case o.is(dir, s):
+		case r.others[o.first].done && r.isFirst(o, s):
+			id := s.Identity()
+			was, action = &id, Unchanged
+		case &r.others[o.first] == o && o.is(dir, s) && r.allNames(o, s):
 			id := s.Identity()
 			was, action = &id, Unchanged
 		default:
@@ -161,6 +171,15 @@ func (r *run) settleOther(o *other) (Action, error) {
 	}
 	if r.o.DryRun && was == nil {
 		return action, nil
+	}
+	if first := &r.others[o.first]; was == nil && first != o && first.done {
+		from, err := r.dirs.acquire(first.parent)
+		if err != nil {
+			return "", err
+		}
+		defer r.dirs.release(first.parent)
+		o.done = true
+		return action, dir.Link(from, first.name, o.name)
 	}
 	if was == nil {
 		if err := dir.Make(o.name, o.meta.Type(), o.target, o.device); err != nil {
@@ -179,10 +198,32 @@ func (r *run) settleOther(o *other) (Action, error) {
 	return action, nil
 }
 
-// is reports whether what lies in o's place, which s tells of, is o, but for metadata. One with further names is not: they
+// allNames reports whether what lies in o's place, which s tells of, has the names that it has in the tree and no others: they
 // would get the metadata too.
+func (r *run) allNames(o *other, s *fsnode.Stat) bool {
+	for i := o.next; i != none; i = r.others[i].next {
+		name := &r.others[i]
+		if state := r.folders[name.parent].state; state != existing {
+			return false
+		}
+		is, err := r.statAt(name.parent, name.name)
+		if err != nil || is == nil || is.Identity() != s.Identity() {
+			return false
+		}
+	}
+	return s.Links() == uint64(o.names)
+}
+
+// isFirst reports whether what lies in o's place, which s tells of, is another name of o's first.
+func (r *run) isFirst(o *other, s *fsnode.Stat) bool {
+	first := &r.others[o.first]
+	is, err := r.statAt(first.parent, first.name)
+	return first != o && err == nil && is != nil && is.Identity() == s.Identity()
+}
+
+// is reports whether what lies in o's place, which s tells of, is o, but for metadata.
 func (o *other) is(dir *fsnode.Dir, s *fsnode.Stat) bool {
-	if s.Type() != o.meta.Type() || s.Links() > 1 {
+	if s.Type() != o.meta.Type() {
 		return false
 	}
 	switch o.meta.Type() {

@@ -96,11 +96,17 @@ func below(t testing.TB, v *vault.Vault, root object.ID, path string) object.ID 
 // latest gives the tree of dir in the latest snapshot.
 func latest(t testing.TB, v *vault.Vault, dir string) object.ID {
 	t.Helper()
+	return below(t, v, latestRoot(t, v), dir)
+}
+
+// latestRoot gives the tree of the latest snapshot.
+func latestRoot(t testing.TB, v *vault.Vault) object.ID {
+	t.Helper()
 	sn, err := v.FindSnapshot(t.Context(), "latest", snapshot.Filter{})
 	if err != nil {
 		t.Fatal(err)
 	}
-	return below(t, v, *sn.Tree, dir)
+	return *sn.Tree
 }
 
 // restic runs the real restic, and fails the test when it fails.

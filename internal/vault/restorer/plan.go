@@ -92,6 +92,9 @@ type other struct {
 	meta   fsnode.Meta
 	target string // of a symbolic link
 	device uint64
+	first  int32 // the one whose other name it is; its own number when it is the first or the only one
+	next   int32 // the next name of first
+	names  int32 // how many names it has in the tree, of the first
 	short  bool
 	done   bool // it is in the target as it should be
 }

@@ -21,7 +21,10 @@ const defaultMaxEntries = 50_000_000
 // Run makes the tree root true in o.Target. Entries that cannot be restored are told to OnError and listed in the
 // Result, and the others are restored all the same; then the error says so, with the kind of the first. Differences that
 // Verify finds are an error too. The Result is there with every error, as far as the run came. A run that was broken off
-// is completed by the next one.
+// is completed by the next one; after a loss of power it is not to be IfChanged unless Sync had returned, for a file system
+// may keep a file's time and lose its content.
+//
+// It takes no lock on the vault: when somebody prunes meanwhile, what is gone is reported as missing.
 //
 // Invalid: o cannot be; Denied: Delete would clear the whole system. A full file system ends the run at once.
 func Run(ctx context.Context, v *vault.Vault, root object.ID, o Options) (*Result, error) {

@@ -26,7 +26,7 @@ func (r *run) scan(ctx context.Context, root object.ID) error {
 	if r.o.Root != nil {
 		r.folders[0].meta = r.apply.Meta(r.o.Root)
 	}
-	s := scanner{run: r, links: map[linkKey]int32{}}
+	s := scanner{run: r, links: map[linkKey]int32{}, same: map[otherKey]int32{}}
 	for level := []waiting{{0, root}}; len(level) > 0; {
 		var next []waiting
 		for part := range slices.Chunk(level, treesAtOnce) {
@@ -95,6 +95,15 @@ func (r *run) loadTrees(ctx context.Context, all []waiting) ([]*tree.Tree, []err
 type scanner struct {
 	*run
 	links map[linkKey]int32 // the first name of each file that has several
+	same  map[otherKey]int32
+}
+
+// otherKey tells the names of what is neither a file nor a directory from those of others.
+type otherKey struct {
+	inode, device uint64
+	typ           tree.Type
+	target        string
+	number        uint64
 }
 
 // linkKey tells the names of one file from those of others, as far as the tree knows.
@@ -191,7 +200,7 @@ func (s *scanner) node(at int32, n *tree.Node, selected, below bool, next []wait
 		s.tell.reduced(path, "socket", failure.New(failure.Unsupported, "restore", path, "a socket is made by the program that listens on it"))
 		s.tell.settled(Item{Path: path, Type: n.Type, Action: Skipped})
 	case tree.Symlink, tree.Device, tree.CharDevice, tree.Fifo:
-		s.others = append(s.others, other{parent: at, name: n.Name, meta: s.apply.Meta(n), target: n.LinkTarget, device: n.Device})
+		s.other(at, n)
 	default:
 		return next, s.tell.fail(s.path(at, n.Name), failure.New(failure.Unsupported, "restore", n.Name, "an entry of the type %.40q cannot be restored", n.Type))
 	}
@@ -228,6 +237,23 @@ func (s *scanner) file(at int32, n *tree.Node) {
 		return
 	}
 	s.tell.expect(0, int64(n.Size))
+}
+
+// other takes what is neither a file nor a directory into the tables.
+func (s *scanner) other(at int32, n *tree.Node) {
+	i := int32(len(s.others))
+	o := other{parent: at, name: n.Name, meta: s.apply.Meta(n), target: n.LinkTarget, device: n.Device, first: i, next: none, names: 1}
+	if n.Links > 1 {
+		key := otherKey{n.Inode, n.DeviceID, n.Type, n.LinkTarget, n.Device}
+		if first, ok := s.same[key]; ok {
+			o.first, o.next = first, s.others[first].next
+			s.others[first].next = i
+			s.others[first].names++
+		} else {
+			s.same[key] = i
+		}
+	}
+	s.others = append(s.others, o)
 }
 
 // sizes asks the index for the lengths of all blobs, and compares them with what the nodes say.
