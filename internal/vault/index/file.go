@@ -18,24 +18,7 @@ type Pack struct {
 	Entries []pack.Entry
 }
 
-type fileJSON struct {
-	Packs []packJSON `json:"packs"`
-}
-
-type packJSON struct {
-	ID    object.ID  `json:"id"`
-	Blobs []blobJSON `json:"blobs"`
-}
-
-type blobJSON struct {
-	ID          object.ID   `json:"id"`
-	Type        object.Type `json:"type"`
-	Offset      uint32      `json:"offset"`
-	Length      uint32      `json:"length"`
-	PlainLength uint32      `json:"uncompressed_length,omitempty"`
-}
-
-// liberal is blobJSON with what must be there and is not.
+// liberal is a blob, with what must be there and may not be.
 type liberal struct {
 	ID          *object.ID   `json:"id"`
 	Type        *object.Type `json:"type"`
@@ -47,6 +30,14 @@ type liberal struct {
 // Parse reads an index file, decrypted and decompressed. Unknown fields are passed over (they steer nothing that is
 // read here); what cannot be a blob is Corrupt.
 func Parse(data []byte) ([]Pack, error) {
+	if packs, ok := parse(data); ok {
+		return packs, nil
+	}
+	return parseAny(data)
+}
+
+// parseAny reads an index file by package encoding/json.
+func parseAny(data []byte) ([]Pack, error) {
 	var f struct {
 		Packs []struct {
 			ID    *object.ID `json:"id"`
@@ -76,17 +67,25 @@ func Parse(data []byte) ([]Pack, error) {
 	return packs, nil
 }
 
-// Encode writes an index file, to be compressed and encrypted.
+// Encode writes an index file, to be compressed and encrypted. A blob of a type that there is not is Invalid.
 func Encode(packs []Pack) ([]byte, error) {
-	f := fileJSON{Packs: make([]packJSON, 0, len(packs))}
+	blobs := 0
 	for _, p := range packs {
-		blobs := make([]blobJSON, 0, len(p.Entries))
 		for _, e := range p.Entries {
-			blobs = append(blobs, blobJSON{e.ID, e.Type, e.Offset, e.Length, e.PlainLength})
+			if e.Type > object.Tree {
+				return nil, failure.New(failure.Invalid, "write an index", "", "blob %s has the unknown type %d", e.ID.Short(), uint8(e.Type))
+			}
 		}
-		f.Packs = append(f.Packs, packJSON{p.ID, blobs})
+		blobs += len(p.Entries)
 	}
-	return json.Marshal(f)
+	text := append(make([]byte, 0, 100*len(packs)+160*blobs+16), `{"packs":[`...)
+	for i, p := range packs {
+		if i > 0 {
+			text = append(text, ',')
+		}
+		text = appendPack(text, p)
+	}
+	return append(text, "]}"...), nil
 }
 
 func corrupt(format string, args ...any) error {

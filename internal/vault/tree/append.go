@@ -1,7 +1,6 @@
 package tree
 
 import (
-	"encoding/hex"
 	"encoding/json"
 	"maps"
 	"slices"
@@ -61,12 +60,12 @@ func (n *Node) Append(dst []byte) ([]byte, error) {
 			if i > 0 {
 				dst = append(dst, ',')
 			}
-			dst = appendID(dst, id)
+			dst = id.AppendJSON(dst)
 		}
 		dst = append(dst, ']')
 	}
 	if n.Subtree != nil {
-		dst = appendID(append(dst, `,"subtree":`...), *n.Subtree)
+		dst = n.Subtree.AppendJSON(append(dst, `,"subtree":`...))
 	}
 	dst = append(appendText(dst, `,"error":`, n.Error), '}')
 	if len(n.Extra) == 0 {
@@ -100,10 +99,6 @@ func (n *Node) appendRare(dst []byte) ([]byte, error) {
 		dst = append(append(dst, `,"generic_attributes":`...), text...)
 	}
 	return dst, nil
-}
-
-func appendID(dst []byte, id object.ID) []byte {
-	return append(hex.AppendEncode(append(dst, '"'), id[:]), '"')
 }
 
 func appendNumber(dst []byte, key string, v uint64) []byte {

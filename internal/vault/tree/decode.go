@@ -2,7 +2,6 @@ package tree
 
 import (
 	"bytes"
-	"encoding/hex"
 	"encoding/json"
 	"io/fs"
 	"strconv"
@@ -14,58 +13,50 @@ import (
 // are, so this is worth its lines: it takes a tenth of what package encoding/json takes. What it does not understand,
 // right or wrong, it leaves to that.
 type parser struct {
-	data []byte
-	pos  int
+	object.Parser
+
 	// last are strings that the last nodes had, so that equal ones share memory.
 	lastUser, lastGroup string
 }
 
 // parse reads a tree, or gives false.
 func parse(data []byte) (*Tree, bool) {
-	p := parser{data: bytes.TrimRight(data, "\n")}
-	if !p.token(`{"nodes":[`) {
+	p := parser{Parser: object.Parser{Data: bytes.TrimRight(data, "\n")}}
+	if !p.Token(`{"nodes":[`) {
 		return nil, false
 	}
 	t := &Tree{Nodes: make([]Node, 0, len(data)/512+1)}
-	if p.token("]") {
-		return t, p.token("}") && p.pos == len(p.data)
+	if p.Token("]") {
+		return t, p.Token("}") && p.End()
 	}
 	for {
 		t.Nodes = append(t.Nodes, Node{})
 		if !p.node(&t.Nodes[len(t.Nodes)-1]) {
 			return nil, false
 		}
-		if p.token("]") {
-			return t, p.token("}") && p.pos == len(p.data)
+		if p.Token("]") {
+			return t, p.Token("}") && p.End()
 		}
-		if !p.token(",") {
+		if !p.Token(",") {
 			return nil, false
 		}
 	}
 }
 
-func (p *parser) token(s string) bool {
-	if len(p.data)-p.pos < len(s) || string(p.data[p.pos:p.pos+len(s)]) != s {
-		return false
-	}
-	p.pos += len(s)
-	return true
-}
-
 // node reads one node, whatever the order of its members.
 func (p *parser) node(n *Node) bool {
-	if !p.token("{") {
+	if !p.Token("{") {
 		return false
 	}
 	for {
-		key, ok := p.plain()
-		if !ok || !p.token(":") || !p.member(n, key) {
+		key, ok := p.Plain()
+		if !ok || !p.Token(":") || !p.member(n, key) {
 			return false
 		}
-		if p.token("}") {
+		if p.Token("}") {
 			return n.Name != "" && n.Type != ""
 		}
-		if !p.token(",") {
+		if !p.Token(",") {
 			return false
 		}
 	}
@@ -80,13 +71,13 @@ func (p *parser) member(n *Node, key []byte) (ok bool) {
 		n.Type, ok = p.nodeType()
 	case "mode":
 		var mode uint64
-		mode, ok = p.number(32)
+		mode, ok = p.Number(32)
 		n.Mode = fs.FileMode(mode)
 	case "mtime", "atime", "ctime":
 		ok = p.time(n, key[0])
 	case "uid", "gid":
 		var id uint64
-		if id, ok = p.number(32); key[0] == 'u' {
+		if id, ok = p.Number(32); key[0] == 'u' {
 			n.UID = uint32(id)
 		} else {
 			n.GID = uint32(id)
@@ -98,15 +89,15 @@ func (p *parser) member(n *Node, key []byte) (ok bool) {
 		n.Group, ok = p.text(p.lastGroup)
 		p.lastGroup = n.Group
 	case "inode":
-		n.Inode, ok = p.number(64)
+		n.Inode, ok = p.Number(64)
 	case "device_id":
-		n.DeviceID, ok = p.number(64)
+		n.DeviceID, ok = p.Number(64)
 	case "size":
-		n.Size, ok = p.number(64)
+		n.Size, ok = p.Number(64)
 	case "links":
-		n.Links, ok = p.number(64)
+		n.Links, ok = p.Number(64)
 	case "device":
-		n.Device, ok = p.number(64)
+		n.Device, ok = p.Number(64)
 	case "linktarget":
 		n.LinkTarget, ok = p.text("")
 	case "extended_attributes":
@@ -115,53 +106,34 @@ func (p *parser) member(n *Node, key []byte) (ok bool) {
 		n.Content, ok = p.ids()
 	case "subtree":
 		var id object.ID
-		if id, ok = p.id(); ok {
+		if id, ok = p.ID(); ok {
 			n.Subtree = &id
 		}
 	}
 	return ok
 }
 
-// plain reads a string that has no escapes.
-func (p *parser) plain() ([]byte, bool) {
-	if !p.token(`"`) {
-		return nil, false
-	}
-	end := bytes.IndexByte(p.data[p.pos:], '"')
-	if end < 0 {
-		return nil, false
-	}
-	s := p.data[p.pos : p.pos+end]
-	for _, c := range s {
-		if c < ' ' || c > '~' || c == '\\' {
-			return nil, false
-		}
-	}
-	p.pos += end + 1
-	return s, true
-}
-
 // text reads any string; one that is same shares its memory.
 func (p *parser) text(same string) (string, bool) {
-	start := p.pos
-	if s, ok := p.plain(); ok {
+	start := p.Pos
+	if s, ok := p.Plain(); ok {
 		if string(s) == same {
 			return same, true
 		}
 		return string(s), true
 	}
-	p.pos = start
+	p.Pos = start
 	var s string
 	return s, p.value(&s)
 }
 
 // name reads a name, which the format quotes twice.
 func (p *parser) name() (string, bool) {
-	start := p.pos
-	if s, ok := p.plain(); ok {
+	start := p.Pos
+	if s, ok := p.Plain(); ok {
 		return string(s), true
 	}
-	p.pos = start
+	p.Pos = start
 	var s string
 	if !p.value(&s) {
 		return "", false
@@ -172,7 +144,7 @@ func (p *parser) name() (string, bool) {
 
 // nodeType reads the type; the known ones take no memory.
 func (p *parser) nodeType() (Type, bool) {
-	s, ok := p.plain()
+	s, ok := p.Plain()
 	switch string(s) {
 	case string(File):
 		return File, ok
@@ -184,22 +156,9 @@ func (p *parser) nodeType() (Type, bool) {
 	return Type(s), ok
 }
 
-func (p *parser) number(bits int) (uint64, bool) {
-	start := p.pos
-	for p.pos < len(p.data) && '0' <= p.data[p.pos] && p.data[p.pos] <= '9' {
-		p.pos++
-	}
-	digits := p.data[start:p.pos]
-	if len(digits) > 1 && digits[0] == '0' {
-		return 0, false
-	}
-	v, err := strconv.ParseUint(string(digits), 10, bits)
-	return v, err == nil
-}
-
 // time reads one of the three times. The access time is most often the modification time.
 func (p *parser) time(n *Node, which byte) bool {
-	s, ok := p.plain()
+	s, ok := p.Plain()
 	if !ok {
 		return false
 	}
@@ -212,47 +171,32 @@ func (p *parser) time(n *Node, which byte) bool {
 	return n.AccessTime.UnmarshalText(s) == nil
 }
 
-func (p *parser) id() (object.ID, bool) {
-	var id object.ID
-	s, ok := p.plain()
-	if !ok || len(s) != hex.EncodedLen(len(id)) {
-		return id, false
-	}
-	for _, c := range s {
-		if 'A' <= c && c <= 'F' {
-			return id, false
-		}
-	}
-	_, err := hex.Decode(id[:], s)
-	return id, err == nil
-}
-
 // ids reads a file's content: a list, or null for what has none.
 func (p *parser) ids() ([]object.ID, bool) {
-	if p.token("null") {
+	if p.Token("null") {
 		return nil, true
 	}
-	if !p.token("[") {
+	if !p.Token("[") {
 		return nil, false
 	}
-	if p.token("]") {
+	if p.Token("]") {
 		return []object.ID{}, true
 	}
-	end := bytes.IndexByte(p.data[p.pos:], ']')
+	end := bytes.IndexByte(p.Data[p.Pos:], ']')
 	if end < 0 {
 		return nil, false
 	}
 	ids := make([]object.ID, 0, end/67+1)
 	for {
-		id, ok := p.id()
+		id, ok := p.ID()
 		if !ok {
 			return nil, false
 		}
 		ids = append(ids, id)
-		if p.token("]") {
+		if p.Token("]") {
 			return ids, true
 		}
-		if !p.token(",") {
+		if !p.Token(",") {
 			return nil, false
 		}
 	}
@@ -261,21 +205,21 @@ func (p *parser) ids() ([]object.ID, bool) {
 // value reads anything by package encoding/json.
 func (p *parser) value(into any) bool {
 	end := p.end()
-	if end < 0 || json.Unmarshal(p.data[p.pos:end], into) != nil {
+	if end < 0 || json.Unmarshal(p.Data[p.Pos:end], into) != nil {
 		return false
 	}
-	p.pos = end
+	p.Pos = end
 	return true
 }
 
 // end gives where the value that begins here ends, or -1.
 func (p *parser) end() int {
 	depth := 0
-	for i := p.pos; i < len(p.data); i++ {
-		switch p.data[i] {
+	for i := p.Pos; i < len(p.Data); i++ {
+		switch p.Data[i] {
 		case '"':
-			for i++; i < len(p.data) && p.data[i] != '"'; i++ {
-				if p.data[i] == '\\' {
+			for i++; i < len(p.Data) && p.Data[i] != '"'; i++ {
+				if p.Data[i] == '\\' {
 					i++
 				}
 			}
@@ -288,7 +232,7 @@ func (p *parser) end() int {
 			continue
 		}
 		if depth <= 0 {
-			return min(i+1, len(p.data))
+			return min(i+1, len(p.Data))
 		}
 	}
 	return -1
