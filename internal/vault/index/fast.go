@@ -85,10 +85,11 @@ func parseEntry(p *object.Parser) (e pack.Entry, ok bool) {
 	if e.Length, ok = number(p, `,"length":`); !ok || e.Length < crypto.Overhead || uint64(e.Offset)+uint64(e.Length) > pack.MaxSize {
 		return e, false
 	}
-	if n, ok := number(p, `,"uncompressed_length":`); ok {
-		e.PlainLength = n
+	if p.Token("}") {
+		return e, true
 	}
-	return e, p.Token("}")
+	e.PlainLength, ok = number(p, `,"uncompressed_length":`)
+	return e, ok && p.Token("}")
 }
 
 // number reads a member of 32 bits.

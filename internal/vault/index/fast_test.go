@@ -3,6 +3,7 @@ package index
 import (
 	"encoding/json"
 	"math/rand/v2"
+	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -88,6 +89,7 @@ func FuzzFast(f *testing.F) {
 	}
 	f.Add(text)
 	f.Add([]byte(`{"packs":[]}`))
+	f.Add([]byte(`{"packs":[{"id":"` + strings.Repeat("0", 64) + `","blobs":[{"id":"` + strings.Repeat("0", 64) + `","type":"tree","offset":0,"length":70,"uncompressed_length":}]}]}`))
 	f.Fuzz(func(t *testing.T, data []byte) {
 		got, ok := parse(data)
 		if !ok {
