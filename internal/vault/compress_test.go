@@ -31,6 +31,9 @@ func TestCompression(t *testing.T) {
 		s := begin(t, v)
 		write(t, s, map[string][]byte{"text": text, "noise": random})
 		stored[c] = s.Stats().Stored
+		if err := s.Close(t.Context()); err != nil {
+			t.Fatal(err)
+		}
 		if c == vault.CompressOff || c == vault.CompressAuto || c == vault.CompressMax {
 			dir := export(t, store)
 			accepted(t, dir, "--read-data")
