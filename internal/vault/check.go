@@ -230,10 +230,10 @@ func (c *checker) comparePacks(ctx context.Context) error {
 		c.progress.TotalBytes += sizes[id]
 	}
 	unsound := map[index.Location]error{}
-	buffers := sync.Pool{New: func() any { return &checkBuffers{} }}
+	buffers := make(spares[checkBuffers], c.v.parallel())
 	err = c.v.each(ctx, sizes, func(ctx context.Context, id object.ID, size int64) error {
-		b := buffers.Get().(*checkBuffers)
-		defer buffers.Put(b)
+		b := buffers.take()
+		defer buffers.putBack(b)
 		wrong, err := c.checkPack(ctx, id, size, b)
 		c.mu.Lock()
 		defer c.mu.Unlock()

@@ -72,19 +72,17 @@ func (c *checker) checkBlob(s *packStream, e pack.Entry) error {
 	if end := int64(e.Offset) + int64(e.Length); end > s.size {
 		return failure.New(failure.Corrupt, "read", "", "it lies beyond the pack's end")
 	}
-	if cap(s.b.sealed) < int(e.Length) {
-		s.b.sealed = make([]byte, e.Length, max(e.Length, 1<<20))
-	}
+	s.b.sealed = withRoom(s.b.sealed, int(e.Length))
 	sealed := s.b.sealed[:e.Length]
 	if !s.next(sealed, int64(e.Offset)) {
 		if _, err := s.at.ReadAt(sealed, int64(e.Offset)); err != nil {
 			return err
 		}
 	}
-	plain, err := c.v.openBlob(sealed, e, s.b.plain)
-	if err == nil && e.PlainLength != 0 {
-		s.b.plain = plain
+	if e.PlainLength <= 2*maxSpan {
+		s.b.plain = withRoom(s.b.plain, int(e.PlainLength))
 	}
+	_, err := c.v.openBlob(sealed, e, s.b.plain)
 	return err
 }
 

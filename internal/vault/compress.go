@@ -74,4 +74,6 @@ func (e encoders) compress(t object.Type, dst, data []byte) []byte {
 }
 
 // room is how long the frame of n bytes can be.
-func (e encoders) room(n int) int { return e.metadata.MaxEncodedSize(n) }
+func (e encoders) room(n int) int {
+	return max(e.data.MaxEncodedSize(n), e.metadata.MaxEncodedSize(n))
+}

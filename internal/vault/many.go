@@ -91,22 +91,16 @@ func (job *loading) run(ctx context.Context) error {
 	v, l := job.v, job.located
 	group, within := errgroup.WithContext(ctx)
 	group.SetLimit(v.parallel())
-	buffers := make(chan *spanBuffers, v.parallel())
+	buffers := make(spares[spanBuffers], v.parallel())
 	for s := range spans(l.places, l.packs) {
 		if within.Err() != nil {
 			break
 		}
 		group.Go(func() error {
-			var b *spanBuffers
-			select {
-			case b = <-buffers:
-			default:
-				b = &spanBuffers{}
-			}
-			err := job.span(within, s, b)
-			b.trim()
-			buffers <- b
-			return err
+			b := buffers.take()
+			defer buffers.putBack(b)
+			defer b.trim()
+			return job.span(within, s, b)
 		})
 	}
 	for _, i := range l.unlisted {
@@ -207,9 +201,7 @@ type loading struct {
 
 // span reads a span and gives its blobs to each. What cannot be read so is read alone, from wherever it can be had.
 func (j *loading) span(ctx context.Context, s span, b *spanBuffers) error {
-	if n := int(s.end - s.start); cap(b.sealed) < n {
-		b.sealed = make([]byte, n)
-	}
+	b.sealed = withRoom(b.sealed, int(s.end-s.start))
 	sealed := b.sealed[:s.end-s.start]
 	read := j.v.readPack(about(ctx, j.handles[s.wanted[0].handle]), s.pack, sealed, s.start)
 	opened := int64(-1) // the end of what was decrypted
@@ -226,8 +218,8 @@ func (j *loading) span(ctx context.Context, s span, b *spanBuffers) error {
 			continue
 		}
 		e := pack.Entry{Handle: h, Offset: w.Offset, Length: w.Length, PlainLength: w.PlainLength}
-		if n := int(w.PlainLength); cap(b.plain) < n && n <= 2*maxSpan {
-			b.plain = make([]byte, 0, max(n, 1<<20))
+		if w.PlainLength <= 2*maxSpan {
+			b.plain = withRoom(b.plain, int(w.PlainLength))
 		}
 		opened = max(opened, w.end())
 		at := int64(w.Offset) - s.start

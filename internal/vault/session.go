@@ -31,9 +31,9 @@ const (
 	// an index lists.
 	indexEvery = 30 * time.Second
 	// keptPacks is how many packs' memory is kept: a little more than mostly is in use.
-	keptPacks = 4
-	// sealedRoom is what memory for compressed blobs has at least: enough for most, whatever it was first taken for.
-	sealedRoom = 1 << 20
+	keptPacks = 3
+	// keptMemory is how many bytes of other memory are kept for each worker.
+	keptMemory = 12 << 20
 )
 
 // Session writes to a vault, under a shared lock. Its methods may be called from several goroutines at once; the order
@@ -47,19 +47,19 @@ type Session struct {
 	jobs    chan *pack.Builder
 	workers sync.WaitGroup
 	slots   chan struct{} // one for each blob of a stream that is being saved
-	sealed  shelf         // what blobs are compressed and encrypted in
-	chunks  shelf         // what streams are read into
+	memory  *shelf        // what streams are read into, and blobs are compressed and encrypted in
 	packs   *pack.Memory
 	cutter  *chunk.Table
 
 	mu       sync.Mutex
-	idle     *sync.Cond // inFlight fell, or err was set
+	idle     *sync.Cond // inFlight or sending fell, or err was set
 	pending  map[object.Handle]struct{}
 	open     [dataPackers + 1]*pack.Builder // the last is for trees
-	inFlight int
-	stored   []index.Pack // packs that are durable and in no index file
-	listed   int          // blobs in stored
-	indexed  time.Time    // when the last index file was written
+	inFlight int                            // packs that are on their way
+	sending  int                            // of them, those that no upload has taken yet
+	stored   []index.Pack                   // packs that are durable and in no index file
+	listed   int                            // blobs in stored
+	indexed  time.Time                      // when the last index file was written
 	err      error
 	closed   bool
 	stats    Stats
@@ -98,12 +98,11 @@ func (v *Vault) NewSession(ctx context.Context) (*Session, error) {
 
 // session begins a session under a lock.
 func (v *Vault) session(held context.Context, lock *Lock) *Session {
-	busy := v.opts.Workers + 1
-	s := &Session{v: v, lock: lock, held: held, jobs: make(chan *pack.Builder), slots: make(chan struct{}, busy), sealed: make(shelf, busy),
-		chunks: make(shelf, 2*busy), packs: pack.NewMemory(keptPacks * v.opts.PackSize), cutter: chunk.NewTable(v.config.Polynomial),
+	s := &Session{v: v, lock: lock, held: held, jobs: make(chan *pack.Builder), slots: make(chan struct{}, v.opts.Workers),
+		memory: &shelf{room: v.opts.Workers * keptMemory}, packs: pack.NewMemory(keptPacks * v.opts.PackSize), cutter: chunk.NewTable(v.config.Polynomial),
 		pending: map[object.Handle]struct{}{}, indexed: v.opts.Now()}
 	s.idle = sync.NewCond(&s.mu)
-	for range min(uploads, v.parallel()) {
+	for range max(1, min(uploads, v.parallel()-2)) {
 		s.workers.Go(func() {
 			for b := range s.jobs {
 				s.finished(b, s.upload(held, b))
@@ -150,7 +149,7 @@ func (s *Session) saveAnew(ctx context.Context, h object.Handle, data []byte) er
 // put compresses, seals and stores a blob that the caller has claimed.
 func (s *Session) put(ctx context.Context, h object.Handle, data []byte) error {
 	// Compressed and encrypted in one piece of memory: the ciphertext takes the place of what is encrypted.
-	buf := s.sealed.take(max(sealedRoom, crypto.Overhead+s.v.room(len(data))))
+	buf := s.memory.take(crypto.Overhead + s.v.room(len(data)))
 	plain, plainLength := data, uint32(0)
 	if h.Type == object.Tree || s.v.opts.Compression != CompressOff {
 		packed := s.v.compress(h.Type, buf[:crypto.IVSize], data)
@@ -160,7 +159,7 @@ func (s *Session) put(ctx context.Context, h object.Handle, data []byte) error {
 	}
 	buf = s.v.key.Seal(buf[:0], plain)
 	err := s.add(ctx, h, buf, plainLength, len(data))
-	s.sealed.putBack(buf)
+	s.memory.putBack(buf)
 	return err
 }
 
@@ -214,6 +213,9 @@ func (s *Session) failed(ctx context.Context) error {
 func (s *Session) add(ctx context.Context, h object.Handle, sealed []byte, plainLength uint32, size int) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	for s.sending > 0 && s.failed(ctx) == nil {
+		s.idle.Wait() // a full pack finds no upload that is free: there are enough packs in memory
+	}
 	if err := s.failed(ctx); err != nil {
 		s.err = err // h is claimed, and will not come
 		return err
@@ -247,9 +249,12 @@ func (s *Session) add(ctx context.Context, h object.Handle, sealed []byte, plain
 // send hands a pack to the uploads and waits until one takes it. The caller holds mu, which is released meanwhile.
 func (s *Session) send(b *pack.Builder) {
 	s.inFlight++
+	s.sending++
 	s.mu.Unlock()
 	s.jobs <- b
 	s.mu.Lock()
+	s.sending--
+	s.idle.Broadcast()
 }
 
 // finished notes the end of an upload.

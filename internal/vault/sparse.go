@@ -19,7 +19,7 @@ func (s *Session) SaveSparse(ctx context.Context, src io.ReaderAt, size int64, d
 		}
 	}
 	in := &sparseReader{src: src, size: size, data: data}
-	c := &cutting{s: s, r: contextReader{ctx, in}, buf: s.chunks.take(firstRead)}
+	c := &cutting{s: s, r: contextReader{ctx, in}}
 	q := s.newQueue(ctx)
 	err := func() error {
 		var zero *object.ID
@@ -38,7 +38,7 @@ func (s *Session) SaveSparse(ctx context.Context, src io.ReaderAt, size int64, d
 				}
 				pos += n * chunk.MinSize
 				in.pos = pos
-				c.buf, c.searched, c.err = c.buf[:0], 0, nil
+				c.rest, c.err = c.rest[:0], nil
 			}
 			data, err := c.next()
 			if err != nil {
@@ -50,7 +50,6 @@ func (s *Session) SaveSparse(ctx context.Context, src io.ReaderAt, size int64, d
 			}
 		}
 	}()
-	s.chunks.putBack(c.buf)
 	if err == io.EOF {
 		err = nil
 	}

@@ -24,10 +24,10 @@ const DefaultBlock = 256 << 10
 // SaveStream stores what r gives until its end, cut where restic with this vault's polynomial cuts, so that each
 // deduplicates against the other. An error of r is passed on.
 func (s *Session) SaveStream(ctx context.Context, r io.Reader) (Content, error) {
-	c := &cutting{s: s, r: contextReader{ctx, r}, buf: s.chunks.take(firstRead)}
+	c := &cutting{s: s, r: contextReader{ctx, r}}
 	data, err := c.next()
-	if c.err == io.EOF && len(c.buf) == 0 { // one chunk or none: the many small files take no detour
-		defer s.chunks.putBack(data)
+	if c.err == io.EOF && len(c.rest) == 0 { // one chunk or none: the many small files take no detour
+		defer s.memory.putBack(data)
 		if err != nil {
 			return Content{}, nil
 		}
@@ -40,7 +40,6 @@ func (s *Session) SaveStream(ctx context.Context, r io.Reader) (Content, error) 
 			return q.wait(err)
 		}
 	}
-	s.chunks.putBack(c.buf)
 	if err == io.EOF {
 		err = nil
 	}
@@ -56,37 +55,37 @@ const (
 
 // cutting reads a stream and cuts it.
 type cutting struct {
-	s        *Session
-	r        io.Reader
-	buf      []byte // what was read beyond the last chunk
-	searched int    // how much of it has no end of a chunk
-	err      error  // why r gives no more
+	s    *Session
+	r    io.Reader
+	rest []byte // what was read beyond the last chunk
+	err  error  // why r gives no more
 }
 
-// next gives a chunk, whose memory is of the session's chunks and the caller's from now on, or io.EOF.
+// next gives a chunk, whose memory is the session's and the caller's from now on, or io.EOF.
 func (c *cutting) next() ([]byte, error) {
-	for {
-		if end := c.s.cutter.Find(c.buf, c.searched); end > 0 {
-			data := c.buf[:end]
-			c.buf, c.searched = append(c.s.chunks.take(firstRead), c.buf[end:]...), 0
-			return data, nil
-		}
-		c.searched = len(c.buf)
-		if data := c.buf; c.err == io.EOF && len(data) > 0 {
-			c.buf, c.searched = nil, 0
-			return data, nil
-		}
-		if c.err != nil {
-			return nil, c.err
-		}
-		want := max(firstRead, len(c.buf)+nextRead)
-		if cap(c.buf) < want { // the next one finds it grown, mostly
-			c.buf = append(make([]byte, 0, min(2*cap(c.buf), chunk.MaxSize+nextRead)), c.buf...)
+	buf := append(c.s.memory.take(firstRead), c.rest...)
+	c.rest = c.rest[:0]
+	for searched := 0; c.err == nil; {
+		want := max(firstRead, len(buf)+nextRead)
+		if cap(buf) < want {
+			longer := append(c.s.memory.take(min(2*cap(buf), chunk.MaxSize+nextRead)), buf...)
+			c.s.memory.putBack(buf)
+			buf = longer
 		}
 		var n int
-		n, c.err = readFull(c.r, c.buf[len(c.buf):want])
-		c.buf = c.buf[:len(c.buf)+n]
+		n, c.err = readFull(c.r, buf[len(buf):want])
+		buf = buf[:len(buf)+n]
+		if end := c.s.cutter.Find(buf, searched); end > 0 {
+			c.rest = append(c.rest, buf[end:]...)
+			return buf[:end], nil
+		}
+		searched = len(buf)
 	}
+	if c.err == io.EOF && len(buf) > 0 {
+		return buf, nil
+	}
+	c.s.memory.putBack(buf)
+	return nil, c.err
 }
 
 // readFull fills p unless r ends or fails before. Unlike io.ReadFull it does not take an unexpected end for an end.
@@ -161,7 +160,7 @@ func (s *Session) SaveFixed(ctx context.Context, src io.ReaderAt, size int64, o 
 					continue
 				}
 			}
-			buf := s.chunks.take(int(n))
+			buf := s.memory.take(int(n))
 			if got, err := src.ReadAt(buf[:n], off); int64(got) < n {
 				if err == nil || errors.Is(err, io.EOF) {
 					err = failure.New(failure.Invalid, "save blocks", "", "the source ends at byte %d, before its %d bytes", off+int64(got), size)
@@ -222,7 +221,7 @@ func (s *Session) newQueue(ctx context.Context) *queue {
 	return q
 }
 
-// save stores data, which is the queue's from now on and came from the session's chunks, when a slot is free.
+// save stores data, which is the queue's from now on and came from the session's memory, when a slot is free.
 func (q *queue) save(data []byte) error {
 	select {
 	case q.s.slots <- struct{}{}:
@@ -235,7 +234,7 @@ func (q *queue) save(data []byte) error {
 	q.group.Go(func() error {
 		var err error
 		*id, err = q.s.SaveBlob(q.ctx, object.Data, data)
-		q.s.chunks.putBack(data)
+		q.s.memory.putBack(data)
 		<-q.s.slots
 		return err
 	})

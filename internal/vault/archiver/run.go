@@ -103,7 +103,7 @@ func newRun(s *vault.Session, o Options) (*run, error) {
 	}
 	r := &run{s: s, o: o, skip: skip, fixed: fixed, reader: fsnode.NewReader(), crew: newCrew(o.Workers), unsettled: unsettledBy(o.Parent)}
 	r.reader.WithAccessTime = o.WithAtime
-	r.big = make(chan struct{}, max(2, runtime.GOMAXPROCS(0)/2))
+	r.big = make(chan struct{}, max(1, runtime.GOMAXPROCS(0)/2)) // their chunks are spread over all processors anyway
 	return r, nil
 }
 

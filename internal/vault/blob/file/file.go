@@ -12,6 +12,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"time"
 
@@ -312,9 +313,10 @@ func (s *Store) Remove(ctx context.Context, h blob.Handle) error {
 	return nil
 }
 
-// Facts says what a local file system can do.
+// Facts says what a local file system can do. There is little to wait for but the disk: as many calls as there are
+// processors, and one more, keep it busy.
 func (s *Store) Facts() blob.Facts {
-	return blob.Facts{Location: s.root, AtomicCreate: true, MaxParallel: 8}
+	return blob.Facts{Location: s.root, AtomicCreate: true, MaxParallel: min(8, runtime.NumCPU()+1)}
 }
 
 // Close does nothing: nothing is held open.
