@@ -11,6 +11,7 @@ import (
 	"log/slog"
 	"os"
 	"os/signal"
+	"runtime/debug"
 	"syscall"
 
 	"github.com/lifeboat-dr/lifeboat/api"
@@ -60,8 +61,15 @@ func hidden() map[string]func(context.Context, []string) error {
 	return all
 }
 
+// vaultGC is how much garbage, in percent of what is in use, a vault's work may leave. Most of what it uses is large and
+// used again and again (packs, chunks), so collecting is cheap, and waiting for twice as much is not.
+const vaultGC = 20
+
 // vaults answers `lifeboat vault`. The configuration is read only when a vault is named by its name there.
 func vaults(opt cli.OpenOptions, stderr io.Writer) api.Vaults {
+	if os.Getenv("GOGC") == "" {
+		debug.SetGCPercent(vaultGC)
+	}
 	return vaultservice.New(vaultservice.Options{Log: opt.Log, Stderr: stderr, Program: "lifeboat " + version, Named: func(_ context.Context, name string) (*model.Vault, error) {
 		var known []model.Vault
 		if opt.Config != "" {

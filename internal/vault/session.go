@@ -85,11 +85,15 @@ func (v *Vault) NewSession(ctx context.Context) (*Session, error) {
 		return nil, failure.New(failure.Unsupported, "write to the vault", v.Location(), "it has format version %d, which is only read", v.config.Version).
 			WithHint("upgrade it with: restic migrate upgrade_repo_v2")
 	}
+	// The index is read while the lock settles. What comes of that is not relied on.
+	var early sync.WaitGroup
+	early.Go(func() { _ = v.LoadIndex(ctx) })
 	held, lock, err := v.Lock(ctx, false)
+	early.Wait()
 	if err != nil {
 		return nil, err
 	}
-	// Under the lock nobody removes what the index lists from here on.
+	// Under the lock nobody removes what the index lists from here on: what has changed until now is read again.
 	if err := v.LoadIndex(ctx); err != nil {
 		return nil, errors.Join(err, lock.Release(ctx))
 	}
@@ -173,9 +177,9 @@ func (s *Session) savePacked(ctx context.Context, h object.Handle, data []byte, 
 	if packed.plainLength == 0 { // whoever wrote it may not have tried
 		return true, s.put(ctx, h, data)
 	}
-	buf := s.v.key.Seal(s.sealed.take(crypto.Overhead+len(packed.data)), packed.data)
+	buf := s.v.key.Seal(s.memory.take(crypto.Overhead+len(packed.data)), packed.data)
 	err = s.add(ctx, h, buf, packed.plainLength, len(data))
-	s.sealed.putBack(buf)
+	s.memory.putBack(buf)
 	return true, err
 }
 
