@@ -39,6 +39,7 @@ var rules = []rule{
 	{"drivers/all", with("driver", "driver/fake", "drivers", "drivers/files"), std},
 	{"api", []string{"model", "failure"}, std},
 	{"internal/pgwal", []string{"failure"}, std},
+	{"internal/walspool", []string{"failure", "internal/pgwal"}, nil},
 	{"internal/pgrepl", []string{"failure", "internal/pgwal"}, nil},
 	{"internal/hostexec", leaves, nil},
 	{"internal/hostproc", with("internal/hostexec"), nil},
