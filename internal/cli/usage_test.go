@@ -71,7 +71,7 @@ var brokenLines = [][]string{
 	{"run", "abort", "last", "--reason", ""}, {"run", "cancel", "last"}, {"report"}, {"report", "last", "--output", ""},
 	{"report", "verify"}, {"report", "last", "-o", "pdf"}, {"validate", "a", "b"}, {"completion"}, {"completion", "tcsh"},
 	{"completion", "bash", "-o", "json"}, {"help", "failver"}, {"help", "run", "retri"}, {"version", "now"},
-	{"vault"}, {"vault", "bakup", "x"}, {"vault", "list"}, {"vault", "rebuild-index"}, {"vault", "verify"}, {"vault", "points"}, {"vault", "points", "-r", ""},
+	{"vault"}, {"vault", "bakup", "x"}, {"vault", "list"}, {"vault", "verify"}, {"vault", "points"}, {"vault", "points", "-r", ""},
 	{"vault", "init", "now"}, {"vault", "init", "--from-repo", "x"}, {"vault", "backup"}, {"vault", "backup", "x", "--json"},
 	{"vault", "backup", "x", "-o", "key=value"}, {"vault", "backup", "x", "--stdin"}, {"vault", "backup", "--stdin-from-command"},
 	{"vault", "backup", "x", "--force", "--parent", "y"}, {"vault", "backup", "x", "--time", "soon"},

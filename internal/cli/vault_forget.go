@@ -165,8 +165,9 @@ func runVaultForget(ctx context.Context, v *vaultCommand, opt vaultForgetOptions
 				return err
 			}
 		}
+		shown := reply.Stayed
 		reply.Stayed = append(plan.Stayed, reply.Stayed...)
-		if err := opt.show(v, reply); err != nil {
+		if err := opt.show(v, reply, shown, len(ids) == 0); err != nil {
 			return err
 		}
 		if pruneErr == nil && len(reply.Stayed) > 0 {
@@ -229,12 +230,15 @@ func (v *vaultCommand) showForgetPlan(plan *api.VaultForgetReply) error {
 	return term.VaultPrunePlan(v.human(), plan.Prune.Plan, v.style(v.human()))
 }
 
-// show says what became of it.
-func (o *vaultForgetOptions) show(v *vaultCommand, reply *api.VaultForgetReply) error {
+// show says what became of it: as words, without what the plan said already, and nothing when there was nothing to do.
+func (o *vaultForgetOptions) show(v *vaultCommand, reply *api.VaultForgetReply, stayed []api.VaultStayed, idle bool) error {
 	if v.json() {
 		return v.writeJSON(reply)
 	}
-	if err := term.VaultForgot(v.Out, reply, v.style(v.Out)); err != nil {
+	if idle {
+		return nil
+	}
+	if err := term.VaultForgot(v.Out, reply.Removed, stayed, v.style(v.Out)); err != nil {
 		return err
 	}
 	if reply.Prune != nil {

@@ -29,7 +29,7 @@ Before a repair of a disk that is failing, copy what is left of the vault somewh
 		Example: `  lifeboat vault repair all --dry-run
   lifeboat vault repair all --read-data --from-repo /srv/second
   lifeboat vault repair snapshots --forget`,
-		SuggestFor: []string{"fix", "recover", "rebuild-index"},
+		SuggestFor: []string{"fix", "recover"},
 	})
 	cmd.AddCommand(newVaultRepairAll(v), newVaultRepairIndex(v), newVaultRepairPacks(v), newVaultRepairSnapshots(v), newVaultRepairHidden(v))
 	return cmd
@@ -68,9 +68,8 @@ the vault is checked. The exit code is 11 when something is still wrong.`,
 func newVaultRepairIndex(v *vaultCommand) *cobra.Command {
 	opt := vaultRepairOptions{req: api.VaultRepairRequest{What: api.RepairIndex}}
 	cmd := withFormats(&cobra.Command{
-		Use:     "index",
-		Aliases: []string{"rebuild-index"},
-		Short:   "Make the index agree with the packs that are stored",
+		Use:   "index",
+		Short: "Make the index agree with the packs that are stored",
 		Example: `  lifeboat vault repair index
   lifeboat vault repair index --read-all-packs`,
 		Args: wants(),

@@ -37,11 +37,14 @@ func VaultDiff(w io.Writer, d *api.VaultDiff, s Style) error {
 		p = newPage(s)
 		p.blank()
 		row := func(name string, c api.VaultDiffCount) []span {
-			return []span{{name, dim}, {fmt.Sprintf("%d files, %d folders, %d others; %s in %s", c.Files, c.Dirs, c.Others, units.Bytes(int64(c.Bytes)),
-				count(c.DataBlobs+c.TreeBlobs, "blob")), plain}}
+			what := count(c.Files, "file") + ", " + count(c.Dirs, "folder")
+			if c.Others > 0 {
+				what += ", " + count(c.Others, "other")
+			}
+			return []span{{name, dim}, {fmt.Sprintf("%s; %s in %s", what, size64(c.Bytes), count(c.DataBlobs+c.TreeBlobs, "blob")), plain}}
 		}
 		p.lines = append(p.lines, "")
-		p.table(0, [][]span{{{"changed", dim}, {fmt.Sprintf("%d files", r.ChangedFiles), plain}}, row("added", r.Added), row("removed", r.Removed)})
+		p.table(0, [][]span{{{"changed", dim}, {count(r.ChangedFiles, "file"), plain}}, row("added", r.Added), row("removed", r.Removed)})
 		if err := p.flush(out); err != nil {
 			return err
 		}
@@ -141,11 +144,11 @@ func (p *page) stayed(list []api.VaultStayed) {
 	}
 }
 
-// VaultForgot says what became of points that were to go.
-func VaultForgot(w io.Writer, r *api.VaultForgetReply, s Style) error {
+// VaultForgot says what became of points that were to go: how many went, and those that are still there.
+func VaultForgot(w io.Writer, removed int, stayed []api.VaultStayed, s Style) error {
 	p := newPage(s)
-	p.stayed(r.Stayed)
-	p.line(span{fmt.Sprintf("forgot %s", count(r.Removed, "point")), plain})
+	p.stayed(stayed)
+	p.line(span{"forgot " + count(removed, "point"), plain})
 	return p.flush(w)
 }
 

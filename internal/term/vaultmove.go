@@ -18,7 +18,7 @@ func VaultBackup(w io.Writer, r *api.VaultBackupReply, s Style) error {
 		{{"files", dim}, {fmt.Sprintf("%d new, %d changed, %d unmodified", r.FilesNew, r.FilesChanged, r.FilesUnmodified), plain}},
 		{{"folders", dim}, {fmt.Sprintf("%d new, %d changed, %d unmodified", r.DirsNew, r.DirsChanged, r.DirsUnmodified), plain}},
 		{{"added", dim}, {fmt.Sprintf("%s, stored as %s", size64(r.DataAdded), size64(r.DataAddedPacked)), plain}},
-		{{"looked at", dim}, {fmt.Sprintf("%d files, %s in %s%s", r.Files, size64(r.Bytes), units.Duration(r.Took.Std()), rate(int64(r.Bytes), r.Took.Std())), plain}},
+		{{"looked at", dim}, {fmt.Sprintf("%s, %s in %s%s", count(int(r.Files), "file"), size64(r.Bytes), units.Duration(r.Took.Std()), rate(int64(r.Bytes), r.Took.Std())), plain}},
 	})
 	switch {
 	case r.DryRun:
@@ -69,7 +69,7 @@ func VaultRestore(w io.Writer, r *api.VaultRestoreReply, s Style) error {
 	}
 	rows := [][]span{
 		{{"entries", dim}, {parts, plain}},
-		{{"content", dim}, {fmt.Sprintf("%d files, %s: %s fetched, %s written, %s were right already", r.Files, units.Bytes(r.Bytes),
+		{{"content", dim}, {fmt.Sprintf("%s, %s: %s fetched, %s written, %s were right already", count(int(r.Files), "file"), units.Bytes(r.Bytes),
 			units.Bytes(r.Fetched), units.Bytes(r.Written), units.Bytes(r.Reused)), plain}},
 	}
 	if !r.DryRun {
