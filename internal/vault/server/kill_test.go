@@ -92,7 +92,7 @@ func (k killing) ReadAt(p []byte, off int64) (int, error) {
 }
 
 // TestKilled kills the server in the middle of uploads: whoever saves is told, what was acknowledged is there, and
-// nothing half ever is.
+// nothing half ever is. More often with LIFEBOAT_LONG.
 func TestKilled(t *testing.T) {
 	folder := t.TempDir()
 	store, kill := child(t, folder)
@@ -100,17 +100,21 @@ func TestKilled(t *testing.T) {
 		t.Fatal(err)
 	}
 	acknowledged := map[blob.Handle]int64{}
-	for round := range 12 {
+	rounds := 5
+	if os.Getenv("LIFEBOAT_LONG") != "" {
+		rounds = 40
+	}
+	for round := range rounds {
 		const workers = 4
 		var mu sync.Mutex
 		var all sync.WaitGroup
 		for w := range workers {
 			all.Go(func() {
 				for i := range 10 {
-					o := blobtest.Make(blob.Pack, uint64(round*1000+w*100+i), 1+(w*7+i*3+round)*40_000)
+					o := blobtest.Make(blob.Pack, uint64(round*100+w*10+i), 1+(w*7+i*3+round%12)*40_000)
 					content := killing{bytes.NewReader(o.Bytes), -1, kill}
-					if w == 0 && i == round%10 {
-						content.at = int64(len(o.Bytes) * round / 12)
+					if w == round%workers && i == round*3%10 {
+						content.at = int64(len(o.Bytes) * (round % 12) / 12)
 					}
 					err := store.Save(t.Context(), o.Handle, content)
 					mu.Lock()
