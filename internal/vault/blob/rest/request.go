@@ -29,7 +29,7 @@ func newTransport(o Options, socket string) *http.Transport {
 		MaxIdleConnsPerHost:   2 * o.Connections,
 		IdleConnTimeout:       90 * time.Second,
 		TLSHandshakeTimeout:   30 * time.Second,
-		ExpectContinueTimeout: 5 * time.Second,
+		ExpectContinueTimeout: time.Second, // as net/http's own; a proxy may not know how to ask
 		DisableCompression:    true, // the length of something compressed would not be the object's
 		ReadBufferSize:        64 << 10,
 		WriteBufferSize:       64 << 10,

@@ -89,6 +89,7 @@ func TestConnectionsAreKept(t *testing.T) {
 func TestRefusedUnread(t *testing.T) {
 	o := blobtest.Make(blob.Pack, 1, 64<<20)
 	s := server(t, func(w http.ResponseWriter, r *http.Request) { http.Error(w, "no", http.StatusForbidden) })
+	s.transport.ExpectContinueTimeout = time.Minute
 	read := &counting{Reader: bytes.NewReader(o.Bytes)}
 	if err := s.Save(t.Context(), o.Handle, read); failure.KindOf(orNone(err)) != failure.Exists { // Stat says that it is there
 		t.Logf("save: %v", err)
