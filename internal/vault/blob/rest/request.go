@@ -30,7 +30,7 @@ func newTransport(o Options, socket string) *http.Transport {
 		IdleConnTimeout:       90 * time.Second,
 		TLSHandshakeTimeout:   30 * time.Second,
 		ExpectContinueTimeout: time.Second, // as net/http's own; a proxy may not know how to ask
-		DisableCompression:    true, // the length of something compressed would not be the object's
+		DisableCompression:    true,        // the length of something compressed would not be the object's
 		ReadBufferSize:        64 << 10,
 		WriteBufferSize:       64 << 10,
 		Protocols:             new(http.Protocols),
