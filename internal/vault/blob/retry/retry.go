@@ -21,7 +21,7 @@ import (
 type Options struct {
 	// Budget is how long one call is tried, from its first failure on; a Load that moved on has a new one. 0: 15 minutes.
 	Budget time.Duration
-	// Attempts is how often one call is made at most; 0: 30. A Load that moved on counts anew.
+	// Attempts is how often one call is made at most; 0: 100, so that Budget decides. A Load that moved on counts anew.
 	Attempts int
 	// First is the pause after the first failure, Longest the longest one. 0: half a second and 30 seconds. After
 	// Throttled the pauses are four times as long, Longest included.
@@ -36,7 +36,7 @@ func (o Options) filled() Options {
 		o.Budget = 15 * time.Minute
 	}
 	if o.Attempts <= 0 {
-		o.Attempts = 30
+		o.Attempts = 100
 	}
 	if o.First <= 0 {
 		o.First = 500 * time.Millisecond
