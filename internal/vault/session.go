@@ -64,7 +64,7 @@ type Session struct {
 	closed   bool
 	stats    Stats
 
-	indexing sync.Mutex // one index file at a time
+	indexing chan struct{} // holds whoever writes an index file: one at a time
 }
 
 // Stats are what a session did.
@@ -104,7 +104,7 @@ func (v *Vault) NewSession(ctx context.Context) (*Session, error) {
 func (v *Vault) session(held context.Context, lock *Lock) *Session {
 	s := &Session{v: v, lock: lock, held: held, jobs: make(chan *pack.Builder), slots: make(chan struct{}, v.opts.Workers),
 		memory: &shelf{room: v.opts.Workers * keptMemory}, packs: pack.NewMemory(keptPacks * v.opts.PackSize), cutter: chunk.NewTable(v.config.Polynomial),
-		pending: map[object.Handle]struct{}{}, indexed: v.opts.Now()}
+		pending: map[object.Handle]struct{}{}, indexed: v.opts.Now(), indexing: make(chan struct{}, 1)}
 	s.idle = sync.NewCond(&s.mu)
 	for range max(1, min(uploads, v.parallel()-2)) {
 		s.workers.Go(func() {
@@ -314,8 +314,12 @@ func (s *Session) writeIndex(ctx context.Context) error {
 	if s.Rehearsal() {
 		return nil
 	}
-	s.indexing.Lock()
-	defer s.indexing.Unlock()
+	select {
+	case s.indexing <- struct{}{}:
+		defer func() { <-s.indexing }()
+	case <-ctx.Done():
+		return cause(ctx, ctx.Err())
+	}
 	for {
 		s.mu.Lock()
 		n, blobs := 0, 0
