@@ -208,7 +208,8 @@ type pruner struct {
 	plan      *PrunePlan
 	report    PruneReport
 
-	snapshots map[object.ID]bool // those that were walked, or are to be passed over
+	files     map[object.ID]listing // index files, with the numbers of x
+	snapshots map[object.ID]bool    // those that were walked, or are to be passed over
 	stored    map[object.ID]int64
 	unlisted  map[object.ID]int64 // stored, and in no index
 	marks     map[object.ID]time.Time

@@ -176,6 +176,16 @@ func (w *world) remover(ctx context.Context, v *vault.Vault, r *rand.Rand, round
 	}
 }
 
+// reader reads the index again and again, under nobody's lock. A prune may remove an index file under it.
+func (w *world) reader(ctx context.Context, v *vault.Vault, r *rand.Rand) {
+	for range 150 {
+		time.Sleep(time.Duration(r.IntN(3000)) * time.Millisecond)
+		if err := v.LoadIndex(ctx); !errors.Is(err, failure.NotFound) {
+			w.did("reading", err)
+		}
+	}
+}
+
 func unlessBusy(err error) error {
 	if errors.Is(err, failure.Conflict) {
 		return nil
@@ -219,6 +229,10 @@ func oneRun(t *testing.T, seed uint64) map[string]int {
 	var actors sync.WaitGroup
 	for i := range 2 {
 		wv, rv := w.open(t, fmt.Sprintf("writer%d", i)), w.open(t, fmt.Sprintf("remover%d", i))
+		if seed%3 == 0 { // in one process
+			rv = wv
+			actors.Go(func() { w.reader(t.Context(), rv, rand.New(rand.NewPCG(seed, uint64(30+i)))) })
+		}
 		wr, rr := rand.New(rand.NewPCG(seed, uint64(10+i))), rand.New(rand.NewPCG(seed, uint64(20+i)))
 		actors.Go(func() { w.writer(t.Context(), wv, wr, 6) })
 		actors.Go(func() { w.remover(t.Context(), rv, rr, 4) })

@@ -40,7 +40,7 @@ func (p *pruner) decide(ctx context.Context) error {
 	if err := p.chooseFates(); err != nil {
 		return err
 	}
-	p.marks = p.v.pruneMarks()
+	p.marks = p.marked()
 	p.planUnlisted(ctx)
 	if err := p.planRetained(ctx); err != nil {
 		return err
@@ -325,7 +325,7 @@ func (p *pruner) planRetained(ctx context.Context) error {
 		return nil
 	}
 	listedUntil := map[uint32]time.Time{}
-	for id, l := range p.v.listings() {
+	for id, l := range p.files {
 		if !slices.ContainsFunc(l.packs, func(n uint32) bool { return p.hides(n) }) {
 			continue
 		}

@@ -64,10 +64,10 @@ func encodeMarks(marks map[object.ID]time.Time) []index.Pack {
 	return packs
 }
 
-// pruneMarks gives since when each pack is marked; of several times the last.
-func (v *Vault) pruneMarks() map[object.ID]time.Time {
+// marked gives since when each pack is marked; of several times the last.
+func (p *pruner) marked() map[object.ID]time.Time {
 	marks := map[object.ID]time.Time{}
-	for _, l := range v.listings() {
+	for _, l := range p.files {
 		parseMarks(l.empty, func(id object.ID, since time.Time) {
 			if since.After(marks[id]) {
 				marks[id] = since
@@ -77,11 +77,17 @@ func (v *Vault) pruneMarks() map[object.ID]time.Time {
 	return marks
 }
 
-// listings gives what each index file lists that the index was made of.
-func (v *Vault) listings() map[object.ID]listing {
-	v.mu.RLock()
-	defer v.mu.RUnlock()
-	return maps.Clone(v.loaded)
+// sync takes in the index files that this process knows. Conflict: the index was read anew, because files that this prune
+// goes by are gone; the numbers of packs are others then.
+func (p *pruner) sync() error {
+	p.v.mu.RLock()
+	defer p.v.mu.RUnlock()
+	if p.v.index != p.x {
+		return failure.New(failure.Conflict, "prune", p.v.Location(), "somebody else pruned or repaired the vault meanwhile").
+			WithHint("what was done so far is kept: start again")
+	}
+	p.files = maps.Clone(p.v.loaded)
+	return nil
 }
 
 // Index files with less than this are small; fewEnough of them are left alone.
@@ -95,7 +101,7 @@ const (
 func (p *pruner) toReplace() map[object.ID]bool {
 	chosen := map[object.ID]bool{}
 	var small []object.ID
-	for id, l := range p.v.listings() {
+	for id, l := range p.files {
 		blobs, later := 0, false
 		for _, n := range l.packs {
 			if int(n) >= len(p.packs) {
@@ -127,9 +133,8 @@ func (p *pruner) toReplace() map[object.ID]bool {
 // worthSwitching reports whether the index must be switched, for what it should not list; or may be, to mark what it
 // does not list.
 func (p *pruner) worthSwitching() (must, may bool) {
-	listings := p.v.listings()
 	for id := range p.replaced {
-		must = must || len(listings[id].packs) > 0
+		must = must || len(p.files[id].packs) > 0
 	}
 	for id := range p.unlisted {
 		_, marked := p.marks[id]
@@ -141,6 +146,9 @@ func (p *pruner) worthSwitching() (must, may bool) {
 // relist writes index files with what the files to be replaced list and others do not, but for what is to be hidden.
 // From then on they can go. What is listed twice meanwhile is harmless.
 func (p *pruner) relist(ctx context.Context) error {
+	if err := p.sync(); err != nil {
+		return err
+	}
 	p.replaced = p.toReplace()
 	for id := range p.replaced { // what is retained goes later
 		until, err := p.v.retained(ctx, blob.Handle{Type: blob.Index, Name: id.String()})
@@ -155,9 +163,8 @@ func (p *pruner) relist(ctx context.Context) error {
 }
 
 func (p *pruner) writeRelisted(ctx context.Context) error {
-	listings := p.v.listings()
 	elsewhere := map[uint32]bool{} // packs that another file lists wholly: very old writers put parts into several files
-	for id, l := range listings {
+	for id, l := range p.files {
 		if !p.replaced[id] {
 			for i, n := range l.packs {
 				if int(n) < len(p.packs) && l.blobs[i] == p.packs[n].used+p.packs[n].unused {
@@ -171,7 +178,7 @@ func (p *pruner) writeRelisted(ctx context.Context) error {
 	p.v.mu.RLock()
 	for id := range p.replaced {
 		some := false
-		for _, n := range listings[id].packs {
+		for _, n := range p.files[id].packs {
 			if !p.hides(n) && !elsewhere[n] {
 				wanted[p.x.Packs()[n]] = p.packs[n].used + p.packs[n].unused
 				some = true
@@ -190,6 +197,9 @@ func (p *pruner) writeRelisted(ctx context.Context) error {
 			return nil
 		}
 		err := p.saveIndex(ctx, part)
+		if err == nil {
+			err = p.sync()
+		}
 		part, blobs = nil, 0
 		return err
 	}
@@ -234,8 +244,8 @@ func (p *pruner) saveIndex(ctx context.Context, packs []index.Pack) error {
 	}
 	p.written = append(p.written, id)
 	p.v.mu.Lock()
-	defer p.v.mu.Unlock()
 	p.v.adopt(id, packs)
+	p.v.mu.Unlock()
 	return nil
 }
 
@@ -278,7 +288,7 @@ func (p *pruner) switchUnder(ctx context.Context) error {
 func (p *pruner) lastLook() {
 	p.v.mu.RLock()
 	defer p.v.mu.RUnlock()
-	for id, l := range p.v.loaded { // an index file that came since lists it too
+	for id, l := range p.files { // an index file that came since lists it too
 		if !p.replaced[id] {
 			for _, n := range l.packs {
 				if p.hides(n) {
@@ -335,7 +345,7 @@ func (p *pruner) mark(ctx context.Context, gone map[object.ID]bool) error {
 	now := p.v.opts.Now().Truncate(time.Second)
 	listed := map[uint32]bool{}
 	p.v.mu.RLock()
-	for id, l := range p.v.loaded {
+	for id, l := range p.files {
 		if !gone[id] {
 			for _, n := range l.packs {
 				listed[n] = true

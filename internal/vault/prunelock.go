@@ -3,6 +3,7 @@ package vault
 import (
 	"context"
 	"errors"
+	"math/rand/v2"
 	"time"
 
 	"github.com/lifeboat-dr/lifeboat/failure"
@@ -41,7 +42,8 @@ func (v *Vault) moment(ctx context.Context, w Waiting) (context.Context, *Lock, 
 			}
 			return nil, nil, err
 		}
-		if err := pause(ctx, min(wait, left)); err != nil {
+		// Two who look for a moment at the same times would never find one.
+		if err := pause(ctx, min(wait/2+rand.N(wait/2), left)); err != nil {
 			return nil, nil, err
 		}
 		wait = min(2*wait, momentMost)

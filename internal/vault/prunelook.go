@@ -76,21 +76,10 @@ func (p *pruner) refresh(ctx context.Context) error {
 	if err := p.v.LoadIndex(ctx); err != nil {
 		return err
 	}
-	if err := p.same(); err != nil {
+	if err := p.sync(); err != nil {
 		return err
 	}
 	return p.walk(ctx, roots)
-}
-
-// same is Conflict when index files that this prune goes by are gone.
-func (p *pruner) same() error {
-	p.v.mu.RLock()
-	defer p.v.mu.RUnlock()
-	if p.v.index != p.x {
-		return failure.New(failure.Conflict, "prune", p.v.Location(), "somebody else pruned or repaired the vault meanwhile").
-			WithHint("what was done so far is kept: start again")
-	}
-	return nil
 }
 
 // need notes that a snapshot needs h, and reports whether that is new and h is listed.
@@ -210,6 +199,9 @@ func (p *pruner) list(ctx context.Context, found []index.Pack) error {
 	}
 	p.s.mu.Unlock()
 	if err := p.s.writeIndex(ctx); err != nil {
+		return err
+	}
+	if err := p.sync(); err != nil {
 		return err
 	}
 	p.report.Relisted += len(found)

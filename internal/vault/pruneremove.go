@@ -57,7 +57,7 @@ func (p *pruner) removeNow(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	for id := range p.v.listings() {
+	for id := range p.files {
 		delete(files, id)
 	}
 	for id := range files {

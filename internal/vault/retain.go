@@ -135,7 +135,7 @@ func (r *retaining) sort() (packs, whole, part map[object.ID]int64) {
 			r.report.Unneeded.add(1, int(s.unused), r.stored[id])
 		}
 	}
-	for id, l := range r.v.loaded {
+	for id, l := range r.files {
 		needed, other := 0, 0
 		for _, n := range l.packs {
 			if int(n) >= len(r.packs) || r.packs[n].used > 0 { // listed meanwhile: by somebody who needs it
