@@ -9,7 +9,6 @@ package limit
 import (
 	"context"
 	"io"
-	"sync"
 	"time"
 
 	"golang.org/x/sync/semaphore"
@@ -21,8 +20,9 @@ import (
 
 // Options are the bounds.
 type Options struct {
-	// Connections is how many calls are made at once; a Load counts until its reader ends or is closed. Listings do not
-	// count: what they call may make calls itself. 0: as many as the store's facts say it is good for.
+	// Connections is how many calls are made at once; 0: as many as the store's facts say it is good for. A Load counts
+	// while it is opened and whenever its reader reads, but not while whoever reads does something else: they may make
+	// calls themselves, and must not wait for their own place. Listings do not count, for the same reason.
 	Connections int
 	// Upload and Download are bytes per second, of all calls together; 0: no bound.
 	Upload, Download int64
@@ -92,7 +92,7 @@ func sleep(ctx context.Context, d time.Duration) error {
 	}
 }
 
-// enter waits for a place, and gives what gives it back, which may be called again.
+// enter waits for a place, and gives what gives it back.
 func (s *Store) enter(ctx context.Context, op string, h blob.Handle) (leave func(), err error) {
 	if h.Type == blob.Lock {
 		return func() {}, nil
@@ -109,11 +109,11 @@ func (s *Store) enter(ctx context.Context, op string, h blob.Handle) (leave func
 			return nil, failure.Wrap(err, op, h.String())
 		}
 	}
-	return sync.OnceFunc(func() {
+	return func() {
 		for _, sem := range held {
 			sem.Release(1)
 		}
-	}), nil
+	}, nil
 }
 
 // Unwrap gives the store within.
@@ -168,54 +168,42 @@ func (m *metered) ReadAt(p []byte, off int64) (done int, err error) {
 	return done, err
 }
 
-// Load waits for a place, and its reader for the bytes.
+// Load waits for a place, and so does its reader whenever it reads, and for the bytes.
 func (s *Store) Load(ctx context.Context, h blob.Handle, offset, length int64) (io.ReadCloser, error) {
 	leave, err := s.enter(ctx, "load", h)
 	if err != nil {
 		return nil, err
 	}
+	defer leave()
 	f, err := s.inner.Load(ctx, h, offset, length)
 	if err != nil {
-		leave()
 		return nil, err
 	}
-	r := &reader{ReadCloser: f, ctx: ctx, h: h, leave: leave}
-	if h.Type != blob.Lock {
-		r.limit = s.download
-	}
-	return r, nil
+	return &reader{f, ctx, s, h}, nil
 }
 
-// reader gives its place back at its end.
+// reader reads in steps.
 type reader struct {
 	io.ReadCloser
-	ctx   context.Context // of the Load that it is a part of
-	h     blob.Handle
-	limit *rate.Limiter
-	leave func()
+	ctx context.Context // of the Load that it is a part of
+	s   *Store
+	h   blob.Handle
 }
 
 // Read reads a step, as fast as bytes may come.
 func (r *reader) Read(p []byte) (int, error) {
-	if r.limit != nil && len(p) > step {
-		p = p[:step]
-	}
-	n, err := r.ReadCloser.Read(p)
+	leave, err := r.s.enter(r.ctx, "load", r.h)
 	if err != nil {
-		r.leave()
+		return 0, err
 	}
-	if r.limit != nil {
-		if perr := pass(r.ctx, r.limit, "load", r.h, n); perr != nil {
+	defer leave()
+	n, err := r.ReadCloser.Read(p[:min(len(p), step)])
+	if r.s.download != nil && r.h.Type != blob.Lock {
+		if perr := pass(r.ctx, r.s.download, "load", r.h, n); perr != nil {
 			return n, perr
 		}
 	}
 	return n, err
-}
-
-// Close gives the place back.
-func (r *reader) Close() error {
-	defer r.leave()
-	return r.ReadCloser.Close()
 }
 
 // Stat waits for a place.

@@ -130,6 +130,47 @@ func TestCanceledInLine(t *testing.T) {
 	})
 }
 
+// TestReadersTakeTurns holds that whoever has readers open can make other calls: an open reader keeps no place.
+func TestReadersTakeTurns(t *testing.T) {
+	s := limit.Wrap(memory.New(), limit.Options{Connections: 1})
+	o := blobtest.Make(blob.Pack, 1, 300_000)
+	if err := s.Save(t.Context(), o.Handle, bytes.NewReader(o.Bytes)); err != nil {
+		t.Fatal(err)
+	}
+	var readers [3]io.ReadCloser
+	for i := range readers {
+		f, err := s.Load(t.Context(), o.Handle, 0, blob.ToEnd)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer f.Close()
+		readers[i] = f
+	}
+	var got [3]bytes.Buffer
+	for {
+		n := 0
+		for i, f := range readers {
+			part, err := io.ReadAll(io.LimitReader(f, 100_000))
+			if err != nil {
+				t.Fatal(err)
+			}
+			got[i].Write(part)
+			n += len(part)
+		}
+		if n == 0 {
+			break
+		}
+		if _, err := s.Stat(t.Context(), o.Handle); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for i := range got {
+		if !bytes.Equal(got[i].Bytes(), o.Bytes) {
+			t.Errorf("reader %d gives other bytes", i)
+		}
+	}
+}
+
 // TestRates holds that bytes move as fast as they may, all calls together, and no faster.
 func TestRates(t *testing.T) {
 	const rate, size, n = 1 << 20, 1 << 20, 4
