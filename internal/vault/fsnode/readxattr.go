@@ -3,6 +3,7 @@ package fsnode
 import (
 	"bytes"
 	"errors"
+	"sync"
 
 	"golang.org/x/sys/unix"
 
@@ -12,10 +13,14 @@ import (
 // maxXattr bounds one attribute. Linux has at most 64 KiB, others say that they have more.
 const maxXattr = 64 << 20
 
+// lists keeps memory for the names of attributes: most files have none, and are asked all the same.
+var lists = sync.Pool{New: func() any { return new([1024]byte) }}
+
 // xattrs gives the extended attributes of name in d, access control lists among them, in the system's order. A file
 // system that has none gives none. What can be read comes also with an error.
 func (d *Dir) xattrs(name string) ([]tree.Xattr, error) {
-	var first [1024]byte
+	first := lists.Get().(*[1024]byte)
+	defer lists.Put(first)
 	list, err := grow(first[:], func(buf []byte) (int, error) { return d.listXattr(name, buf) })
 	if err != nil {
 		return nil, mapped(err, "list the extended attributes", d.join(name))

@@ -25,7 +25,7 @@ func parse(data []byte) (*Tree, bool) {
 	if !p.Token(`{"nodes":[`) {
 		return nil, false
 	}
-	t := &Tree{Nodes: make([]Node, 0, len(data)/512+1)}
+	t := &Tree{Nodes: make([]Node, 0, bytes.Count(data, []byte(`{"name":`)))} // mostly just as many
 	if p.Token("]") {
 		return t, p.Token("}") && p.End()
 	}
