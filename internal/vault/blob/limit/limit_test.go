@@ -130,6 +130,34 @@ func TestCanceledInLine(t *testing.T) {
 	})
 }
 
+// TestCanceledBetweenPlaces holds that a call for a pack which gives up on its way takes neither of its places with it.
+func TestCanceledBetweenPlaces(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := newGated()
+		s := limit.Wrap(g, limit.Options{Connections: 2})
+		stat := func(ctx context.Context, typ blob.Type, done chan<- error) {
+			go func() { _, err := s.Stat(ctx, blobtest.Make(typ, 1, 1).Handle); done <- err }()
+			synctest.Wait()
+		}
+		others, given := make(chan error, 2), make(chan error, 1)
+		stat(t.Context(), blob.Snapshot, others)
+		stat(t.Context(), blob.Snapshot, others)
+		ctx, cancel := context.WithCancel(t.Context())
+		stat(ctx, blob.Pack, given)
+		cancel()
+		if err := <-given; !errors.Is(err, failure.Canceled) {
+			t.Errorf("got %v, want canceled", err)
+		}
+		close(g.gate)
+		if err := errors.Join(<-others, <-others); err != nil {
+			t.Error(err)
+		}
+		if _, err := s.Stat(t.Context(), blobtest.Make(blob.Pack, 1, 1).Handle); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
 // TestReadersTakeTurns holds that whoever has readers open can make other calls: an open reader keeps no place.
 func TestReadersTakeTurns(t *testing.T) {
 	s := limit.Wrap(memory.New(), limit.Options{Connections: 1})

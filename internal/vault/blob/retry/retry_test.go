@@ -6,6 +6,7 @@ import (
 	"errors"
 	"io"
 	"log/slog"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -248,6 +249,89 @@ func TestSaveSettled(t *testing.T) {
 			t.Errorf("got %v, want indeterminate, although the last attempts were only unavailable", err)
 		}
 	})
+}
+
+// late is a store in which the first Save has its effect only when somebody has looked for it.
+type late struct {
+	blob.Store
+	saves   int
+	pending func() error
+}
+
+func (l *late) Save(ctx context.Context, h blob.Handle, c blob.Content) error {
+	if l.saves++; l.saves > 1 {
+		return l.Store.Save(ctx, h, c)
+	}
+	l.pending = func() error { return l.Store.Save(ctx, h, c) }
+	return failure.New(failure.Indeterminate, "save", h.String(), "no answer")
+}
+
+func (l *late) Stat(ctx context.Context, h blob.Handle) (blob.Info, error) {
+	info, err := l.Store.Stat(ctx, h)
+	if l.pending != nil {
+		err = errors.Join(err, l.pending())
+		l.pending = nil
+	}
+	return info, err
+}
+
+// TestSaveLandsLate holds that a Save which is overtaken by its own first attempt counts as saved.
+func TestSaveLandsLate(t *testing.T) {
+	o, l := blobtest.Make(blob.Index, 1, 100), &late{Store: memory.New()}
+	if err := retry.Wrap(l, quick).Save(t.Context(), o.Handle, bytes.NewReader(o.Bytes)); err != nil || l.saves != 2 {
+		t.Errorf("after %d attempts: %v", l.saves, err)
+	}
+}
+
+// dripping is a store whose listings break after one more object each time.
+type dripping struct {
+	blob.Store
+	calls int
+}
+
+func (d *dripping) List(ctx context.Context, t blob.Type, each func(blob.Info) error) error {
+	d.calls++
+	n := 0
+	end := failure.New(failure.Unavailable, "list", "", "the line is cut")
+	return d.Store.List(ctx, t, func(i blob.Info) error {
+		if n++; n > d.calls {
+			return end
+		}
+		return each(i)
+	})
+}
+
+// TestListMovesOn holds that a listing that gets further each time is not given up.
+func TestListMovesOn(t *testing.T) {
+	d := &dripping{Store: sorted{memory.New()}}
+	for i := range 20 {
+		o := blobtest.Make(blob.Index, uint64(i), 20)
+		if err := d.Save(t.Context(), o.Handle, bytes.NewReader(o.Bytes)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	few := quick
+	few.Attempts = 2
+	if got, err := blobtest.Listed(t.Context(), retry.Wrap(d, few), blob.Index); err != nil || len(got) != 20 {
+		t.Errorf("%d are listed, %v", len(got), err)
+	}
+}
+
+// sorted lists by name.
+type sorted struct{ blob.Store }
+
+func (s sorted) List(ctx context.Context, t blob.Type, each func(blob.Info) error) error {
+	var all []blob.Info
+	if err := s.Store.List(ctx, t, func(i blob.Info) error { all = append(all, i); return nil }); err != nil {
+		return err
+	}
+	slices.SortFunc(all, func(a, b blob.Info) int { return strings.Compare(a.Name, b.Name) })
+	for _, i := range all {
+		if err := each(i); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // TestOneConfig holds that of several who save different bytes under one name exactly one succeeds, whatever fails.
