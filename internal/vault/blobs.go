@@ -22,6 +22,9 @@ func (v *Vault) LoadIndex(ctx context.Context) error { return v.readIndex(ctx, f
 // readIndex is LoadIndex; leniently, it passes over index files that cannot be read, and ends with an index in any case,
 // though it be an empty one.
 func (v *Vault) readIndex(ctx context.Context, lenient bool) error {
+	if v.imagined {
+		return nil
+	}
 	ids, err := v.list(ctx, blob.Index)
 	if err != nil && !lenient {
 		return err

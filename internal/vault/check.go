@@ -180,6 +180,10 @@ func (c *checker) listSnapshots(ctx context.Context) (err error) {
 
 // loadIndex reads every index file, also those that this Vault knows already.
 func (c *checker) loadIndex(ctx context.Context) error {
+	if c.v.imagined {
+		c.index = c.v.index
+		return nil
+	}
 	ids, err := c.v.list(ctx, blob.Index)
 	if err != nil {
 		return err

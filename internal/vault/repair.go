@@ -60,6 +60,8 @@ type IndexRepair struct {
 	Rewritten int                 // index files that are replaced, the damaged ones among them
 	Written   int                 // index files that replace them
 	Kept      []blob.Handle       // what was replaced and may not go yet: it is retained, or the store only lets add
+
+	after *index.Index // of a dry run: what the index would be
 }
 
 // Needed reports whether there is anything to do.
@@ -227,8 +229,43 @@ func (r *indexRepairer) apply(ctx context.Context) error {
 	packs = slices.CompactFunc(packs, func(a, b index.Pack) bool { return a.ID == b.ID })
 	r.report.Rewritten = len(old)
 	var err error
+	if r.o.DryRun {
+		if err = r.imagine(ctx, packs, old); err != nil {
+			return err
+		}
+	}
 	r.report.Written, r.report.Kept, err = r.v.replaceIndexes(ctx, packs, old, r.o.DryRun)
 	return err
+}
+
+// imagine makes the index that there would be: of the files that stay, and of packs.
+func (r *indexRepairer) imagine(ctx context.Context, packs []index.Pack, old []object.ID) error {
+	x := &index.Index{}
+	for id := range r.files {
+		if slices.Contains(old, id) {
+			continue
+		}
+		listed, err := r.v.loadIndexFile(ctx, id)
+		if err != nil {
+			return err
+		}
+		packs = append(packs, listed...)
+	}
+	for _, p := range packs {
+		x.Add(p.ID, p.Entries)
+	}
+	r.report.after = x
+	return nil
+}
+
+// after gives the vault as it would be with another index, to look at.
+func (v *Vault) after(x *index.Index) (*Vault, error) {
+	a, err := newVault(v.store, v.opts, v.key, v.keyID, v.config)
+	if err != nil {
+		return nil, err
+	}
+	a.index, a.imagined, a.others.all = x, true, v.others.all
+	return a, nil
 }
 
 // keep gives what a replaced index file is to list: nil when it lists just that already.

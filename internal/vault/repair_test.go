@@ -116,6 +116,10 @@ func TestRepairFromReplica(t *testing.T) {
 				t.Errorf("%s: %v", what, err)
 				return
 			}
+			if plan.Index.Written != done.Index.Written || plan.Index.Rewritten != done.Index.Rewritten || !slices.EqualFunc(plan.Packs.Packs, done.Packs.Packs, samePack) ||
+				plan.Refill.Blobs != done.Refill.Blobs || len(plan.Refill.Snapshots) != len(done.Refill.Snapshots) {
+				t.Errorf("%s: done is %+v %+v %+v, planned was %+v %+v %+v", what, done.Index, done.Packs, done.Refill, plan.Index, plan.Packs, plan.Refill)
+			}
 			if n := len(done.Check.Problems); n > 0 || done.Packs.Lost() > 0 || len(done.Refill.Lost) > 0 {
 				t.Errorf("%s: %d problems are left: %+v", what, n, done.Check.Problems)
 			}
@@ -138,6 +142,10 @@ func TestRepairFromReplica(t *testing.T) {
 	if repaired < rounds/2 {
 		t.Errorf("only %d of %d rounds repaired anything", repaired, rounds)
 	}
+}
+
+func samePack(a, b vault.PackRepair) bool {
+	return a.Pack == b.Pack && a.Gone == b.Gone && a.Elsewhere == b.Elsewhere && a.Salvaged == b.Salvaged && a.Fetched == b.Fetched && len(a.Lost) == len(b.Lost)
 }
 
 // TestRepairWithoutReplica damages packs and indexes of a vault that has no copy: what can still be read is kept, what is

@@ -31,6 +31,8 @@ type PacksRepair struct {
 	Indexes   int           // index files that are replaced
 	Kept      []blob.Handle // what was replaced and may not go yet: it is retained, or the store only lets add
 	Fallbacks []Fallback
+
+	brought map[object.Handle]struct{} // of a dry run: what would be stored anew
 }
 
 // Lost counts the blobs that nobody has.
@@ -67,6 +69,9 @@ type packRepairer struct {
 	o       RepairOptions
 	session *Session // nil in a dry run
 	bad     map[object.ID][]pack.Entry
+
+	mu      sync.Mutex
+	brought map[object.Handle]struct{}
 }
 
 func (v *Vault) repairPacks(ctx context.Context, lock *Lock, ids []object.ID, o RepairOptions) (_ *PacksRepair, err error) {
@@ -78,11 +83,11 @@ func (v *Vault) repairPacks(ctx context.Context, lock *Lock, ids []object.ID, o 
 			return nil, err
 		}
 	}
-	report := &PacksRepair{}
+	report := &PacksRepair{brought: map[object.Handle]struct{}{}}
 	if len(ids) == 0 {
 		return report, nil
 	}
-	r := &packRepairer{v: v, o: o, bad: map[object.ID][]pack.Entry{}}
+	r := &packRepairer{v: v, o: o, bad: map[object.ID][]pack.Entry{}, brought: report.brought}
 	for _, id := range ids {
 		r.bad[id] = nil
 	}
@@ -211,6 +216,9 @@ func (r *packRepairer) fetch(ctx context.Context, p *PackRepair, entries []pack.
 
 func (r *packRepairer) save(ctx context.Context, h object.Handle, data []byte) error {
 	if r.session == nil {
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		r.brought[h] = struct{}{}
 		return nil
 	}
 	return r.session.saveAnew(ctx, h, data)

@@ -32,13 +32,18 @@ type Refilled struct {
 // directories that cannot be read, snapshots whose files are damaged; a damaged file of a snapshot goes when what replaces
 // it is durable. The content of damaged packs is RepairPacks's, which goes before. It can be killed at any moment.
 func (v *Vault) Refill(ctx context.Context, o RepairOptions) (*Refilled, error) {
+	return v.refill(ctx, o, nil)
+}
+
+// refill is Refill; what is brought already, by the plan that it is a part of, does not count.
+func (v *Vault) refill(ctx context.Context, o RepairOptions, brought map[object.Handle]struct{}) (*Refilled, error) {
 	held, lock, done, err := v.repairing(ctx, o)
 	if err != nil {
 		return nil, err
 	}
 	defer done()
 	before := v.Fallbacks()
-	r := &refiller{v: v, wanted: map[object.Handle]error{}, asked: map[object.Handle]struct{}{}}
+	r := &refiller{v: v, brought: brought, wanted: map[object.Handle]error{}, asked: map[object.Handle]struct{}{}}
 	if err := v.LoadIndex(held); err != nil {
 		return nil, failure.WrapAs(failure.KindOf(err), err, "load the index", v.Location()).WithHint("run first: lifeboat vault repair index")
 	}
@@ -58,6 +63,7 @@ func (v *Vault) Refill(ctx context.Context, o RepairOptions) (*Refilled, error) 
 type refiller struct {
 	v       *Vault
 	session *Session // nil in a dry run
+	brought map[object.Handle]struct{}
 	report  Refilled
 	wanted  map[object.Handle]error    // data to be asked for, and why
 	asked   map[object.Handle]struct{} // data that was asked for, or is wanted
@@ -182,8 +188,10 @@ func (r *refiller) ask(ctx context.Context, why map[object.Handle]error, given f
 			r.mu.Unlock()
 			return nil
 		}
-		r.report.Blobs[h.Type]++
-		r.report.Bytes += int64(len(data))
+		if _, there := r.brought[h]; !there {
+			r.report.Blobs[h.Type]++
+			r.report.Bytes += int64(len(data))
+		}
 		given(h, data)
 		r.mu.Unlock()
 		if r.session == nil {
@@ -226,10 +234,9 @@ func (r *refiller) snapshots(ctx context.Context, own, given []*snapshot.Snapsho
 // Repaired is what Repair did, or would do.
 type Repaired struct {
 	Index  *IndexRepair
-	Packs  *PacksRepair // nil: a dry run cannot tell before the index is repaired
-	Refill *Refilled    // nil: as with Packs
-	// Check is what is still wrong afterwards; in a dry run, what is wrong now. Nil: as with Packs.
-	Check *Report
+	Packs  *PacksRepair
+	Refill *Refilled
+	Check  *Report // what is still wrong afterwards; in a dry run, what is wrong now
 }
 
 // Repair does all that loses nothing: RepairIndex, RepairPacks, Refill; then it checks. What is lost is lost already, and
@@ -240,13 +247,16 @@ func (v *Vault) Repair(ctx context.Context, o RepairOptions) (*Repaired, error) 
 	if r.Index, err = v.RepairIndex(ctx, RepairOptions{DryRun: o.DryRun}); err != nil {
 		return r, err
 	}
+	then := v
 	if o.DryRun && r.Index.Needed() {
-		return r, nil
+		if then, err = v.after(r.Index.after); err != nil {
+			return r, err
+		}
 	}
-	if r.Packs, err = v.RepairPacks(ctx, nil, o); err != nil {
+	if r.Packs, err = then.RepairPacks(ctx, nil, o); err != nil {
 		return r, err
 	}
-	if r.Refill, err = v.Refill(ctx, o); err != nil {
+	if r.Refill, err = then.refill(ctx, o, r.Packs.brought); err != nil {
 		return r, err
 	}
 	r.Check, err = v.Check(ctx, CheckOptions{ReadData: o.ReadData, NoLock: o.DryRun})

@@ -113,6 +113,8 @@ type Vault struct {
 	loaded map[object.ID]listing // the index files that index is made of
 
 	others replicas
+	// imagined is set where index is what it would be after a repair: it is not read from files.
+	imagined bool
 }
 
 // Init makes a repository in store, whose place is created, and opens it. One that is there already is Exists. An

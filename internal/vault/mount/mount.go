@@ -35,7 +35,7 @@ type Options struct {
 }
 
 func (o Options) filled() Options {
-	if o.Paths == nil {
+	if len(o.Paths) == 0 {
 		o.Paths = DefaultPaths()
 	}
 	if o.TimeFormat == "" {
