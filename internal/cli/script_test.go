@@ -34,6 +34,7 @@ type bench struct {
 // deps are those of one process on the bench's world.
 func (b *bench) deps(dir string, in io.Reader, out, errw io.Writer, getenv func(string) string) Deps {
 	b.procs++
+	tty := b.tty // as it is now: another process may be started otherwise meanwhile
 	owner := fmt.Sprintf("ops@host:%d", b.procs)
 	return Deps{
 		Open: func(_ context.Context, opt OpenOptions) (api.Service, error) {
@@ -54,7 +55,7 @@ func (b *bench) deps(dir string, in io.Reader, out, errw io.Writer, getenv func(
 		Getenv:     getenv,
 		Getwd:      func() (string, error) { return dir, nil },
 		Now:        b.world.clock,
-		IsTerminal: func(stream any) bool { return b.tty && stream == any(in) },
+		IsTerminal: func(stream any) bool { return tty && stream == any(in) },
 		Whoami:     func() string { return "ann@ops" },
 		NewKey:     func() string { b.keys++; return fmt.Sprintf("key-%d", b.keys) },
 	}
