@@ -40,6 +40,7 @@ var rules = []rule{
 	{"api", []string{"model", "failure"}, std},
 	{"internal/pgwal", []string{"failure"}, std},
 	{"internal/walspool", []string{"failure", "internal/pgwal"}, nil},
+	{"internal/walreceiver", []string{"failure", "internal/pgwal", "internal/pgrepl", "internal/walspool"}, nil},
 	{"internal/pgrepl", []string{"failure", "internal/pgwal"}, nil},
 	{"internal/hostexec", leaves, nil},
 	{"internal/hostproc", with("internal/hostexec"), nil},
@@ -95,7 +96,7 @@ func with(more ...string) []string { return append(slices.Clone(leaves), more...
 // reserved are modules that belong to certain rooms.
 var reserved = map[string][]string{
 	"github.com/aws/":                 {"drivers/aws", "internal/vault/blob/s3"},
-	"github.com/jackc/pgx/":           {"drivers/postgres", "drivers/check", "internal/demo", "internal/pgrepl"},
+	"github.com/jackc/pgx/":           {"drivers/postgres", "drivers/check", "internal/demo", "internal/pgrepl", "internal/walreceiver"},
 	"go.etcd.io/":                     {"internal/journal/etcd"},
 	"google.golang.org/grpc":          {"internal/journal/etcd"},
 	"github.com/miekg/dns":            {"drivers/dns", "drivers/check", "internal/demo", "internal/probe"},

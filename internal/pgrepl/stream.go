@@ -154,20 +154,24 @@ func parseCopy(data []byte) (m Message, known bool, err error) {
 }
 
 // Status tells the server up to where the log is written and flushed here, both exclusive. What is flushed counts for
-// commits that wait for this standby, and need not be kept for its slot. Ask makes the server answer at once.
+// commits that wait for this standby, and need not be kept for its slot. Ask makes the server answer at once. Status may
+// be called while another goroutine waits in Next.
 func (s *Stream) Status(written, flushed pgwal.LSN, ask bool) error {
 	o := binary.BigEndian
-	var b [34]byte
+	var frame [5 + 34]byte // written by itself: what pgconn keeps for writing belongs to the goroutine that reads
+	frame[0] = 'd'         // CopyData
+	o.PutUint32(frame[1:], 4+34)
+	b := frame[5:]
 	b[0] = 'r'
 	o.PutUint64(b[1:], uint64(written))
 	o.PutUint64(b[9:], uint64(flushed))
-	o.PutUint64(b[17:], 0) // nothing is applied: a commit with remote_apply would wait for ever, and should
+	o.PutUint64(b[17:], 0) // nothing is applied: a commit with remote_apply waits for a standby that applies
 	o.PutUint64(b[25:], uint64(time.Since(epoch)/time.Microsecond))
 	if ask {
 		b[33] = 1
 	}
-	s.c.pg.Frontend().Send(&pgproto3.CopyData{Data: b[:]})
-	return wrap(s.c.pg.Frontend().Flush(), "answer", s.c.server)
+	_, err := s.c.pg.Conn().Write(frame[:])
+	return wrap(err, "answer", s.c.server)
 }
 
 // end reads how the stream ended: with the next timeline, or with nothing. The connection can be used for commands again.
