@@ -74,16 +74,16 @@ func (t *tail) Write(p []byte) (int, error) {
 // Read reads the program's output. Where that ends the program must end too, and with success.
 func (c *Command) Read(p []byte) (int, error) {
 	n, err := c.out.Read(p)
-	if err == nil || c.waited && n > 0 {
-		return n, nil
+	if err == nil || n > 0 {
+		return n, nil // what is wrong, if anything is, comes with the next call
 	}
 	if werr := c.wait(); werr != nil {
-		return n, werr
+		return 0, werr
 	}
 	if !errors.Is(err, io.EOF) && !errors.Is(err, os.ErrClosed) {
-		return n, failure.WrapAs(failure.Unavailable, err, "read the output of", c.cmd.Path)
+		return 0, failure.WrapAs(failure.Unavailable, err, "read the output of", c.cmd.Path)
 	}
-	return n, io.EOF
+	return 0, io.EOF
 }
 
 func (c *Command) wait() error {

@@ -81,22 +81,32 @@ func (r *run) changed(s *fsnode.Stat, prev *tree.Node) bool {
 		!r.o.IgnoreInode && s.Inode() != prev.Inode
 }
 
-// unsettled is an interval in which a change may have gone unseen: a file system's clock has steps, and a file that
-// changed again in the step in which it was read looks the same. The steps of FAT are the longest.
+// unsettled is the time in which the parent snapshot was made. A change then may have gone unseen: a file system's clock
+// has steps, and a file that changed again in the step in which it was read looks the same.
 type unsettled struct{ from, to time.Time }
 
-const longestStep = 2 * time.Second
+const (
+	step       = 20 * time.Millisecond // of a kernel's clock, at most
+	coarseStep = 2 * time.Second       // of file systems that do not count parts of a second; those of FAT are the longest
+)
 
-// unsettledBy gives the interval in which the parent snapshot read files, if it says so.
+// unsettledBy gives when the parent snapshot was made, if it says so.
 func unsettledBy(parent *snapshot.Snapshot) unsettled {
 	var sum snapshot.Summary
 	if parent == nil || len(parent.Summary) == 0 || json.Unmarshal(parent.Summary, &sum) != nil {
 		return unsettled{}
 	}
-	return unsettled{sum.BackupStart.Add(-longestStep), sum.BackupEnd}
+	return unsettled{sum.BackupStart, sum.BackupEnd}
 }
 
-func (u unsettled) holds(t time.Time) bool { return t.After(u.from) && t.Before(u.to) }
+// holds reports whether what changed at t may have changed again unseen.
+func (u unsettled) holds(t time.Time) bool {
+	before := step
+	if t.Nanosecond() == 0 {
+		before = coarseStep
+	}
+	return t.After(u.from.Add(-before)) && t.Before(u.to)
+}
 
 // equal reports whether a node that was made now says the same as a former one.
 func equal(n, old *tree.Node) bool {
