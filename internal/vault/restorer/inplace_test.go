@@ -411,6 +411,30 @@ func TestSparse(t *testing.T) {
 	}
 }
 
+// TestLitter removes what a restore that was killed had not finished, and no file of the tree that is called alike.
+func TestLitter(t *testing.T) {
+	src := t.TempDir()
+	write(t, filepath.Join(src, "d", "f"), []byte("f"))
+	_, v := newRepo(t)
+	root := backup(t, v, src, archiver.Options{})
+	target := t.TempDir()
+	litter := ".lifeboat-restoring-0123456789abcdef"
+	for _, path := range []string{litter, "d/" + litter} {
+		write(t, filepath.Join(target, path), []byte("half of"))
+	}
+	before := look(t, target)
+	restore(t, v, root, restorer.Options{Target: target, DryRun: true})
+	sameLook(t, before, look(t, target))
+	restore(t, v, root, restorer.Options{Target: target})
+	same(t, src, target)
+	write(t, filepath.Join(src, "d", litter), []byte("somebody backed it up"))
+	root = backup(t, v, src, archiver.Options{})
+	for range 2 {
+		restore(t, v, root, restorer.Options{Target: target})
+		same(t, src, target)
+	}
+}
+
 // TestSubset restores one folder, single files, and the folder's own metadata.
 func TestSubset(t *testing.T) {
 	src := t.TempDir()

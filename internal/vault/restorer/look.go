@@ -18,6 +18,11 @@ import (
 // makeFolders sees to it that all wanted directories are there, whatever is in their places, so that only their owner may
 // enter new ones. Their metadata comes last.
 func (r *run) makeFolders(ctx context.Context) error {
+	if r.folders[0].state == existing {
+		if err := r.sweep(0); err != nil {
+			return err
+		}
+	}
 	for i := int32(1); i < int32(len(r.folders)); i++ {
 		if err := ctx.Err(); err != nil {
 			return failure.Wrap(err, "make directories", "")
@@ -39,7 +44,11 @@ func (r *run) makeFolders(ctx context.Context) error {
 				continue
 			}
 		}
-		if err := r.makeFolder(i); err != nil {
+		err := r.makeFolder(i)
+		if err == nil && f.state == existing {
+			err = r.sweep(i)
+		}
+		if err != nil {
 			f.state = lost
 			if err := r.tell.fail(r.path(i), err); err != nil {
 				return err
@@ -285,7 +294,7 @@ func (r *run) judgeNames(ctx context.Context, first int32) error {
 // isWhole reports whether what Overwrite keeps in a file's place has the file's content.
 func (r *run) isWhole(ctx context.Context, i int32, s *fsnode.Stat) bool {
 	f := &r.files[i]
-	if s.Type() != tree.File || s.Size() != f.size || r.measure(f) != nil {
+	if _, err := r.measure(f); err != nil || s.Type() != tree.File || s.Size() != f.size {
 		return false
 	}
 	f.old = &old{id: s.Identity(), kind: tree.File, size: s.Size()}
@@ -297,10 +306,9 @@ func (r *run) isWhole(ctx context.Context, i int32, s *fsnode.Stat) bool {
 // is known.
 func (r *run) judge(ctx context.Context, i int32, s *fsnode.Stat, shared bool) error {
 	f := &r.files[i]
-	if err := r.measure(f); err != nil {
-		if errors.Is(err, errMissing) {
-			return r.fail(i, err)
-		}
+	if missing, err := r.measure(f); missing {
+		return r.fail(i, err)
+	} else if err != nil {
 		f.failed.Store(true) // what there is of it is restored, but not under its name
 		if err := r.tell.fail(r.pathOf(f), err); err != nil {
 			return err

@@ -165,7 +165,8 @@ type Result struct {
 
 	// Problems are the entries that were not restored, at most 1,000; Failed counts all. A file of which a part could not
 	// be read is moved aside, to its name with ".lifeboat-incomplete" at the end: what lies under a file's own name after
-	// a run that was not broken off is whole, or was there before and is listed here.
+	// a run that was not broken off is whole, or was there before and is listed here. What was moved aside stays until
+	// somebody removes it, as Delete does.
 	Problems []Problem
 	Failed   int
 	Reduced  []Reduced

@@ -103,7 +103,6 @@ type other struct {
 type place struct {
 	file   int32
 	next   int32
-	number int32 // which of the file's blobs it is
 	offset int64
 }
 

@@ -3,6 +3,7 @@ package restorer
 import (
 	"context"
 	"slices"
+	"strings"
 
 	"github.com/lifeboat-dr/lifeboat/failure"
 	"github.com/lifeboat-dr/lifeboat/internal/vault/fsnode"
@@ -111,6 +112,39 @@ func (r *run) removeContent(dir *fsnode.Dir, name string, s *fsnode.Stat, path s
 		}
 		if err := r.remove(sub, below, &s, path+"/"+below); err != nil {
 			return err
+		}
+	}
+	return nil
+}
+
+// sweep removes from a directory what a restore that was broken off had written beside its name. Where the tree itself has
+// such names nothing is removed.
+func (r *run) sweep(i int32) error {
+	if r.o.DryRun || !r.litterIsOurs {
+		return nil
+	}
+	held, err := r.dirs.acquire(i)
+	if err != nil {
+		return err
+	}
+	defer r.dirs.release(i)
+	dir, err := held.Again()
+	if err != nil {
+		if failure.KindOf(err) == failure.Denied {
+			return nil // the target itself may be one that this user can only write to
+		}
+		return err
+	}
+	defer dir.Close()
+	names, err := dir.Names()
+	if err != nil {
+		return err
+	}
+	for _, name := range names {
+		if strings.HasPrefix(name, besidePrefix) && len(name) == len(besidePrefix)+16 {
+			if err := dir.Remove(name, tree.File); err != nil {
+				return err
+			}
 		}
 	}
 	return nil

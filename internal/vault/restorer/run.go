@@ -66,13 +66,14 @@ type run struct {
 	dirs   dirCache
 	guards map[fsnode.Identity]string // what Delete must leave, by what it is
 
-	folders []folder // folders[0] is the target; parents come before what is in them
-	files   []file
-	others  []other
-	content []uint32 // of all files: numbers of blobs
-	blobs   blobTable
-	places  []place
-	sources sync.Mutex // over the blobs' sources while comparing
+	folders      []folder // folders[0] is the target; parents come before what is in them
+	files        []file
+	others       []other
+	content      []uint32 // of all files: numbers of blobs
+	blobs        blobTable
+	places       []place
+	litterIsOurs bool       // no entry of the tree has a name as besideName makes them
+	sources      sync.Mutex // over the blobs' sources while comparing
 
 	writer *writer
 }

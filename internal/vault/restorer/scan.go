@@ -2,8 +2,8 @@ package restorer
 
 import (
 	"context"
-	"errors"
 	"slices"
+	"strings"
 	"sync"
 
 	"github.com/lifeboat-dr/lifeboat/failure"
@@ -22,6 +22,7 @@ type waiting struct {
 
 // scan reads the tree, level by level, so that the directories of a level come with few requests, and fills the tables.
 func (r *run) scan(ctx context.Context, root object.ID) error {
+	r.litterIsOurs = true
 	r.folders = []folder{{parent: none, wanted: true}}
 	if r.o.Root != nil {
 		r.folders[0].meta = r.apply.Meta(r.o.Root)
@@ -152,6 +153,7 @@ func (s *scanner) folder(ctx context.Context, at int32, t *tree.Tree, next []wai
 		if seen != nil {
 			seen[n.Name] = true
 		}
+		s.litterIsOurs = s.litterIsOurs && !strings.HasPrefix(n.Name, besidePrefix)
 		if s.o.Delete {
 			names = append(names, n.Name)
 		}
@@ -267,27 +269,25 @@ func (r *run) sizes() {
 	}
 }
 
-// measure gives the length of a file's content. An error says why it cannot be restored, or not rightly.
-func (r *run) measure(f *file) error {
+// measure works out the length of a file's content. An error says why it cannot be restored as it should be; missing: nor
+// any of it.
+func (r *run) measure(f *file) (missing bool, err error) {
 	total := int64(0)
 	for _, n := range r.contentOf(f) {
 		b := &r.blobs.all[n]
 		if !b.found {
-			return errors.Join(errMissing, failure.New(failure.NotFound, "load", "blob data "+b.id.Short(), "no index lists the blob").
-				WithHint("run: lifeboat vault check"))
+			return true, failure.New(failure.NotFound, "load", "blob data "+b.id.Short(), "no index lists the blob").
+				WithHint("run: lifeboat vault check")
 		}
 		total += int64(b.size)
 	}
 	if total != f.size {
 		was := f.size
 		f.size = total
-		return failure.New(failure.Corrupt, "restore", f.name, "its content has %d bytes, its entry says %d", total, was)
+		return false, failure.New(failure.Corrupt, "restore", f.name, "its content has %d bytes, its entry says %d", total, was)
 	}
-	return nil
+	return false, nil
 }
-
-// errMissing marks a file of which nothing need be tried.
-var errMissing = errors.New("content is missing from the vault")
 
 // clean makes a name that cannot be one fit for a message.
 func clean(name string) string {
