@@ -22,8 +22,11 @@ const (
 	version2 = "application/vnd.x.restic.rest.v2"
 )
 
-// piece is how much is read or written between two looks at the clock, in bytes.
-const piece = 32 << 10
+// A client has Options.Stall for the next piece of its body, or of our answer. Bytes.
+const (
+	piece    = 32 << 10
+	pieceOut = 128 << 10
+)
 
 // dispatch answers by what the path names and by the method.
 func (c *call) dispatch() {
@@ -145,7 +148,7 @@ func (c *call) load() {
 	}
 	defer from.Close()
 	c.w.WriteHeader(status)
-	if _, err := io.CopyBuffer(struct{ io.Writer }{c.w}, from, make([]byte, piece)); err != nil {
+	if _, err := io.CopyBuffer(struct{ io.Writer }{c.w}, from, make([]byte, pieceOut)); err != nil {
 		c.s.opts.Log.WarnContext(ctx, "an answer is cut off", "path", c.r.URL.Path, "error", err)
 		c.w.cut = true
 	}

@@ -42,7 +42,7 @@ type Options struct {
 	Quota int64
 	// MaxObject is the largest object that is taken, in bytes; 0: DefaultMaxObject.
 	MaxObject int64
-	// Stall is for how long a client may take for the next 32 KiB in either direction; 0: DefaultStall.
+	// Stall is for how long a client may take to send the next 32 KiB, or to take the next 128; 0: DefaultStall.
 	Stall time.Duration
 	// Grace is for how long requests may finish when the server ends; 0: DefaultGrace.
 	Grace time.Duration
