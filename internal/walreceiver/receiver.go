@@ -113,19 +113,24 @@ func (r *receiver) run(ctx context.Context, system pgrepl.System) error {
 		}
 		s, err := r.c.StartWAL(ctx, r.o.Slot, at.At, at.Timeline)
 		if err != nil {
-			if errors.Is(err, failure.NotFound) {
-				return &Gap{at, err}
-			}
-			return err
+			return gap(at, err)
 		}
 		r.o.Log.InfoContext(ctx, "the log is streamed", "from", at.At, "timeline", at.Timeline)
-		next, err := r.stream(ctx, s, at)
+		next, err := r.stream(ctx, s, &at)
 		if err != nil {
-			return err
+			return gap(at, err)
 		}
 		// As pg_receivewal does: the new timeline has the whole of the segment that it begins in.
 		at = walspool.Position{Timeline: next.Next, At: r.size.Start(next.At)}
 	}
+}
+
+// gap tells the end of what the server has from other failures: it may be said before the stream begins, or in it.
+func gap(at walspool.Position, err error) error {
+	if errors.Is(err, failure.NotFound) {
+		return &Gap{at, err}
+	}
+	return err
 }
 
 // begin works out where to go on, and makes the slot when this is the first time.
@@ -177,8 +182,8 @@ type arrived struct {
 	err error
 }
 
-// stream receives one timeline and gives the message that ended it.
-func (r *receiver) stream(ctx context.Context, s *pgrepl.Stream, at walspool.Position) (pgrepl.Message, error) {
+// stream receives one timeline from at on, which it moves, and gives the message that ended it.
+func (r *receiver) stream(ctx context.Context, s *pgrepl.Stream, at *walspool.Position) (pgrepl.Message, error) {
 	ctx, cancel := context.WithCancel(ctx)
 	incoming := make(chan arrived, 64)
 	free := make(chan []byte, cap(incoming))
@@ -210,7 +215,8 @@ func (r *receiver) stream(ctx context.Context, s *pgrepl.Stream, at walspool.Pos
 
 	tick := time.NewTicker(r.o.Status)
 	defer tick.Stop()
-	p := Progress{Position: at}
+	p := Progress{Position: *at}
+	defer func() { *at = p.Position }()
 	for {
 		select {
 		case a, open := <-incoming:
