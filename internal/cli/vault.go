@@ -74,7 +74,8 @@ POINT is a recovery point's id, any beginning of it that only one point has, or 
 type vaultCommand struct {
 	*invocation
 	flags    vaultFlags
-	newVault bool // the vault is about to be made: its password is asked for twice
+	unfound  error // why it is not known whether there is a configuration
+	newVault bool  // the vault is about to be made: its password is asked for twice
 }
 
 // vaults makes the service for one command.
@@ -82,13 +83,10 @@ func (v *vaultCommand) vaults() (api.Vaults, error) {
 	if v.Vaults == nil {
 		return nil, failure.New(failure.Unsupported, "", "", "this build has no vaults").WithHint("build Lifeboat with `make build`")
 	}
-	config := ""
-	path, err := v.configPath()
-	switch {
-	case err == nil:
-		config = path
-	case failure.KindOf(err) != failure.NotFound:
-		return nil, err
+	// That there is no configuration matters only to those who name a vault in it.
+	config, err := v.configPath()
+	if err != nil && failure.KindOf(err) != failure.NotFound {
+		v.unfound = err
 	}
 	return v.Vaults(OpenOptions{Config: config, Log: v.logger()}, v.Err), nil
 }

@@ -239,6 +239,9 @@ func (v *vaultCommand) named(ctx context.Context, svc api.Vaults, url string, s 
 	if !vaultName.MatchString(url) {
 		return model.Vault{URL: url}, nil
 	}
+	if v.unfound != nil {
+		return model.Vault{}, failure.Wrap(v.unfound, "look for the vault", url)
+	}
 	if v.config != "" {
 		if _, err := os.Stat(v.config); err != nil {
 			return model.Vault{}, failure.WrapAs(failure.NotFound, err, "look for the vault "+url, "").WithHint("name a configuration that is there with -c, or write ./%s for a folder", url)

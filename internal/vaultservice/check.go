@@ -30,6 +30,9 @@ func (s *Service) Check(ctx context.Context, req api.VaultCheckRequest, watch ap
 	err = s.with(ctx, req.VaultAccess, func(v *vault.Vault) error {
 		r, err := v.Check(ctx, vault.CheckOptions{ReadData: req.ReadData || req.Subset != "", Subset: subset, NoLock: req.NoLock, Progress: progress})
 		if err != nil {
+			if !req.NoLock && failure.KindOf(err) == failure.Denied {
+				err = failure.WrapAs(failure.Denied, err, "", "").WithHint("where nothing can be written, check with --no-lock while nobody prunes the vault")
+			}
 			return err
 		}
 		reply = checkReply(v, r)

@@ -98,7 +98,7 @@ func (s *Service) locked(ctx context.Context, a api.VaultAccess, f func(ctx cont
 		held, lock, err := v.Lock(ctx, false)
 		if err != nil {
 			if kind := failure.KindOf(err); kind == failure.Denied || kind == failure.Unsupported {
-				return failure.WrapAs(kind, err, "lock", v.Location()).
+				return failure.WrapAs(kind, err, "", "").
 					WithHint("where nothing can be written, read with --no-lock while nobody prunes the vault")
 			}
 			return err
