@@ -31,12 +31,10 @@ import (
 type scripted struct {
 	mu     sync.Mutex
 	answer http.HandlerFunc
-	seen   []*http.Request
 }
 
 func (s *scripted) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	s.mu.Lock()
-	s.seen = append(s.seen, r)
 	answer := s.answer
 	s.mu.Unlock()
 	if answer == nil || r.URL.Query().Has("object-lock") {
@@ -44,6 +42,13 @@ func (s *scripted) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	answer(w, r)
+}
+
+// says sets the answer from here on.
+func (s *scripted) says(answer http.HandlerFunc) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.answer = answer
 }
 
 // fail is an error of the protocol.
@@ -99,13 +104,13 @@ func TestErrors(t *testing.T) {
 		{400, "SomethingNew", failure.Invalid, failure.Invalid, ""},
 		{418, "", failure.Invalid, failure.Invalid, ""},
 	} {
-		fake.answer = func(w http.ResponseWriter, r *http.Request) {
+		fake.says(func(w http.ResponseWriter, r *http.Request) {
 			if r.Method == http.MethodHead { // before a Save: not there
 				fail(w, 404, "", "")
 				return
 			}
 			fail(w, tt.status, tt.code, "what the server says")
-		}
+		})
 		_, readErr := store.Load(t.Context(), o.Handle, 0, blob.ToEnd)
 		writeErr := store.Save(t.Context(), o.Handle, bytes.NewReader(o.Bytes))
 		for what, got := range map[string]struct {
@@ -145,14 +150,14 @@ func TestBrokenLines(t *testing.T) {
 		}
 		c.Close()
 	}
-	fake.answer = func(w http.ResponseWriter, r *http.Request) {
+	fake.says(func(w http.ResponseWriter, r *http.Request) {
 		if r.Method == http.MethodHead {
 			fail(w, 404, "", "")
 			return
 		}
 		io.Copy(io.Discard, r.Body)
 		hangUp(w)
-	}
+	})
 	if err := blobtest.Kind("save without an answer", store.Save(t.Context(), o.Handle, bytes.NewReader(o.Bytes)), failure.Indeterminate); err != nil {
 		t.Error(err)
 	}
@@ -163,12 +168,12 @@ func TestBrokenLines(t *testing.T) {
 	if err := blobtest.Kind("load without an answer", err, failure.Unavailable); err != nil {
 		t.Error(err)
 	}
-	fake.answer = func(w http.ResponseWriter, r *http.Request) {
+	fake.says(func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Content-Length", "1000")
 		w.Write(o.Bytes[:300])
 		w.(http.Flusher).Flush()
 		hangUp(w)
-	}
+	})
 	f, err := store.Load(t.Context(), o.Handle, 0, blob.ToEnd)
 	if err != nil {
 		t.Fatal(err)
@@ -180,7 +185,7 @@ func TestBrokenLines(t *testing.T) {
 	if err := errors.Join(blobtest.Kind("read", err, failure.Unavailable), f.Close()); err != nil {
 		t.Error(err)
 	}
-	fake.answer = func(w http.ResponseWriter, r *http.Request) { w.Write(o.Bytes) } // the whole, whatever was asked for
+	fake.says(func(w http.ResponseWriter, r *http.Request) { w.Write(o.Bytes) }) // the whole, whatever was asked for
 	_, err = store.Load(t.Context(), o.Handle, 10, 20)
 	if err := blobtest.Kind("load from a server without ranges", err, failure.Unsupported); err != nil {
 		t.Error(err)
@@ -374,7 +379,9 @@ func TestAWS(t *testing.T) {
 		{"s3.eu-central-1.amazonaws.com", "path", "shop", []string{"s3.eu-central-1.amazonaws.com"}},
 		{"s3.eu-central-1.amazonaws.com", "", "shop.uploads", []string{"s3.eu-central-1.amazonaws.com"}}, // no certificate is for two names
 	} {
+		mu.Lock()
 		hosts = nil
+		mu.Unlock()
 		store, err := s3.Open(t.Context(), s3.Options{
 			Endpoint: tt.endpoint, Style: tt.style, Bucket: tt.bucket, AccessKey: "k", SecretKey: "s", TLS: &tls.Config{InsecureSkipVerify: true},
 			Dial: func(ctx context.Context, network, _ string) (net.Conn, error) {
@@ -385,9 +392,11 @@ func TestAWS(t *testing.T) {
 			t.Errorf("%+v: %v", tt, err)
 			continue
 		}
+		mu.Lock()
 		if got := strings.Join(hosts, " "); got != strings.Join(tt.want, " ") {
 			t.Errorf("%q, %q: asked %s, want %s", tt.endpoint, tt.style, got, tt.want)
 		}
+		mu.Unlock()
 		if !store.Facts().AtomicCreate {
 			t.Error("AWS creates atomically, and the facts do not say so")
 		}
@@ -424,6 +433,8 @@ func TestOtherServers(t *testing.T) {
 	}))
 	defer server.Close()
 	suite(t, s, func(o *s3.Options) { o.Endpoint = server.URL })
+	mu.Lock()
+	defer mu.Unlock()
 	if refused == 0 {
 		t.Error("no conditional write was tried")
 	}
@@ -471,8 +482,9 @@ func TestAbandoned(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer store.Close()
+	var mu sync.Mutex
 	var gone []string
-	fake.answer = func(w http.ResponseWriter, r *http.Request) {
+	fake.says(func(w http.ResponseWriter, r *http.Request) {
 		q := r.URL.Query()
 		switch {
 		case r.Method == http.MethodHead:
@@ -483,7 +495,9 @@ func TestAbandoned(t *testing.T) {
 			}
 			fmt.Fprintf(w, "<ListMultipartUploadsResult>%s%s<IsTruncated>false</IsTruncated></ListMultipartUploadsResult>", upload("old", 25*time.Hour), upload("new", time.Hour))
 		case r.Method == http.MethodDelete:
+			mu.Lock()
 			gone = append(gone, q.Get("uploadId"))
+			mu.Unlock()
 			w.WriteHeader(204)
 		case r.Method == http.MethodPost && q.Has("uploads"):
 			fmt.Fprint(w, "<InitiateMultipartUploadResult><UploadId>mine</UploadId></InitiateMultipartUploadResult>")
@@ -493,13 +507,15 @@ func TestAbandoned(t *testing.T) {
 		default:
 			fmt.Fprint(w, "<CompleteMultipartUploadResult><ETag>x</ETag></CompleteMultipartUploadResult>")
 		}
-	}
+	})
 	for i := range 2 {
 		o := blobtest.Make(blob.Pack, uint64(i), 6<<20)
 		if err := store.Save(t.Context(), o.Handle, bytes.NewReader(o.Bytes)); err != nil {
 			t.Fatal(err)
 		}
 	}
+	mu.Lock()
+	defer mu.Unlock()
 	if got := strings.Join(gone, " "); got != "old" {
 		t.Errorf("given up: %q, want the old one, once", got)
 	}
