@@ -65,8 +65,9 @@ func name(r model.Vault) string {
 	return location.Redact(r.URL)
 }
 
-// expirePatience is how long an expiry waits for those who work on the vault. It is done again with the next point.
-const expirePatience = 30 * time.Second
+// expirePatience is how long an expiry waits for those who work on the vault, and then keeps newcomers out, so that a vault
+// where somebody is always at work is expired too. It is done again with the next point.
+var expirePatience = vault.Waiting{For: 30 * time.Second, Drain: 5 * time.Minute}
 
 // expire removes the points that the policy does not keep, here and in the replicas, and the data that only they needed.
 func (w *worker) expire(ctx context.Context) error {
@@ -95,13 +96,41 @@ func (w *worker) expire(ctx context.Context) error {
 	return errors.Join(failed...)
 }
 
-// expireIn removes points of one vault. The newest point always stays; what old copies had is judged by the same policy,
-// by itself.
+// expireIn removes points of one vault, and once a day gives back the space.
 func (w *worker) expireIn(ctx context.Context, v *vault.Vault, policy retention.Policy) (int, error) {
+	ids, err := w.dropped(ctx, v, policy)
+	if err != nil {
+		return 0, err
+	}
+	n := 0
+	if len(ids) > 0 {
+		gone, err := v.Forget(ctx, ids, vault.ForgetOptions{Wait: expirePatience})
+		if err != nil {
+			return 0, err
+		}
+		for _, g := range gone {
+			if g.Err == nil { // what is on hold or retained stays, and is looked at again
+				n++
+			}
+		}
+	}
+	return n, w.daily("pruned", v, func() error {
+		w.phase("giving back what nothing needs")
+		report, err := v.Prune(ctx, vault.PruneOptions{Wait: expirePatience})
+		if err == nil {
+			w.values["freed"] = units.Bytes(report.Removed.Bytes)
+		}
+		return err
+	})
+}
+
+// dropped are the points that a policy does not keep. The newest one always stays; what old copies had is judged by the same
+// policy, by itself.
+func (w *worker) dropped(ctx context.Context, v *vault.Vault, policy retention.Policy) ([]object.ID, error) {
 	w.phase("deciding what need not be kept")
 	all, err := Points(ctx, v, w.req.App, w.req.Resource, true)
 	if err != nil {
-		return 0, err
+		return nil, err
 	}
 	var points, left []*snapshot.Snapshot
 	for _, s := range all {
@@ -119,27 +148,7 @@ func (w *worker) expireIn(ctx context.Context, v *vault.Vault, policy retention.
 			}
 		}
 	}
-	if len(ids) == 0 {
-		return 0, nil
-	}
-	gone, err := v.Forget(ctx, ids, vault.ForgetOptions{Wait: vault.Waiting{For: expirePatience}})
-	if err != nil {
-		return 0, err
-	}
-	n := 0
-	for _, g := range gone {
-		if g.Err == nil {
-			n++
-		}
-	}
-	return n, w.daily("pruned", v, func() error {
-		w.phase("giving back what nothing needs")
-		report, err := v.Prune(ctx, vault.PruneOptions{Wait: vault.Waiting{For: expirePatience}})
-		if err == nil {
-			w.values["freed"] = units.Bytes(report.Removed.Bytes)
-		}
-		return err
-	})
+	return ids, nil
 }
 
 // renew keeps what is needed from deletion for longer, on a vault with Object Lock.
@@ -148,8 +157,18 @@ func (w *worker) renew(ctx context.Context, v *vault.Vault) error {
 		return nil
 	}
 	return w.daily("renewed", v, func() error {
+		var ending []object.ID // what the policy drops is left to end, else it could never be removed
+		if w.req.Keep != nil {
+			policy, err := retention.Parse(*w.req.Keep)
+			if err != nil {
+				return err
+			}
+			if ending, err = w.dropped(ctx, v, policy); err != nil {
+				return err
+			}
+		}
 		w.phase("renewing what is kept from deletion")
-		_, err := v.Retain(ctx, vault.RetainOptions{For: w.req.Vault.Retain.Std()})
+		_, err := v.Retain(ctx, vault.RetainOptions{For: w.req.Vault.Retain.Std(), Except: ending})
 		return err
 	})
 }
