@@ -30,10 +30,10 @@ const (
 	// indexEvery bounds what a writer that is killed has stored for nothing: whoever does the same again finds only what
 	// an index lists.
 	indexEvery = 30 * time.Second
-	// keptPacks is how many packs' memory is kept: a little more than mostly is in use.
+	// keptPacks is how many packs' memory is kept, where they are built in memory.
 	keptPacks = 3
 	// keptMemory is how many bytes of other memory are kept for each worker.
-	keptMemory = 12 << 20
+	keptMemory = 8 << 20
 )
 
 // Session writes to a vault, under a shared lock. Its methods may be called from several goroutines at once; the order
@@ -48,7 +48,7 @@ type Session struct {
 	workers sync.WaitGroup
 	slots   chan struct{} // one for each blob of a stream that is being saved
 	memory  *shelf        // what streams are read into, and blobs are compressed and encrypted in
-	packs   *pack.Memory
+	packs   *pack.Space
 	cutter  *chunk.Table
 
 	mu       sync.Mutex
@@ -103,7 +103,7 @@ func (v *Vault) NewSession(ctx context.Context) (*Session, error) {
 // session begins a session under a lock.
 func (v *Vault) session(held context.Context, lock *Lock) *Session {
 	s := &Session{v: v, lock: lock, held: held, jobs: make(chan *pack.Builder), slots: make(chan struct{}, v.opts.Workers),
-		memory: &shelf{room: v.opts.Workers * keptMemory}, packs: pack.NewMemory(keptPacks * v.opts.PackSize), cutter: chunk.NewTable(v.config.Polynomial),
+		memory: &shelf{room: v.opts.Workers * keptMemory}, packs: pack.NewSpace(keptPacks*v.opts.PackSize, v.opts.TempDir), cutter: chunk.NewTable(v.config.Polynomial),
 		pending: map[object.Handle]struct{}{}, indexed: v.opts.Now(), indexing: make(chan struct{}, 1)}
 	s.idle = sync.NewCond(&s.mu)
 	for range max(1, min(uploads, v.parallel()-2)) {
@@ -280,7 +280,11 @@ func (s *Session) upload(ctx context.Context, b *pack.Builder) error {
 	if err != nil {
 		return err
 	}
-	file := b.Finish(s.v.key)
+	file, err := b.Finish(s.v.key)
+	if err != nil {
+		return err
+	}
+	defer file.Release()
 	if !s.Rehearsal() {
 		if err := blob.SaveSame(about(ctx, file.Entries[0].Handle), s.v.store, packHandle(file.ID), file); err != nil {
 			return cause(ctx, err)
@@ -293,7 +297,6 @@ func (s *Session) upload(ctx context.Context, b *pack.Builder) error {
 	s.stats.PackedBytes += file.Size()
 	full := s.listed >= index.MaxBlobs || s.v.opts.Now().Sub(s.indexed) > indexEvery
 	s.mu.Unlock()
-	file.Release()
 	if full {
 		return s.writeIndex(ctx)
 	}
@@ -453,6 +456,12 @@ func (s *Session) Close(ctx context.Context) error {
 	s.mu.Unlock()
 	close(s.jobs)
 	s.workers.Wait()
+	for _, b := range s.open {
+		if b != nil {
+			b.Discard()
+		}
+	}
+	s.packs.Close()
 	if s.held.Err() == nil {
 		if err := s.writeIndex(s.held); err != nil {
 			s.v.opts.Log.WarnContext(ctx, "packs were stored and are not listed: a prune removes them", "vault", s.v.Location(), "error", fmt.Sprint(err))

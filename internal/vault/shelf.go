@@ -26,7 +26,7 @@ func (s *shelf) take(n int) []byte {
 		if want == 0 {
 			want = length
 		}
-		if last := len(s.free[i]) - 1; last >= 0 && length <= 2*want {
+		if last := len(s.free[i]) - 1; last >= 0 && length <= want+want/2 {
 			b := s.free[i][last]
 			s.free[i] = s.free[i][:last]
 			s.room += length

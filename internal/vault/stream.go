@@ -68,7 +68,7 @@ func (c *cutting) next() ([]byte, error) {
 	for searched := 0; c.err == nil; {
 		want := max(firstRead, len(buf)+nextRead)
 		if cap(buf) < want {
-			longer := append(c.s.memory.take(min(2*cap(buf), chunk.MaxSize+nextRead)), buf...)
+			longer := append(c.s.memory.take(want), buf...)
 			c.s.memory.putBack(buf)
 			buf = longer
 		}

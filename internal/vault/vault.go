@@ -41,6 +41,9 @@ type Options struct {
 	Workers int
 	// PackSize is how many bytes of blobs a pack collects; 0: 16 MiB, which is restic's too.
 	PackSize int
+	// TempDir is where packs are collected, encrypted, until they are whole; "": the system's folder for such. Where no
+	// file can be made they are collected in memory.
+	TempDir string
 	// Compression is how hard data is compressed; "": CompressAuto.
 	Compression Compression
 	// Identity is who locks and keys are said to be from; zero: this process.
@@ -83,6 +86,9 @@ func (o Options) filled() Options {
 	}
 	if o.Workers <= 0 {
 		o.Workers = runtime.GOMAXPROCS(0)
+	}
+	if o.TempDir == "" {
+		o.TempDir = os.TempDir()
 	}
 	if o.PackSize <= 0 {
 		o.PackSize = 16 << 20

@@ -6,6 +6,8 @@ import (
 	"encoding/binary"
 	"errors"
 	"io"
+	"os"
+	"path/filepath"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -18,12 +20,15 @@ import (
 
 func build(t testing.TB, key *crypto.Key, blobs int) ([]byte, []pack.Entry) {
 	t.Helper()
-	b := pack.NewBuilder(pack.NewMemory(1 << 20))
+	b := pack.NewBuilder(pack.NewSpace(1<<20, ""))
 	for i := range blobs {
 		h := object.Handle{Type: object.Type(i % 2), ID: object.Hash([]byte{byte(i), byte(i >> 8)})}
 		b.Add(h, key.Seal(nil, make([]byte, i%50)), uint32(i%3*100))
 	}
-	f := b.Finish(key)
+	f, err := b.Finish(key)
+	if err != nil {
+		t.Fatal(err)
+	}
 	file := make([]byte, f.Size())
 	if _, err := f.ReadAt(file, 0); err != nil {
 		t.Fatal(err)
@@ -36,11 +41,23 @@ func build(t testing.TB, key *crypto.Key, blobs int) ([]byte, []pack.Entry) {
 	return file, entries
 }
 
-// TestPiecesOfMemory builds packs larger than a piece from memory that was used before, and reads them at every edge.
-func TestPiecesOfMemory(t *testing.T) {
-	key, memory := newKey(t), pack.NewMemory(3<<20)
+// TestSpaces builds packs larger than a piece in what was used before, and reads them at every edge: in memory, in files,
+// and where no file can be made.
+func TestSpaces(t *testing.T) {
+	dir := t.TempDir()
+	t.Run("memory", func(t *testing.T) { testSpace(t, "") })
+	t.Run("files", func(t *testing.T) { testSpace(t, dir) })
+	t.Run("nowhere", func(t *testing.T) { testSpace(t, filepath.Join(dir, "missing")) })
+	if left, err := os.ReadDir(dir); err != nil || len(left) > 0 {
+		t.Errorf("files are left: %v, %v", left, err)
+	}
+}
+
+func testSpace(t *testing.T, dir string) {
+	key, space := newKey(t), pack.NewSpace(3<<20, dir)
+	defer space.Close()
 	for round := range 3 {
-		b := pack.NewBuilder(memory)
+		b := pack.NewBuilder(space)
 		var want []byte
 		for i, n := range []int{100, 1<<20 - 100, 33, 2<<20 + 1, 700 << 10, 40} {
 			sealed := bytes.Repeat([]byte{byte(10*round + i)}, n)
@@ -50,7 +67,14 @@ func TestPiecesOfMemory(t *testing.T) {
 		if b.Size() != len(want) || b.Count() != 6 {
 			t.Errorf("%d bytes, %d blobs", b.Size(), b.Count())
 		}
-		f := b.Finish(key)
+		f, err := b.Finish(key)
+		if err != nil {
+			t.Fatal(err)
+		}
+		whole := make([]byte, f.Size())
+		if _, err := f.ReadAt(whole, 0); err != nil || f.ID != object.Hash(whole) {
+			t.Errorf("the id is not the hash of the bytes: %v", err)
+		}
 		for _, off := range []int{0, 1, 1<<20 - 1, 1 << 20, 1<<20 + 1, 3 << 20, len(want) - 1} {
 			for _, n := range []int{1, 99, 1 << 20, 3 << 20} {
 				n = min(n, len(want)-off)

@@ -73,7 +73,7 @@ func run(ctx context.Context, o options) (err error) {
 // findTools gives both programs with their whole paths, for they run in another folder.
 func findTools(o options) ([]tool, error) {
 	var tools []tool
-	for _, t := range []tool{{name: "lifeboat", path: o.lifeboat, prefix: []string{"vault"}}, {name: "restic", path: o.restic}} {
+	for _, t := range []tool{{name: "lifeboat", path: o.lifeboat, prefix: []string{"vault"}, yes: "--yes"}, {name: "restic", path: o.restic}} {
 		if o.only != "" && o.only != t.name {
 			continue
 		}

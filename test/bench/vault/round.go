@@ -20,17 +20,17 @@ import (
 type tool struct {
 	name, path string
 	prefix     []string // before the command
+	yes        string   // behind a command that destroys
 }
 
 // step is one command that is measured. Its name is a line of the table.
 type step struct {
 	name  string
 	args  []string
-	only  string // one tool's: the other has no such thing
-	bytes bool   // its speed in MB/s of the data set means something
+	bytes bool // its speed in MB/s of the data set means something
 }
 
-// The steps, in order. DATA and TARGET stand for folders.
+// The steps, in order. DATA and TARGET stand for folders, YES for the tool's way to say that it need not ask.
 var steps = []step{
 	{name: "first backup", args: []string{"backup", "DATA"}, bytes: true},
 	{name: "unchanged", args: []string{"backup", "DATA"}},
@@ -38,7 +38,7 @@ var steps = []step{
 	{name: "check", args: []string{"check"}},
 	{name: "check --read-data", args: []string{"check", "--read-data"}},
 	{name: "restore", args: []string{"restore", "latest", "--target", "TARGET"}, bytes: true},
-	{name: "forget and prune", args: []string{"forget", "--keep-last", "1", "--prune"}},
+	{name: "forget and prune", args: []string{"forget", "--keep-last", "1", "--prune", "YES"}},
 }
 
 // changeBefore is the step before which pages are changed.
@@ -126,8 +126,11 @@ func (b *bench) measure(ctx context.Context, t tool, args []string) (measurement
 			args[i] = b.data.root
 		case "TARGET":
 			args[i] = b.target(t)
+		case "YES":
+			args[i] = t.yes
 		}
 	}
+	args = slices.DeleteFunc(args, func(a string) bool { return a == "" })
 	syscall.Sync()
 	cmd := exec.CommandContext(ctx, t.path, args...)
 	cmd.Dir = b.dir

@@ -29,6 +29,9 @@ const (
 	staleAfter = 24 * time.Hour
 )
 
+// copySize is how much is written with one call.
+const copySize = 256 << 10
+
 // batch is how many folder entries are read at once.
 const batch = 1024
 
@@ -136,7 +139,7 @@ func (s *Store) Save(ctx context.Context, h blob.Handle, content blob.Content) (
 			os.Remove(f.Name()) // what is left of it is hidden, and cleared by a later Create
 		}
 	}()
-	n, err := io.Copy(f, interrupted{ctx, blob.Reader(content)})
+	n, err := io.CopyBuffer(struct{ io.Writer }{f}, interrupted{ctx, blob.Reader(content)}, make([]byte, min(copySize, content.Size()+1)))
 	if err == nil && n != content.Size() {
 		err = io.ErrUnexpectedEOF
 	}
