@@ -304,6 +304,13 @@ func TestThief(t *testing.T) {
 				t.Errorf("a lifecycle that expires everything: %v", err)
 			}
 
+			// Keys that XML cannot carry, to make listings unreadable; names that look like objects'.
+			for _, key := range []string{"vault/snapshots/\x01\x02", "vault/data/ab/\x0b&<", "vault/snapshots/%00", "vault/locks/\x07", "vault/keys/" + strings.Repeat("0", 65)} {
+				if _, err := c.PutObject(t.Context(), &awss3.PutObjectInput{Bucket: &bucket, Key: &key, Body: strings.NewReader("x")}); err != nil {
+					t.Errorf("%q: %v", key, err)
+				}
+			}
+
 			restored(t, open(t, s, bucket, keys, nil), yesterday, content) // without Retain: whoever restores need not know of it
 			backupAfter(t, open(t, s, bucket, keys, keep), content)
 		})

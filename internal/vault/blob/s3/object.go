@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net/url"
 	"strings"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
@@ -162,14 +163,16 @@ func (s *Store) List(ctx context.Context, t blob.Type, each func(blob.Info) erro
 	case s.through(t):
 		return s.listFirsts(ctx, t, each)
 	}
-	pages := s3.NewListObjectsV2Paginator(s.client, &s3.ListObjectsV2Input{Bucket: &s.opts.Bucket, Prefix: aws.String(s.folder(t))})
+	pages := s3.NewListObjectsV2Paginator(s.client, &s3.ListObjectsV2Input{
+		Bucket: &s.opts.Bucket, Prefix: aws.String(s.folder(t)), EncodingType: types.EncodingTypeUrl,
+	})
 	for pages.HasMorePages() {
 		page, err := pages.NextPage(ctx)
 		if err != nil {
 			return s.fault(ctx, err, "list", s.subject+" "+t.String())
 		}
 		for _, o := range page.Contents {
-			if h, ok := s.handle(t, aws.ToString(o.Key)); ok {
+			if h, ok := s.handle(t, decoded(o.Key, page.EncodingType)); ok {
 				if err := each(blob.Info{Handle: h, Size: aws.ToInt64(o.Size)}); err != nil {
 					return err
 				}
@@ -180,6 +183,19 @@ func (s *Store) List(ctx context.Context, t blob.Type, each func(blob.Info) erro
 		}
 	}
 	return nil
+}
+
+// decoded is a key in a listing. Listings are asked for with their keys encoded, since a key can hold characters that XML
+// cannot: an object that somebody laid there would make the whole listing unreadable.
+func decoded(key *string, how types.EncodingType) string {
+	text := aws.ToString(key)
+	if how != types.EncodingTypeUrl {
+		return text // a server that does not know of it
+	}
+	if plain, err := url.QueryUnescape(text); err == nil {
+		return plain
+	}
+	return text
 }
 
 // Remove deletes the object. On a bucket with Object Lock all its versions go, for good.

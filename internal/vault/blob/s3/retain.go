@@ -2,6 +2,8 @@ package s3
 
 import (
 	"context"
+	"net/url"
+	"strings"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
@@ -131,8 +133,10 @@ func (s *Store) uncover(ctx context.Context, h blob.Handle, k history) error {
 // renew lays a copy of the object over what hides it.
 func (s *Store) renew(ctx context.Context, h blob.Handle, first version) error {
 	mode, until := s.keep(h)
+	path := url.URL{Path: s.opts.Bucket + "/" + s.key(h)}
+	source := strings.ReplaceAll(path.EscapedPath(), "+", "%2B") + "?versionId=" + url.QueryEscape(first.id)
 	_, err := s.client.CopyObject(ctx, &s3.CopyObjectInput{
-		Bucket: &s.opts.Bucket, Key: aws.String(s.key(h)), CopySource: aws.String(s.opts.Bucket + "/" + s.key(h) + "?versionId=" + first.id),
+		Bucket: &s.opts.Bucket, Key: aws.String(s.key(h)), CopySource: aws.String(source),
 		MetadataDirective: types.MetadataDirectiveReplace, StorageClass: s.class(h), ObjectLockMode: mode, ObjectLockRetainUntilDate: until,
 	})
 	if err != nil {

@@ -73,7 +73,7 @@ func suite(t *testing.T, s *s3test.Server, change func(*s3.Options)) {
 }
 
 func TestPathStyle(t *testing.T) {
-	suite(t, plain.get(t), func(o *s3.Options) { o.Prefix = "some/folder/" })
+	suite(t, plain.get(t), func(o *s3.Options) { o.Prefix = "some/földer + 50%41/" })
 }
 
 func TestVirtualHostStyle(t *testing.T) {
@@ -91,6 +91,7 @@ func TestLocked(t *testing.T) {
 	s := secure.get(t)
 	blobtest.Run(t, func(tb testing.TB) blobtest.Place {
 		o := owner(s, s.Bucket())
+		o.Prefix = "a+b c/ü%20"
 		s3.MakeLocked(tb, o)
 		return func() (blob.Store, error) { return s3.Open(tb.Context(), o) }
 	})

@@ -9,6 +9,7 @@ import (
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/s3"
+	"github.com/aws/aws-sdk-go-v2/service/s3/types"
 
 	"github.com/lifeboat-dr/lifeboat/failure"
 	"github.com/lifeboat-dr/lifeboat/internal/vault/blob"
@@ -59,7 +60,9 @@ func (s *Store) histories(ctx context.Context, prefix, after string, page int32,
 	if page == 0 {
 		page = fullPage
 	}
-	in := &s3.ListObjectVersionsInput{Bucket: &s.opts.Bucket, Prefix: &prefix, KeyMarker: optional(after), MaxKeys: aws.Int32(page)}
+	in := &s3.ListObjectVersionsInput{
+		Bucket: &s.opts.Bucket, Prefix: &prefix, KeyMarker: optional(after), MaxKeys: aws.Int32(page), EncodingType: types.EncodingTypeUrl,
+	}
 	var open history // the last key of a page may go on on the next one
 	for {
 		out, err := s.client.ListObjectVersions(ctx, in)
@@ -81,10 +84,11 @@ func (s *Store) histories(ctx context.Context, prefix, after string, page int32,
 		if !aws.ToBool(out.IsTruncated) {
 			break
 		}
-		if aws.ToString(out.NextKeyMarker) == "" {
+		next := decoded(out.NextKeyMarker, out.EncodingType)
+		if next == "" {
 			return failure.New(failure.Unsupported, "list the versions of", s.subject, "the server ends a page and does not say where the next begins")
 		}
-		in.KeyMarker, in.VersionIdMarker, in.MaxKeys = out.NextKeyMarker, out.NextVersionIdMarker, aws.Int32(fullPage)
+		in.KeyMarker, in.VersionIdMarker, in.MaxKeys = &next, out.NextVersionIdMarker, aws.Int32(fullPage)
 	}
 	if open.key == "" {
 		return nil
@@ -104,14 +108,21 @@ func merged(out *s3.ListObjectVersionsOutput) []history {
 		return &all[len(all)-1]
 	}
 	for len(v) > 0 || len(m) > 0 {
-		if len(m) == 0 || len(v) > 0 && aws.ToString(v[0].Key) <= aws.ToString(m[0].Key) {
-			h := at(aws.ToString(v[0].Key))
+		var ofVersion, ofMarker string
+		if len(v) > 0 {
+			ofVersion = decoded(v[0].Key, out.EncodingType)
+		}
+		if len(m) > 0 {
+			ofMarker = decoded(m[0].Key, out.EncodingType)
+		}
+		if len(m) == 0 || len(v) > 0 && ofVersion <= ofMarker {
+			h := at(ofVersion)
 			h.versions = append(h.versions, version{id: aws.ToString(v[0].VersionId), size: aws.ToInt64(v[0].Size),
 				latest: aws.ToBool(v[0].IsLatest), etag: aws.ToString(v[0].ETag)})
 			v = v[1:]
 			continue
 		}
-		h := at(aws.ToString(m[0].Key))
+		h := at(ofMarker)
 		h.markers = append(h.markers, version{id: aws.ToString(m[0].VersionId), latest: aws.ToBool(m[0].IsLatest)})
 		m = m[1:]
 	}
