@@ -81,19 +81,19 @@ func runVaultRestore(ctx context.Context, v *vaultCommand, req api.VaultRestoreR
 		watch, end := v.watch()
 		reply, err := svc.Restore(ctx, req, watch)
 		end()
-		if reply != nil {
-			if showErr := show(v.invocation, reply, term.VaultRestore); showErr != nil {
-				return showErr
-			}
-			if err != nil && reply.Failed > 0 && ctx.Err() == nil {
-				v.showError(err)
-				return quiet{ExitUnsuccessful}
-			}
-			if err == nil && len(reply.Differences) > 0 {
-				return quiet{ExitUnsuccessful}
-			}
+		if err != nil && (reply == nil || reply.Failed == 0 || ctx.Err() != nil) {
+			return err // it was broken off: there is no result to show
 		}
-		return err
+		if showErr := show(v.invocation, reply, term.VaultRestore); showErr != nil {
+			return showErr
+		}
+		if err != nil {
+			v.showError(err)
+		}
+		if err != nil || len(reply.Differences) > 0 {
+			return quiet{ExitUnsuccessful}
+		}
+		return nil
 	})
 }
 
