@@ -5,9 +5,13 @@ package archiver_test
 import (
 	"encoding/json"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
 
 	"github.com/lifeboat-dr/lifeboat/internal/vault/archiver"
 	"github.com/lifeboat-dr/lifeboat/internal/vault/archiver/archivertest"
@@ -109,5 +113,36 @@ func TestDeep(t *testing.T) {
 	again := backup(t, v, archiver.Options{Paths: []string{src}, Parent: r.Snapshot})
 	if again.Summary.FilesUnmodified != r.Summary.FilesNew {
 		t.Errorf("%+v", again.Summary)
+	}
+}
+
+// TestStdinAsRestic holds that standard input makes the tree that it makes with restic.
+func TestStdinAsRestic(t *testing.T) {
+	repo, v := newRepo(t)
+	in := filepath.Join(t.TempDir(), "in")
+	if err := os.WriteFile(in, []byte("a dump"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	const name = "dump.sql" // restic 0.14 makes no directories of a name with slashes
+	at := time.Date(2021, 2, 3, 4, 5, 6, 0, time.Local)
+	file, err := os.Open(in)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = file.Close() }()
+	cmd := exec.CommandContext(t.Context(), "restic", "-r", repo, "--no-cache", "backup", "--stdin", "--stdin-filename", name, "--time", at.Format(time.DateTime))
+	cmd.Env = append(os.Environ(), "RESTIC_PASSWORD="+password)
+	cmd.Stdin = file
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	if err := v.LoadIndex(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	theirs := snapshots(t, v)[0]
+	ours := backup(t, v, archiver.Options{Virtual: []archiver.Virtual{{Path: "/" + name, Content: strings.NewReader("a dump")}}, Time: at}).Snapshot
+	sameTrees(t, v, "", *theirs.Tree, *ours.Tree)
+	if diff := cmp.Diff(theirs.Paths, ours.Paths); diff != "" {
+		t.Error(diff)
 	}
 }
