@@ -22,8 +22,8 @@ const (
 
 // maySkip lists the test files that may skip, with the reason. A server that is missing is none.
 var maySkip = map[string]string{
-	"internal/journal/etcd/sharing_test.go":   "it looks into /proc, which only Linux has",
-	"internal/vault/archiver/exclude_test.go": "it mounts a file system, which takes root's rights",
+	"internal/journal/etcd/sharing_test.go": "it looks into /proc, which only Linux has",
+	"internal/vault/archiver/mount_test.go": "it mounts file systems, which takes root's rights",
 }
 
 // root is the folder of go.mod.
