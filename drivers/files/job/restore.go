@@ -55,15 +55,11 @@ func (w *worker) promote(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	v, done, err := w.openAny(ctx)
+	v, point, done, err := w.openNewest(ctx)
 	if err != nil {
 		return err
 	}
 	defer done()
-	point, err := w.newest(ctx, v)
-	if err != nil {
-		return err
-	}
 	if live {
 		return w.already(point)
 	}
@@ -113,29 +109,21 @@ func (w *worker) follow(ctx context.Context) error {
 	if live {
 		return failure.New(failure.Conflict, "re-protect", w.req.Folder, "the folder is live here").WithHint("fence it first: lifeboat status %s", w.req.App)
 	}
-	v, done, err := w.openAny(ctx)
+	v, point, done, err := w.openNewest(ctx)
 	if err != nil {
 		return err
 	}
 	defer done()
-	point, err := w.newest(ctx, v)
-	if err != nil {
-		return err
-	}
 	return w.bring(ctx, v, point, restorer.Always)
 }
 
 // drill restores the newest point into a folder of its own.
 func (w *worker) drill(ctx context.Context) error {
-	v, done, err := w.openAny(ctx)
+	v, point, done, err := w.openNewest(ctx)
 	if err != nil {
 		return err
 	}
 	defer done()
-	point, err := w.newest(ctx, v)
-	if err != nil {
-		return err
-	}
 	if err := w.restore(ctx, v, point, w.req.Into, restorer.Always); err != nil {
 		return err
 	}

@@ -97,6 +97,18 @@ func (w *worker) openBy(ctx context.Context, open func(context.Context, model.Va
 	}, nil
 }
 
+// openNewest opens the vault, or a replica of it, and finds the newest point there; the caller calls done.
+func (w *worker) openNewest(ctx context.Context) (v *vault.Vault, point *snapshot.Snapshot, done func(), err error) {
+	if v, done, err = w.openAny(ctx); err != nil {
+		return nil, nil, nil, err
+	}
+	if point, err = w.newest(ctx, v); err != nil {
+		done()
+		return nil, nil, nil, err
+	}
+	return v, point, done, nil
+}
+
 // newest gives the newest point. NotFound: there is none.
 func (w *worker) newest(ctx context.Context, v *vault.Vault) (*snapshot.Snapshot, error) {
 	all, err := Points(ctx, v, w.req.App, w.req.Resource, false)
