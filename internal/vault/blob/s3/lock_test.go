@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -137,17 +138,9 @@ func restored(t *testing.T, store blob.Store, want *snapshot.Snapshot, content [
 	if err != nil || len(report.Problems) > 0 {
 		t.Errorf("check: %+v, %v", report, err)
 	}
-	orders, err := v.Find(t.Context(), *points[0].Tree, "/orders")
-	if err != nil {
-		t.Fatal(err)
-	}
-	f, err := v.OpenFile(t.Context(), orders.Content)
-	if err != nil {
-		t.Fatal(err)
-	}
-	var got bytes.Buffer
-	if _, err := f.CopyTo(t.Context(), &got); err != nil || !bytes.Equal(got.Bytes(), content) {
-		t.Errorf("other content comes back: %d bytes, %v", got.Len(), err)
+	got, err := orders(t, v, points[0])
+	if err != nil || !bytes.Equal(got, content) {
+		t.Errorf("other content comes back: %d bytes, %v", len(got), err)
 	}
 }
 
@@ -313,8 +306,52 @@ func TestThief(t *testing.T) {
 
 			restored(t, open(t, s, bucket, keys, nil), yesterday, content) // without Retain: whoever restores need not know of it
 			backupAfter(t, open(t, s, bucket, keys, keep), content)
+
+			// Junk under names of its own, which may not go for years.
+			for _, typ := range []blob.Type{blob.Key, blob.Snapshot, blob.Index, blob.Pack} {
+				junk := blobtest.Make(typ, 77, 500).Handle
+				if _, err := c.PutObject(t.Context(), &awss3.PutObjectInput{Bucket: &bucket, Key: aws.String("vault/" + junk.Path()), Body: strings.NewReader("junk"),
+					ObjectLockMode: types.ObjectLockModeCompliance, ObjectLockRetainUntilDate: aws.Time(time.Now().Add(3 * 365 * 24 * time.Hour))}); err != nil {
+					t.Error(err)
+				}
+			}
+			amongJunk(t, open(t, s, bucket, keys, nil), yesterday, content)
 		})
 	}
+}
+
+// amongJunk holds that yesterday is listed and restored although there are files that cannot be read, and that those are
+// named.
+func amongJunk(t *testing.T, store blob.Store, want *snapshot.Snapshot, content []byte) {
+	t.Helper()
+	v, err := vault.Open(t.Context(), store, password, cheap)
+	if err != nil {
+		t.Fatal(err)
+	}
+	points, err := v.Snapshots(t.Context(), snapshot.Filter{})
+	if !errors.Is(err, failure.Corrupt) || !slices.ContainsFunc(points, func(p *snapshot.Snapshot) bool { return p.ID == want.ID }) {
+		t.Errorf("points: %v, %v, want yesterday's among them, and the junk named", points, err)
+	}
+	got, err := orders(t, v, want)
+	if err != nil || !bytes.Equal(got, content) {
+		t.Errorf("among junk other content comes back: %d bytes, %v", len(got), err)
+	}
+}
+
+// orders reads the file of a point.
+func orders(t *testing.T, v *vault.Vault, point *snapshot.Snapshot) ([]byte, error) {
+	t.Helper()
+	n, err := v.Find(t.Context(), *point.Tree, "/orders")
+	if err != nil {
+		return nil, err
+	}
+	f, err := v.OpenFile(t.Context(), n.Content)
+	if err != nil {
+		return nil, err
+	}
+	var got bytes.Buffer
+	_, err = f.CopyTo(t.Context(), &got)
+	return got.Bytes(), err
 }
 
 // backupAfter holds that the vault goes on after an attack, and deduplicates against what is hidden.
