@@ -17,8 +17,8 @@ type VaultDiffRequest struct {
 	Metadata bool   `json:"metadata,omitempty"` // also what differs in nothing but times, modes, owners
 }
 
-// VaultDiff is what differs. Changes are read from the vault while they are asked for, once; Report is nil until they
-// have been, to their end.
+// VaultDiff is what differs. Changes are read from the vault while they are asked for; they are to be asked for once, for
+// the vault is given up after that. Report is nil until they have been, to their end.
 type VaultDiff struct {
 	Before  VaultPoint
 	After   VaultPoint

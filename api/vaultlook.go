@@ -61,7 +61,8 @@ type VaultListRequest struct {
 	Recursive        bool     `json:"recursive,omitempty"`
 }
 
-// VaultListing is a point and what it holds. Entries are read from the vault while they are asked for, once.
+// VaultListing is a point and what it holds. Entries are read from the vault while they are asked for; they are to be
+// asked for once, for the vault is given up after that.
 type VaultListing struct {
 	Point   VaultPoint
 	Entries iter.Seq2[*VaultEntry, error]

@@ -1,10 +1,11 @@
-// Package cli is Lifeboat's command line: it turns words into calls of [api.Service] and [api.Documents], and their
-// replies into text or JSON. It decides nothing about recovery, and reaches nothing below the api: the same commands
+// Package cli is Lifeboat's command line: it turns words into calls of [api.Service], [api.Vaults] and [api.Documents], and
+// their replies into text or JSON. It decides nothing about recovery, and reaches nothing below the api: the same commands
 // work on a service in this process and on one across the wire.
 //
 // Each command has a file of its own, with a constructor that knows flags (newX) and a function that does the work and
 // knows none (runX). [Main] runs one command line and returns the process's exit code; what it needs from outside
-// comes in [Deps]. Start reading at newRoot in root.go; the exit codes are one table, in exit.go.
+// comes in [Deps]. Start reading at newRoot in root.go, for the vault's commands at newVault in vault.go; the exit codes are
+// one table, in exit.go.
 package cli
 
 import (
