@@ -169,7 +169,7 @@ func (v *VaultProgress) text(now time.Time) string {
 			parts = append(parts, units.Bytes(int64(float64(e.Bytes)/elapsed.Seconds()))+"/s")
 		}
 	}
-	if known && share > 0 && share < 1 && elapsed >= 2*time.Second {
+	if known && share >= 0.01 && share < 1 && elapsed >= 2*time.Second { // from less nothing can be told
 		left := time.Duration(float64(elapsed) * (1 - share) / share).Truncate(time.Second)
 		parts = append(parts, units.Duration(left)+" left")
 	}
