@@ -114,7 +114,6 @@ var reserved = map[string][]string{
 	"golang.org/x/crypto":             {"internal/vault/crypto", "internal/vault/server"},
 	"github.com/robfig/cron":          {"internal/schedule"},
 	"github.com/hanwen/go-fuse/":      {"internal/vault/mount"},
-	"github.com/pkg/xattr":            {"internal/vault/fsnode"},
 }
 
 // pure packages decide and do nothing: not even what they import may reach outside.
