@@ -106,7 +106,7 @@ func (v *Vault) session(held context.Context, lock *Lock) *Session {
 		memory: &shelf{room: v.opts.Workers * keptMemory}, packs: pack.NewSpace(keptPacks*v.opts.PackSize, v.opts.TempDir), cutter: chunk.NewTable(v.config.Polynomial),
 		pending: map[object.Handle]struct{}{}, indexed: v.opts.Now(), indexing: make(chan struct{}, 1)}
 	s.idle = sync.NewCond(&s.mu)
-	for range max(1, min(uploads, v.parallel()-2)) {
+	for range min(uploads, v.parallel()) {
 		s.workers.Go(func() {
 			for b := range s.jobs {
 				s.finished(b, s.upload(held, b))
