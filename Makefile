@@ -1,5 +1,6 @@
-# Lifeboat. Needs Go (see go.mod for the version), make and git; `make test` and `make demo` install PostgreSQL,
-# BIND 9 and restic from the distribution when they may, else they say what to install.
+# Lifeboat. Needs Go (see go.mod for the version), make and git; `make test` and `make demo` install PostgreSQL, BIND 9,
+# restic and a few tools from the distribution when they may, else they say what to install. `make test` builds MinIO and
+# rest-server into the user's cache, which takes minutes once.
 
 GO          ?= go
 STATICCHECK ?= honnef.co/go/tools/cmd/staticcheck@v0.8.2
@@ -18,8 +19,10 @@ help: ## show this
 build: ## bin/lifeboat
 	$(BUILD) -o bin/lifeboat ./cmd/lifeboat
 
-servers: ## install PostgreSQL, BIND 9 and restic where that is possible
-	./test/servers/install.sh postgres bind9 restic
+servers: ## install PostgreSQL, BIND 9, restic and tools where that is possible; build MinIO and rest-server, once
+	./test/servers/install.sh postgres bind9 restic tools
+	./test/servers/minio.sh build
+	./test/servers/rest-server.sh build
 
 test: servers ## every test, except the long suites
 	$(GO) test -p $(P) -timeout 15m ./...

@@ -2,7 +2,10 @@
 # Installs the servers that the tests and the demo start as children of their own: from the distribution, when it is
 # one with apt and we are root; else it says exactly what to install, and fails.
 #
-#   install.sh [postgres] [bind9] [restic]        default: all
+#   install.sh [postgres] [bind9] [restic] [tools]        default: all
+#
+# tools are setfacl, fusermount and curl, which tests of the vault use. MinIO and rest-server are no packages: minio.sh and
+# rest-server.sh build them.
 #
 # Nothing is left running: no PostgreSQL cluster is made, and no service is started.
 set -euo pipefail
@@ -15,7 +18,9 @@ has() {
       compgen -G '/opt/homebrew/opt/postgresql@*/bin/postgres' >/dev/null ;;
     bind9) PATH=$PATH:/usr/sbin:/usr/local/sbin:/opt/homebrew/sbin command -v named >/dev/null ;;
     restic) command -v restic >/dev/null ;; # no server: the judge of the vault
-    *) say "unknown server: $1 (postgres, bind9, restic)"; exit 2 ;;
+    tools) command -v setfacl >/dev/null && command -v curl >/dev/null &&
+      { command -v fusermount3 >/dev/null || command -v fusermount >/dev/null; } ;;
+    *) say "unknown server: $1 (postgres, bind9, restic, tools)"; exit 2 ;;
   esac
 }
 
@@ -24,6 +29,7 @@ packages_of() {
     postgres) echo "postgresql postgresql-client" ;;
     bind9) echo "bind9 bind9-utils" ;;
     restic) echo "restic" ;;
+    tools) echo "acl fuse3 curl" ;;
   esac
 }
 
@@ -48,7 +54,7 @@ quiet_services() {
 }
 
 missing=()
-for server in "${@:-postgres bind9 restic}"; do
+for server in "${@:-postgres bind9 restic tools}"; do
   for one in $server; do
     has "$one" || missing+=("$one")
   done
