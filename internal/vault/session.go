@@ -27,9 +27,11 @@ const (
 	// lengths of blobs in the order of a file somebody who sees the packs could tell known files by their chunks.
 	dataPackers = 2
 	uploads     = 3
-	// indexEvery bounds what a writer that is killed has stored for nothing: whoever does the same again finds only what
-	// an index lists.
-	indexEvery = 30 * time.Second
+	// An index file is written at the latest when a session has gone on for a quarter longer, but not more often than
+	// indexSoonest and not less often than indexLatest: that bounds what a writer that is killed has stored for nothing, for
+	// whoever does the same again finds only what an index lists.
+	indexSoonest = 2 * time.Second
+	indexLatest  = 30 * time.Second
 	// keptPacks is how many packs' memory is kept, where they are built in memory.
 	keptPacks = 3
 	// keptMemory is how many bytes of other memory are kept for each worker.
@@ -59,7 +61,8 @@ type Session struct {
 	sending  int                            // of them, those that no upload has taken yet
 	stored   []index.Pack                   // packs that are durable and in no index file
 	listed   int                            // blobs in stored
-	indexed  time.Time                      // when the last index file was written
+	begun    time.Time
+	indexed  time.Time // when the last index file was written
 	err      error
 	closed   bool
 	stats    Stats
@@ -104,7 +107,7 @@ func (v *Vault) NewSession(ctx context.Context) (*Session, error) {
 func (v *Vault) session(held context.Context, lock *Lock) *Session {
 	s := &Session{v: v, lock: lock, held: held, jobs: make(chan *pack.Builder), slots: make(chan struct{}, v.opts.Workers),
 		memory: &shelf{room: v.opts.Workers * keptMemory}, packs: pack.NewSpace(keptPacks*v.opts.PackSize, v.opts.TempDir), cutter: chunk.NewTable(v.config.Polynomial),
-		pending: map[object.Handle]struct{}{}, indexed: v.opts.Now(), indexing: make(chan struct{}, 1)}
+		pending: map[object.Handle]struct{}{}, begun: v.opts.Now(), indexed: v.opts.Now(), indexing: make(chan struct{}, 1)}
 	s.idle = sync.NewCond(&s.mu)
 	for range min(uploads, v.parallel()) {
 		s.workers.Go(func() {
@@ -295,7 +298,9 @@ func (s *Session) upload(ctx context.Context, b *pack.Builder) error {
 	s.listed += len(file.Entries)
 	s.stats.Packs++
 	s.stats.PackedBytes += file.Size()
-	full := s.listed >= index.MaxBlobs || s.v.opts.Now().Sub(s.indexed) > indexEvery
+	now := s.v.opts.Now()
+	every := min(max(now.Sub(s.begun)/4, indexSoonest), indexLatest)
+	full := s.listed >= index.MaxBlobs || now.Sub(s.indexed) > every
 	s.mu.Unlock()
 	if full {
 		return s.writeIndex(ctx)
