@@ -16,9 +16,10 @@ import (
 
 // checkBuffers are what verifying one pack needs. A pack is read as a stream: no more of it is in memory than a blob.
 type checkBuffers struct {
-	entries             []pack.Entry
-	sealed, plain, tail []byte
-	reader              *bufio.Reader
+	spanBuffers
+	entries []pack.Entry
+	tail    []byte
+	reader  *bufio.Reader
 }
 
 // checkPack verifies one pack against what the index lists of it. The error is about the pack as a whole; the map names
@@ -83,6 +84,7 @@ func (c *checker) checkBlob(s *packStream, e pack.Entry) error {
 		s.b.plain = withRoom(s.b.plain, int(e.PlainLength))
 	}
 	_, err := c.v.openBlob(sealed, e, s.b.plain)
+	s.b.trim()
 	return err
 }
 

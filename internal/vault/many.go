@@ -120,10 +120,10 @@ type spanBuffers struct{ sealed, plain []byte }
 
 // trim gives up memory that an unusually long blob took.
 func (b *spanBuffers) trim() {
-	if cap(b.sealed) > 2*maxSpan {
+	if cap(b.sealed) > maxSpan {
 		b.sealed = nil
 	}
-	if cap(b.plain) > 2*maxSpan {
+	if cap(b.plain) > maxSpan {
 		b.plain = nil
 	}
 }
