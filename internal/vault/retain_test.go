@@ -42,7 +42,7 @@ func TestRetain(t *testing.T) {
 			t.Errorf("everything is due: %+v, %v", all, err)
 		}
 		first, err := v.Retain(t.Context(), o)
-		if err != nil || first.Renewed != 0 || first.Replaced != 0 || first.Needed < 10 || first.Next.Sub(time.Now()).Round(aDay) != 15*aDay {
+		if err != nil || first.Renewed != 0 || first.Replaced != 0 || first.Needed < 10 || time.Until(first.Next).Round(aDay) != 15*aDay {
 			t.Errorf("nothing is due: %+v, %v", first, err)
 		}
 		asks := store.asks
@@ -67,7 +67,7 @@ func TestRetain(t *testing.T) {
 				t.Errorf("something that %s needs is retained for %s only", id.Short(), left)
 			}
 		}
-		if got, err := v.Forget(t.Context(), list[:2], vault.ForgetOptions{}); err != nil || !errors.Is(got[0].Err, failure.Denied) || got[0].NotBefore.Sub(time.Now()).Round(aDay) != 10*aDay {
+		if got, err := v.Forget(t.Context(), list[:2], vault.ForgetOptions{}); err != nil || !errors.Is(got[0].Err, failure.Denied) || time.Until(got[0].NotBefore).Round(aDay) != 10*aDay {
 			t.Errorf("%+v, %v", got, err)
 		}
 		time.Sleep(11 * aDay)
@@ -164,7 +164,7 @@ func TestPruneRetained(t *testing.T) {
 		}
 		for day := range 3 {
 			plan, err := v.PlanPrune(t.Context(), atOnce)
-			if err != nil || plan.Retained.Packs == 0 || plan.Free.Sub(time.Now()).Round(aDay) != time.Duration(20-7*day)*aDay {
+			if err != nil || plan.Retained.Packs == 0 || time.Until(plan.Free).Round(aDay) != time.Duration(20-7*day)*aDay {
 				t.Fatalf("day %d: %+v, %v", 7*day, plan, err)
 			}
 			if report, err := v.Prune(t.Context(), atOnce); err != nil || report.Removed.Packs > 0 || report.Hidden.Packs > 0 {
@@ -187,7 +187,7 @@ func TestPruneRetained(t *testing.T) {
 		each(t, space, blob.Pack, func(h blob.Handle) { retainFor(t, store, h, 10*aDay) })
 		packs, _ := count(t, space, blob.Pack)
 		report, err = v.Prune(t.Context(), atOnce)
-		if err != nil || report.Hidden.Packs != packs || report.Retained.Packs != packs || report.Free.Sub(time.Now()).Round(aDay) != 10*aDay {
+		if err != nil || report.Hidden.Packs != packs || report.Retained.Packs != packs || time.Until(report.Free).Round(aDay) != 10*aDay {
 			t.Errorf("%d packs: %+v, %v", packs, report, err)
 		}
 		time.Sleep(11 * aDay)

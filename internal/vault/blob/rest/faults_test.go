@@ -118,7 +118,7 @@ func TestStatuses(t *testing.T) {
 // TestSaid holds that a server's own words come along, and only when they are plain.
 func TestSaid(t *testing.T) {
 	for said, want := range map[string]bool{"append-only": true, "append-only\nsecond line": true, "": false, "\x1b[2Jboo": false, "<html>hunter2": false, "grüße": false} {
-		s := server(t, func(w http.ResponseWriter, _ *http.Request) { http.Error(w, said, 403) })
+		s := server(t, func(w http.ResponseWriter, _ *http.Request) { http.Error(w, said, http.StatusForbidden) })
 		err := s.Remove(t.Context(), blobtest.Make(blob.Pack, 1, 1).Handle)
 		first, _, _ := strings.Cut(said, "\n")
 		if got := said != "" && strings.Contains(err.Error(), "("+first+")"); got != want {
