@@ -42,8 +42,9 @@ func (b *bench) speed(s step, seconds float64) string {
 	return text
 }
 
+// ratio is nothing for what is hardly anything.
 func ratio(a, b float64, format string) string {
-	if a == 0 || b == 0 {
+	if a < 0.1 || b < 0.1 {
 		return "-"
 	}
 	return fmt.Sprintf(format, a/b)
