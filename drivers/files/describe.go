@@ -47,6 +47,11 @@ func (d *Driver) Describe(ctx context.Context, t driver.Target) (model.Descripti
 		lag := model.Duration(max(0, out.At.Sub(newest.Time)).Round(time.Millisecond))
 		out.Role, out.Healthy, out.LagTime = model.RoleStandby, true, &lag
 		out.Summary = fmt.Sprintf("%d recovery points in %s, the newest of %s", len(points), p.vaultName(), newest.Time.UTC().Format(time.RFC3339))
+		for _, f := range out.Facts { // replicas
+			if f.Value != job.InStep {
+				out.Summary += "; " + f.Name + ": " + f.Value
+			}
+		}
 		out.Facts = append(out.Facts, model.Fact{Name: "newest point", Value: newest.ID.String()})
 	}
 	if s.Fenced {

@@ -17,7 +17,7 @@ func (d *Driver) Fence(ctx context.Context, req driver.Request) (driver.Handle, 
 	if err != nil {
 		return driver.Handle{}, err
 	}
-	if _, _, err := p.takeAway(ctx); err != nil {
+	if _, err := p.takeAway(ctx); err != nil {
 		return driver.Handle{}, unproven(err)
 	}
 	return handle{At: d.now()}.write()
@@ -34,17 +34,20 @@ func unproven(err error) error {
 
 // observeFence proves it now: the folder is gone from its name, and no process has a file of it open for writing.
 func (d *Driver) observeFence(ctx context.Context, p *place) (driver.Observation, error) {
-	aside, writers, err := p.takeAway(ctx)
+	t, err := p.takeAway(ctx)
 	if err != nil {
 		return driver.Observation{}, unproven(err)
 	}
-	if len(writers) > 0 {
+	if len(t.writers) > 0 {
 		return driver.Observation{State: driver.Pending, Again: again,
-			Phase: "still open for writing: " + strings.Join(writers, ", ")}, nil
+			Phase: "still open for writing: " + strings.Join(t.writers, ", ")}, nil
 	}
-	evidence := []model.Fact{{Name: "folder", Value: p.at.Folder + " is not there"}, {Name: "kept as", Value: p.at.Folder + job.Fenced}}
-	if aside != "" {
-		evidence = append(evidence, model.Fact{Name: "an older fenced copy", Value: aside})
+	evidence := []model.Fact{{Name: "folder", Value: p.at.Folder + " is not there"}}
+	if t.kept {
+		evidence = append(evidence, model.Fact{Name: "kept as", Value: p.at.Folder + job.Fenced})
+	}
+	if t.aside != "" {
+		evidence = append(evidence, model.Fact{Name: "an older fenced copy", Value: t.aside})
 	}
 	return driver.Observation{State: driver.Done, Evidence: evidence}, nil
 }

@@ -16,6 +16,7 @@ base=$1
 echo looked=yes
 [ -d "$base" ] && echo live=yes
 [ -d "$base` + job.Fenced + `" ] && echo fenced=yes
+[ ! -e "$fenced" ] || echo kept=yes
 [ -d "$base` + job.Standby + `" ] && echo standby=yes
 if [ -d "$base" ] && command -v mountpoint >/dev/null 2>&1 && mountpoint -q "$base"; then echo mount=yes; fi
 if [ -d "$(dirname "$base")" ]; then echo parent=yes; [ -w "$(dirname "$base")" ] && echo writable=yes; fi
@@ -76,31 +77,41 @@ done
 exit 0
 `
 
-// takeAway fences the folder and gives what proves it, and the processes that still write.
-func (p *place) takeAway(ctx context.Context) (aside string, writers []string, err error) {
+// taken is what fencing a folder found.
+type taken struct {
+	kept    bool     // there is a fenced copy
+	aside   string   // where an older one went
+	writers []string // the processes that still write
+}
+
+// takeAway fences the folder.
+func (p *place) takeAway(ctx context.Context) (taken, error) {
 	res, err := p.host().Script(ctx, fenceScript, p.at.Folder)
 	if err == nil {
 		err = res.Err(failure.Denied, "fence", p.subject())
 	}
 	if err != nil {
-		return "", nil, err
+		return taken{}, err
 	}
+	var t taken
 	fenced := false
 	for _, line := range strings.Split(res.Text(), "\n") {
 		key, value, _ := strings.Cut(line, "=")
 		switch key {
 		case "fenced":
 			fenced = true
+		case "kept":
+			t.kept = true
 		case "aside":
-			aside = value
+			t.aside = value
 		case "writer":
-			writers = append(writers, "process "+strings.TrimSpace(value))
+			t.writers = append(t.writers, "process "+strings.TrimSpace(value))
 		}
 	}
 	if !fenced {
-		return "", nil, failure.New(failure.Unavailable, "fence", p.subject(), "the host says %q", res.Text())
+		return taken{}, failure.New(failure.Unavailable, "fence", p.subject(), "the host says %q", res.Text())
 	}
-	return aside, writers, nil
+	return t, nil
 }
 
 // words quotes a command for a script.

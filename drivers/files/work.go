@@ -41,12 +41,12 @@ func (d *Driver) Quiesce(ctx context.Context, req driver.Request) (driver.Handle
 	if err != nil {
 		return driver.Handle{}, err
 	}
-	_, writers, err := p.takeAway(ctx)
+	t, err := p.takeAway(ctx)
 	if err != nil {
 		return driver.Handle{}, err
 	}
-	if len(writers) > 0 {
-		return driver.Handle{}, failure.New(failure.Conflict, "stop", p.subject(), "still open for writing: %s", strings.Join(writers, ", ")).
+	if len(t.writers) > 0 {
+		return driver.Handle{}, failure.New(failure.Conflict, "stop", p.subject(), "still open for writing: %s", strings.Join(t.writers, ", ")).
 			WithHint("let what needs the folder stop first: needs: [%s]", req.Resource.ID)
 	}
 	return d.begin(ctx, req, job.Quiesce)

@@ -6,6 +6,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/lifeboat-dr/lifeboat/api"
+	"github.com/lifeboat-dr/lifeboat/failure"
 	"github.com/lifeboat-dr/lifeboat/internal/term"
 )
 
@@ -92,6 +93,11 @@ func runVaultRestore(ctx context.Context, v *vaultCommand, req api.VaultRestoreR
 		}
 		if err != nil || len(reply.Differences) > 0 {
 			return quiet{ExitUnsuccessful}
+		}
+		included := len(req.Include) + len(req.IncludeFold) + len(req.IncludeFiles) + len(req.IncludeFoldFiles)
+		if included > 0 && len(reply.Entries) == 0 {
+			return failure.New(failure.NotFound, "restore", req.Point, "nothing in point %.8s is what is to be included", reply.Point).
+				WithHint("look for it: %s", v.command("vault", "find", "PATTERN"))
 		}
 		return nil
 	})

@@ -172,7 +172,23 @@ func (s *Service) Status(ctx context.Context, id model.AppID) (*api.StatusReply,
 			reply.LastDrill = &r
 		}
 	}
+	if len(reply.Active) == 0 {
+		reply.Findings = append(reply.Findings, s.unserved(app, serving, seen)...)
+	}
 	return reply, nil
+}
+
+// unserved says which resources that hold data are primary nowhere although no run is at them.
+func (s *Service) unserved(app model.App, serving model.SiteID, seen []model.Description) (findings []model.Finding) {
+	for _, d := range seen {
+		known := d.Role != model.RoleUnknown && d.Role != model.RoleUnreachable // else the table says why, and it may be primary
+		if d.Site == serving && known && s.holdsData(app, d.Resource) && len(primariesOf(d.Resource, seen)) == 0 {
+			findings = append(findings, model.Finding{Severity: model.Warn, Code: "no-primary", Resource: d.Resource, Site: d.Site,
+				What: fmt.Sprintf("%s is primary at no site; at %s, where it should be, it is %s", d.Resource, d.Site, d.Role),
+				Why:  "nothing serves it", Fix: fmt.Sprintf("bring it back at %s, or: lifeboat plan failover %s --unplanned", d.Site, app.ID)})
+		}
+	}
+	return findings
 }
 
 // holdsData says whether a resource has a state of its own.

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -277,5 +279,23 @@ func TestReadingCreatesNothing(t *testing.T) {
 	}
 	if _, err := os.Stat(filepath.Join(filepath.Dir(l.path), ".lifeboat")); !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("a state folder was made: %v", err)
+	}
+}
+
+// TestNothingServes holds that status does not pass over data that no site serves.
+func TestNothingServes(t *testing.T) {
+	for role, want := range map[string]bool{"primary": false, "standby": true, "absent": true, "unreachable": false} {
+		l := newLab(t, "{}")
+		text := strings.Replace(fmt.Sprintf(shop, "{}"), "east: {role: primary}", "east: {role: "+role+"}", 1)
+		if err := os.WriteFile(l.path, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		got, err := l.open(nil).Status(t.Context(), "shop")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if has := slices.ContainsFunc(got.Findings, func(f model.Finding) bool { return f.Code == "no-primary" && f.Site == "east" }); has != want {
+			t.Errorf("%s at home: found %v, want %v: %+v", role, has, want, got.Findings)
+		}
 	}
 }

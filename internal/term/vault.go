@@ -118,6 +118,10 @@ func VaultUnlock(w io.Writer, r *api.VaultUnlockReply, dry bool, s Style) error 
 	}
 	list(went, plain, r.Removed)
 	list("%s left: somebody may be at work", warn, r.Left)
+	if len(r.Left) > 0 {
+		p.text(0, 2, span{"one that is not refreshed for half an hour counts no more; when nobody is at work on the vault, on no machine: " +
+			s.command("vault", "unlock", "--remove-all"), dim})
+	}
 	if len(r.Removed)+len(r.Left) == 0 {
 		p.line(span{"no locks", dim})
 	}

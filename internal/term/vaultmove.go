@@ -97,6 +97,8 @@ func VaultRestore(w io.Writer, r *api.VaultRestoreReply, s Style) error {
 		p.text(0, 2, span{count(r.Failed, "entry"), bad}, span{" could not be restored", plain})
 	case r.DryRun:
 		p.line(span{"nothing was changed: this was a dry run", dim})
+	case len(r.Entries) == 0:
+		p.text(0, 2, span{"nothing was restored", warn}, span{fmt.Sprintf(" of point %.8s", r.Point), plain})
 	default:
 		p.text(0, 2, span{"restored", good}, span{fmt.Sprintf(" point %.8s to %s", r.Point, r.Target), plain})
 	}

@@ -217,7 +217,8 @@ func (v *Vault) othersLock(ctx context.Context, mine LockInfo) error {
 			how = "is exclusively locked"
 		}
 		return failure.New(failure.Conflict, "lock", v.Location(), "it %s by process %d of %s on %s, since %s", how, l.PID, l.Username,
-			l.Hostname, l.Time.Format(time.RFC3339)).WithHint("wait for it; if that process is dead: lifeboat vault unlock, or restic unlock")
+			l.Hostname, l.Time.Format(time.RFC3339)).WithHint("wait for it, such as with --retry-lock 10m; the lock of a dead process counts until half an hour after its last refresh, " +
+			"or, when nobody is at work on the vault on any machine, until: lifeboat vault unlock --remove-all")
 	}
 	return nil
 }

@@ -38,6 +38,9 @@ func Points(ctx context.Context, v *vault.Vault, app model.AppID, resource model
 	return slices.DeleteFunc(all, func(s *snapshot.Snapshot) bool { return !left && slices.Contains(s.Tags, tagLeft) }), nil
 }
 
+// InStep is what ReplicaLag says of a replica that has all points.
+const InStep = "in step"
+
 // ReplicaLag says in words how far a replica's points of a resource are behind.
 func ReplicaLag(ctx context.Context, v *vault.Vault, r vault.Replica, app model.AppID, resource model.ResourceID) string {
 	dst, err := r.Open(ctx)
@@ -49,7 +52,7 @@ func ReplicaLag(ctx context.Context, v *vault.Vault, r vault.Replica, app model.
 	case err != nil:
 		return "cannot be compared: " + err.Error()
 	case len(lag.Missing) == 0:
-		return "in step"
+		return InStep
 	case lag.Newest.IsZero():
 		return fmt.Sprintf("has none of %d points", len(lag.Missing))
 	}

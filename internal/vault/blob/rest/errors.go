@@ -20,7 +20,7 @@ var statuses = map[int]struct {
 	hint string
 }{
 	http.StatusUnauthorized:          {failure.Denied, "check the user's name and password, and that this user may use this repository"},
-	http.StatusForbidden:             {failure.Denied, "the server does not allow it: an append-only server lets nobody delete or overwrite"},
+	http.StatusForbidden:             {failure.Denied, "the server does not allow it: see that the URL has the folder of this user"},
 	http.StatusProxyAuthRequired:     {failure.Denied, "a proxy in between wants a password: see HTTPS_PROXY"},
 	http.StatusNotFound:              {failure.NotFound, ""},
 	http.StatusGone:                  {failure.NotFound, ""},
@@ -49,6 +49,9 @@ func refused(r request, status int, said, target string) error {
 		meaning.kind, meaning.hint = failure.Invalid, "use the URL that the server redirects to: "+bare(target)
 	default:
 		meaning.kind, meaning.hint = failure.Invalid, "is this the URL of a restic REST server?"
+	}
+	if status == http.StatusForbidden && r.changes {
+		meaning.hint = "an append-only server lets this user add, and neither delete nor overwrite"
 	}
 	err := failure.New(meaning.kind, r.op, r.subject, "the server answers %d %s%s", status, http.StatusText(status), said)
 	if meaning.hint == "" {
@@ -95,6 +98,8 @@ func broken(ctx context.Context, w *watch, err error, r request, lost bool) erro
 		kind, hint = failure.Denied, "name the authority that signed the server's certificate: ca: in lifeboat.yaml, --cacert or RESTIC_CACERT"
 	case errors.As(err, &remote) && remote.Op == "remote error": // what package tls calls an alert of the other side
 		kind, hint = failure.Denied, "the server ends the handshake: it may want a client's certificate (cert: and key:, or RESTIC_TLS_CLIENT_CERT)"
+	case errors.As(err, &remote) && remote.Op == "dial":
+		hint = "see that the server runs, and that this machine reaches it"
 	case errors.As(err, &record), errors.Is(err, http.ErrSchemeMismatch):
 		kind, hint = failure.Invalid, "the server does not speak TLS here: write http:// if that is meant, or use another port"
 	}
