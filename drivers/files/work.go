@@ -180,8 +180,12 @@ func judge(state hostexec.JobState, op, subject string) (driver.Observation, boo
 			obs, _ := failed(failure.NotFound, "there is no lifeboat on the host: %s", state.Said)
 			obs.Err.Hint = "install it there, or set lifeboat at the site"
 			return obs, false
-		case 137, 143:
+		case 143:
 			return failed(failure.Canceled, "%s", state.Said)
+		case 137:
+			obs, _ := failed(failure.Unavailable, "the job was killed while: %s", state.Doing)
+			obs.Err.Hint = "if nobody did that, see whether the host ran out of memory (dmesg)"
+			return obs, false
 		}
 		told := &failure.Error{}
 		if err := json.Unmarshal([]byte(state.Values["failure"]), told); err != nil {

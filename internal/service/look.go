@@ -1,6 +1,7 @@
 package service
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"slices"
@@ -201,13 +202,15 @@ func (s *Service) holdsData(app model.App, id model.ResourceID) bool {
 	return err == nil && d.Facts().Stateful
 }
 
-// Points lists the recovery points of an app, newest first.
+// Points lists the recovery points of an app, newest first. When no place can be asked that is the error; when some cannot,
+// it is logged.
 func (s *Service) Points(ctx context.Context, id model.AppID) ([]model.Point, error) {
 	app, err := s.app(id)
 	if err != nil {
 		return nil, err
 	}
 	points := []model.Point{}
+	var missed error
 	for _, r := range app.Resources {
 		d, err := s.opts.Drivers.Get(r.Kind)
 		if err != nil {
@@ -223,10 +226,14 @@ func (s *Service) Points(ctx context.Context, id model.AppID) ([]model.Point, er
 			cancel()
 			if err != nil {
 				s.log.Warn("recovery points not listed", "resource", r.ID, "site", site, "err", err)
+				missed = cmp.Or(missed, err) // the first one
 				continue
 			}
 			points = append(points, found...)
 		}
+	}
+	if len(points) == 0 && missed != nil {
+		return nil, missed // "none" would not be true
 	}
 	if err := s.prove(ctx, app, points); err != nil {
 		return nil, err
