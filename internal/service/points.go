@@ -152,6 +152,60 @@ func (s *Service) overdue(ctx context.Context, app model.App) (found []model.Fin
 	return found
 }
 
+// keeping is a keeper at work beside the rounds: planning a run takes its time, and markers that came late would measure an
+// RPO too small.
+type keeping struct {
+	cancel context.CancelFunc
+	ctx    context.Context
+	made   chan pointsMade
+	done   chan struct{}
+}
+
+type pointsMade struct {
+	points []api.PointRound
+	err    error
+}
+
+// background looks once a second what is due. The caller stops it.
+func (k *keeper) background(ctx context.Context) *keeping {
+	ctx, cancel := context.WithCancel(ctx)
+	b := &keeping{cancel: cancel, ctx: ctx, made: make(chan pointsMade), done: make(chan struct{})}
+	go func() {
+		defer close(b.done)
+		if len(k.due) == 0 {
+			return
+		}
+		for ctx.Err() == nil {
+			points, err := k.round(ctx)
+			if len(points) > 0 || err != nil {
+				select {
+				case b.made <- pointsMade{points, err}:
+				case <-ctx.Done():
+				}
+			}
+			select {
+			case <-time.After(time.Second):
+			case <-ctx.Done():
+			}
+		}
+	}()
+	return b
+}
+
+// into adds what was made since the round before.
+func (b *keeping) into(round *api.ProtectRound) {
+	select {
+	case m := <-b.made:
+		add(b.ctx, round, m.points, m.err)
+	default:
+	}
+}
+
+func (b *keeping) stop() {
+	b.cancel()
+	<-b.done
+}
+
 // wait waits for the run under way, if any, and gives how it ended.
 func (k *keeper) wait(ctx context.Context) ([]api.PointRound, error) {
 	if k.running == nil {

@@ -5,6 +5,7 @@ import (
 	"os"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/lifeboat-dr/lifeboat/api"
 	"github.com/lifeboat-dr/lifeboat/failure"
@@ -114,5 +115,31 @@ func TestPointsThatFailAreTold(t *testing.T) {
 	}
 	if runs, err := s.Runs(t.Context(), api.RunsRequest{Active: true}); err != nil || len(runs) > 0 {
 		t.Errorf("still active: %+v %v", runs, err)
+	}
+}
+
+// TestPointsAreMadeBesideMarkers holds that rounds go on while points are made, and tell of them.
+func TestPointsAreMadeBesideMarkers(t *testing.T) {
+	l := newScheduledLab(t, `{capture: {takes: 300ms}}`)
+	s := l.open(nil)
+	every := model.Duration(5 * time.Millisecond)
+	var told []api.Outcome
+	between := 0
+	for round, err := range s.Protect(t.Context(), api.ProtectRequest{App: "shop", Every: &every}) {
+		if err != nil || len(round.Errors) > 0 {
+			t.Fatal(round, err)
+		}
+		for _, p := range round.Points {
+			told = append(told, p.Outcome)
+		}
+		if len(told) == 1 {
+			between++
+		}
+		if len(told) == 2 {
+			break
+		}
+	}
+	if fmt.Sprint(told) != fmt.Sprint([]api.Outcome{"", api.Succeeded}) || between < 3 {
+		t.Errorf("told %q, %d rounds while the point was made", told, between)
 	}
 }

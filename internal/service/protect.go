@@ -72,10 +72,16 @@ func (s *Service) Protect(ctx context.Context, req api.ProtectRequest) iter.Seq2
 		if every <= 0 {
 			every = protectEvery
 		}
+		keeping := points.background(ctx)
+		defer keeping.stop()
 		for {
 			began := time.Now()
 			round := s.round(ctx, store, app)
-			s.keep(ctx, points, round, req.Once)
+			if req.Once {
+				s.keep(ctx, points, round)
+			} else {
+				keeping.into(round)
+			}
 			if ctx.Err() != nil || !yield(round, nil) || req.Once {
 				return
 			}
@@ -122,18 +128,19 @@ func (s *Service) round(ctx context.Context, store journal.Store, app model.App)
 	return round
 }
 
-// keep adds to a round what became of the points that are made by schedule; in a single round it waits for their end.
-func (s *Service) keep(ctx context.Context, points *keeper, round *api.ProtectRound, wait bool) {
-	steps := []func(context.Context) ([]api.PointRound, error){points.round}
-	if wait {
-		steps = append(steps, points.wait)
-	}
-	for _, step := range steps {
+// keep makes the points that are due and waits for them.
+func (s *Service) keep(ctx context.Context, points *keeper, round *api.ProtectRound) {
+	for _, step := range []func(context.Context) ([]api.PointRound, error){points.round, points.wait} {
 		made, err := step(ctx)
-		round.Points = append(round.Points, made...)
-		if err != nil && ctx.Err() == nil {
-			round.Errors = append(round.Errors, failure.From(err))
-		}
+		add(ctx, round, made, err)
+	}
+}
+
+// add notes in a round what became of points.
+func add(ctx context.Context, round *api.ProtectRound, made []api.PointRound, err error) {
+	round.Points = append(round.Points, made...)
+	if err != nil && ctx.Err() == nil {
+		round.Errors = append(round.Errors, failure.From(err))
 	}
 }
 

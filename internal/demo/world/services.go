@@ -171,6 +171,16 @@ func (w *World) makeVault(ctx context.Context) error {
 	return nil
 }
 
+// firstPoint has the uploads captured once, so that the world can be recovered from its beginning on.
+func (w *World) firstPoint(ctx context.Context) error {
+	cmd := exec.CommandContext(ctx, w.binary, "-c", w.Config(), "protect", App, "--once")
+	cmd.Env, cmd.Dir = append(os.Environ(), w.tag()), w.dir
+	if out, err := cmd.CombinedOutput(); err != nil {
+		return failure.WrapAs(failure.Unavailable, fmt.Errorf("%w: %s", err, out), "make", "a first recovery point")
+	}
+	return nil
+}
+
 // Upload reads a file of the uploads at a site.
 func (w *World) Upload(site, name string) (content []byte, there bool, err error) {
 	content, err = os.ReadFile(w.path(site, uploads, name))

@@ -176,7 +176,7 @@ func (w *World) build(ctx context.Context) error {
 	}
 	w.state.Ports = ports
 	for _, step := range []func(context.Context) error{
-		w.makeFolders, w.makeSecrets, w.startDNS, w.makePrimary, w.makeStandby, w.synchronize, w.makeVault, w.writeConfig, w.startShop,
+		w.makeFolders, w.makeSecrets, w.startDNS, w.makePrimary, w.makeStandby, w.synchronize, w.makeVault, w.writeConfig, w.startShop, w.firstPoint,
 	} {
 		if err := step(ctx); err != nil {
 			return err

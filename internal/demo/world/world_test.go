@@ -31,7 +31,7 @@ func TestMain(m *testing.M) {
 			}
 			os.Exit(0)
 		}
-		if os.Args[1] == "vault" { // lifeboat vault init: what a world does not look into need not be there
+		if os.Args[1] == "vault" || os.Args[1] == "-c" { // lifeboat vault init, protect: a world does not look into what they make
 			os.Exit(0)
 		}
 		if os.Args[1] == "make-a-world-and-wait" {
