@@ -72,15 +72,18 @@ func (s *Service) Protect(ctx context.Context, req api.ProtectRequest) iter.Seq2
 		if every <= 0 {
 			every = protectEvery
 		}
-		keeping := points.background(ctx)
-		defer keeping.stop()
+		var beside *keeping
+		if !req.Once {
+			beside = points.background(ctx)
+			defer beside.stop()
+		}
 		for {
 			began := time.Now()
 			round := s.round(ctx, store, app)
 			if req.Once {
 				s.keep(ctx, points, round)
 			} else {
-				keeping.into(round)
+				beside.into(round)
 			}
 			if ctx.Err() != nil || !yield(round, nil) || req.Once {
 				return
