@@ -489,6 +489,7 @@ func (r *rig) nothingLeft(serves string, servers map[string]int) {
 
 // belongs lists what is in the world's folder, and in each site's.
 var belongs = map[bool][]string{
-	true:  {"dns", "east", "west", "lifeboat.yaml", "secrets", "state", "world.json"},
-	false: {"drill", "pgdata", "pgdata.lifeboat", "postgres.log", "shop", "shop.log", "shop-drill"},
+	true:  {"dns", "east", "west", "lifeboat.yaml", "secrets", "state", "vault", "world.json"},
+	false: {"drill", "pgdata", "pgdata.lifeboat", "postgres.log", "shop", "shop.log", "shop-drill",
+		"uploads", "uploads.lifeboat-fenced", "uploads.lifeboat-standby", "uploads-drill", ".lifeboat"},
 }
