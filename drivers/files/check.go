@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/lifeboat-dr/lifeboat/driver"
+	"github.com/lifeboat-dr/lifeboat/drivers/files/job"
 	"github.com/lifeboat-dr/lifeboat/failure"
 	"github.com/lifeboat-dr/lifeboat/internal/vault/location"
 	"github.com/lifeboat-dr/lifeboat/model"
@@ -77,7 +78,7 @@ func (d *Driver) checkFolder(p *place, s seen, f *findings) {
 	case model.ActionPromote:
 		if s.Live && f.req.Preview {
 			f.add(model.Block, "live-already", folder+" is there already", "it would be served instead of the newest recovery point",
-				"look what it is, and move it out of the way")
+				"if it is an old copy: mv "+words(folder, folder+job.Fenced)+" (what only it has is captured before it is written over)")
 		}
 	case model.ActionReverse:
 		if s.Live && !f.req.Preview {

@@ -181,7 +181,7 @@ func judge(state hostexec.JobState, op, subject string) (driver.Observation, boo
 			obs.Err.Hint = "install it there, or set lifeboat at the site"
 			return obs, false
 		case 143:
-			return failed(failure.Canceled, "%s", state.Said)
+			return failed(failure.Canceled, "the job was told to stop: %s", state.Said)
 		case 137:
 			obs, _ := failed(failure.Unavailable, "the job was killed while: %s", state.Doing)
 			obs.Err.Hint = "if nobody did that, see whether the host ran out of memory (dmesg)"

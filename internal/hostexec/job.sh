@@ -72,7 +72,14 @@ job_state() {
 	elif [ -r "$1/result" ]; then
 		echo state=ended
 	elif [ -d "$1/running" ] && [ -r "$1/pid" ]; then
-		echo state=died
+		sleep 0.2 # nobody is declared dead at first sight
+		if [ -r "$1/result" ]; then
+			echo state=ended
+		elif job_pid "$1" >/dev/null; then
+			echo state=running
+		else
+			echo state=died
+		fi
 	else
 		echo state=starting
 	fi

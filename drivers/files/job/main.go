@@ -23,6 +23,9 @@ func Main(ctx context.Context, args []string) error {
 	defer stop()
 	w := &worker{dir: args[0], log: newLog(os.Stderr)}
 	err := w.run(ctx)
+	if err != nil && ctx.Err() != nil {
+		err = failure.New(failure.Canceled, "", "", "the job was told to stop: %v", err)
+	}
 	if err != nil {
 		err = failure.From(err)
 		text, encodeErr := json.Marshal(err)
