@@ -242,10 +242,6 @@ func TestFencedPrimaryReturns(t *testing.T) {
 		t.Errorf("status: serving at %q", s.Serving)
 	}
 	shop.stop()
-	// The folder of uploads came back live, too; the plan says what to do with an old copy.
-	if err := os.Rename(filepath.Join(p.east(), "uploads"), filepath.Join(p.east(), "uploads.lifeboat-fenced")); err != nil {
-		t.Fatal(err)
-	}
 	p.operate("failback", world.App, "--yes")
 	p.look(world.East)
 }
@@ -288,6 +284,10 @@ func TestLostPrimaryReturns(t *testing.T) {
 		t.Fatal(err)
 	}
 	shop.stop()
+	// The folder of uploads came back live, too; the plan says what to do with an old copy.
+	if err := os.Rename(filepath.Join(p.east(), "uploads"), filepath.Join(p.east(), "uploads.lifeboat-fenced")); err != nil {
+		t.Fatal(err)
+	}
 	p.operate("failback", world.App, "--yes")
 	p.look(world.East)
 }
