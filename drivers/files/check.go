@@ -72,6 +72,9 @@ func (d *Driver) checkFolder(p *place, s seen, f *findings) {
 				"name a folder below it")
 		}
 	case model.ActionFence, model.ActionQuiesce:
+		if f.req.Action == model.ActionQuiesce && f.req.Preview && !s.Live {
+			f.add(model.Block, "not-live", folder+" is not there", "there is nothing to carry over", "lifeboat status "+string(f.req.App))
+		}
 		if s.Mount {
 			f.add(model.Block, "mount-point", folder+" is a mount point", "it cannot be renamed, so it cannot be fenced", "name a folder below it")
 		}

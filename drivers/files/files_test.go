@@ -345,8 +345,10 @@ func TestNobodyWritesToAFencedFolder(t *testing.T) {
 // TestWhatIsSelected keeps some paths and leaves out some names; the marker comes along.
 func TestWhatIsSelected(t *testing.T) {
 	w := newWorld(t)
-	w.resource.Settings = json.RawMessage(`{"paths":["keep","also/this"],"exclude":["*.tmp"]}`)
-	for _, name := range []string{"keep/a", "keep/b.tmp", "also/this/c", "also/not/d", "e"} {
+	list := filepath.Join(w.root, "excludes")
+	w.write(list, "# of the host\n*.bak\n")
+	w.resource.Settings = json.RawMessage(fmt.Sprintf(`{"paths":["keep","also/this"],"exclude":["*.tmp"],"exclude_files":[%q]}`, list))
+	for _, name := range []string{"keep/a", "keep/b.tmp", "keep/c.bak", "also/this/c", "also/not/d", "e"} {
 		w.write(filepath.Join(w.folder(east), name), name)
 	}
 	w.must(w.d.WriteMarker(t.Context(), w.target(east, west), model.Marker{Seq: 1, At: time.Now()}))
@@ -371,6 +373,7 @@ func TestBadSettings(t *testing.T) {
 		`{"paths":["/abs"]}`:            "paths[0]",
 		`{"paths":["ok","../out"]}`:     "paths[1]",
 		`{"exclude":["["]}`:             "exclude",
+		`{"exclude_files":["x"]}`:       "exclude_files[0]",
 		`{"exclude_larger_than":"big"}`: "exclude_larger_than",
 		`{"verify":"sometimes"}`:        "verify",
 		`{"foldr":"x"}`:                 "foldr",

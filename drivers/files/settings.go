@@ -16,6 +16,7 @@ import (
 type Settings struct {
 	Paths             []string `json:"paths,omitempty" jsonschema:"description=What of the folder is kept\\, relative to it. All when left out"`
 	Exclude           []string `json:"exclude,omitempty" jsonschema:"description=Patterns of what is not kept\\, as restic's --exclude reads them"`
+	ExcludeFiles      []string `json:"exclude_files,omitempty" jsonschema:"description=Files on the host with such patterns\\, one a line\\, as restic's --exclude-file reads them"`
 	ExcludeCaches     bool     `json:"exclude_caches,omitempty" jsonschema:"description=Leave out folders with a CACHEDIR.TAG"`
 	ExcludeIfPresent  []string `json:"exclude_if_present,omitempty" jsonschema:"description=Leave out folders that hold a file of such a name"`
 	ExcludeLargerThan string   `json:"exclude_larger_than,omitempty" jsonschema:"description=Leave out files larger than this\\, such as 500M"`
@@ -44,6 +45,11 @@ func (s *Settings) Validate() error {
 			return fmt.Errorf("paths[%d]: %q is not a path below the folder", i, p)
 		}
 	}
+	for i, f := range s.ExcludeFiles {
+		if !path.IsAbs(f) {
+			return fmt.Errorf("exclude_files[%d]: %q is not an absolute path", i, f)
+		}
+	}
 	switch s.Verify {
 	case "", "always", "drill", "never":
 	default:
@@ -56,7 +62,7 @@ func (s *Settings) Validate() error {
 }
 
 func (s *Settings) selection() job.Selection {
-	return job.Selection{Paths: s.Paths, Exclude: s.Exclude, ExcludeCaches: s.ExcludeCaches, ExcludeIfPresent: s.ExcludeIfPresent,
+	return job.Selection{Paths: s.Paths, Exclude: s.Exclude, ExcludeFiles: s.ExcludeFiles, ExcludeCaches: s.ExcludeCaches, ExcludeIfPresent: s.ExcludeIfPresent,
 		ExcludeLargerThan: s.ExcludeLargerThan, OneFileSystem: s.OneFileSystem}
 }
 

@@ -97,7 +97,7 @@ func (w *worker) store(ctx context.Context, v *vault.Vault, folder string, tags 
 	begun := time.Now()
 	res, err := archiver.Run(ctx, session, archiver.Options{
 		Paths: paths, Virtual: virtual,
-		Exclude: filter.Rules{Patterns: w.req.Select.Exclude}, ExcludeIfPresent: w.req.Select.ExcludeIfPresent,
+		Exclude: filter.Rules{Patterns: w.req.Select.Exclude, Files: w.req.Select.ExcludeFiles}, ExcludeIfPresent: w.req.Select.ExcludeIfPresent,
 		ExcludeCaches: w.req.Select.ExcludeCaches, ExcludeLargerThan: larger, OneFileSystem: w.req.Select.OneFileSystem,
 		Parent: parent, SkipIfUnchanged: skip, Tags: tags,
 		OnError: func(path string, err error) error {

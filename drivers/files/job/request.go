@@ -68,6 +68,7 @@ type Request struct {
 type Selection struct {
 	Paths             []string `json:"paths,omitempty"`
 	Exclude           []string `json:"exclude,omitempty"`
+	ExcludeFiles      []string `json:"exclude_files,omitempty"`
 	ExcludeCaches     bool     `json:"exclude_caches,omitempty"`
 	ExcludeIfPresent  []string `json:"exclude_if_present,omitempty"`
 	ExcludeLargerThan string   `json:"exclude_larger_than,omitempty"`
