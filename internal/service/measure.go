@@ -29,7 +29,7 @@ func (s *Service) build(ctx context.Context, rec engine.Record, view *api.RunVie
 		}
 	}
 	r.RTO = measureRTO(rec, view)
-	rpo, err := s.measureRPO(ctx, rec, view, store)
+	rpo, err := s.measureRPO(ctx, rec, view, store, r.RTO.From)
 	if err != nil {
 		return nil, err
 	}
@@ -157,8 +157,8 @@ func untilChecked(view *api.RunView, objective *model.Duration, basis string) ap
 }
 
 // measureRPO compares the marker in each recovered copy with the newest one that was acknowledged before the copy was
-// brought up. The worst resource counts.
-func (s *Service) measureRPO(ctx context.Context, rec engine.Record, view *api.RunView, store journal.Store) (api.Measure, error) {
+// brought up. The worst resource counts. Outage is when clients were last served, where that is known.
+func (s *Service) measureRPO(ctx context.Context, rec engine.Record, view *api.RunView, store journal.Store, outage *time.Time) (api.Measure, error) {
 	worst := api.Measure{Objective: rec.Plan.Objective.RPO, Basis: "not measured: no resource of this run carries markers"}
 	for i, step := range rec.Plan.Steps {
 		if step.Action != model.ActionReadMarker {
@@ -180,11 +180,36 @@ func (s *Service) measureRPO(ctx context.Context, rec engine.Record, view *api.R
 		if m.Value == nil {
 			return m, nil
 		}
+		if outage != nil && rec.Plan.Mode == model.Unplanned && fromPoint(view, step) {
+			m = sincePoint(m, step, st, *outage)
+		}
 		if worst.Value == nil || *m.Value > *worst.Value {
 			worst = m
 		}
 	}
 	return worst, nil
+}
+
+// fromPoint reports whether what a marker was read in was brought back from a recovery point.
+func fromPoint(view *api.RunView, marker model.Step) bool {
+	for _, st := range view.Steps {
+		if len(marker.Needs) > 0 && st.ID == marker.Needs[0] {
+			_, ok := st.Outputs["point"]
+			return ok
+		}
+	}
+	return false
+}
+
+// sincePoint counts what a recovery point lacks: all that was written between its marker and the outage, also when no later
+// marker was acknowledged.
+func sincePoint(m api.Measure, step model.Step, st api.StepView, outage time.Time) api.Measure {
+	found, err := time.Parse(time.RFC3339Nano, st.Outputs["marker_at"].Text)
+	if lost := outage.Sub(found); err == nil && lost > m.Value.Std() {
+		return measured(lost, m.Objective, fmt.Sprintf("marker %s of %s is in the recovery point of %s, and clients were served until %s",
+			st.Outputs["marker_seq"].Text, found.Format(time.TimeOnly), step.Resource.ID, outage.Format(time.TimeOnly)))
+	}
+	return m
 }
 
 // cutoff is when the step that brought the copy up was begun: markers acknowledged later went elsewhere.
