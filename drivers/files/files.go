@@ -59,7 +59,7 @@ func (d *Driver) Facts() driver.Facts {
 		Vault:    driver.VaultRequired,
 		Outputs: map[model.Action]map[string]model.ValueType{
 			model.ActionCapture:    {"point": model.TypeText, "at": model.TypeTime},
-			model.ActionPromote:    path,
+			model.ActionPromote:    {"path": model.TypeText, "point": model.TypeText, "marker": model.TypeText},
 			model.ActionDrill:      path,
 			model.ActionReadMarker: {"marker_at": model.TypeTime, "marker_seq": model.TypeNumber},
 		},

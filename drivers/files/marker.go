@@ -101,19 +101,20 @@ func (d *Driver) observeMarker(ctx context.Context, req driver.Request, p *place
 	failed := func(err error) (driver.Observation, error) {
 		return driver.Observation{State: driver.Failed, Err: failure.From(err)}, nil
 	}
-	res, err := p.host().Script(ctx, `[ -e "$1" ] || exit 0; cat "$1"`, path.Join(folder, job.Marker))
-	if err == nil {
-		err = res.Err(failure.Denied, "read marker of", p.subject())
+	// The one that came back, as it was before the folder went live: by now there may be a newer one.
+	text := req.Inputs[string(req.Resource.ID)+".marker"].Text
+	if text == "" {
+		var err error
+		if text, err = readMarkerFile(ctx, p, folder); err != nil {
+			return driver.Observation{}, err
+		}
 	}
-	if err != nil {
-		return driver.Observation{}, err
-	}
-	if res.Text() == "" {
+	if text == "" || text == noMarker {
 		return failed(failure.New(failure.NotFound, "read marker of", p.subject(), "%s has none", folder).
 			WithHint("markers are written by: lifeboat protect %s", req.App))
 	}
 	var m marker
-	if err := json.Unmarshal([]byte(res.Text()), &m); err != nil {
+	if err := json.Unmarshal([]byte(text), &m); err != nil {
 		return failed(failure.WrapAs(failure.Corrupt, err, "read marker of", p.subject()))
 	}
 	if m.App != req.App || m.Resource != req.Resource.ID {
@@ -121,4 +122,16 @@ func (d *Driver) observeMarker(ctx context.Context, req driver.Request, p *place
 	}
 	return driver.Observation{State: driver.Done, Outputs: map[string]model.Value{
 		"marker_at": driver.Time(m.At), "marker_seq": driver.Number(strconv.FormatInt(m.Seq, 10))}}, nil
+}
+
+// noMarker is what a promotion says of a copy without a marker.
+const noMarker = "none"
+
+// readMarkerFile gives the marker file of a folder; empty: there is none.
+func readMarkerFile(ctx context.Context, p *place, folder string) (string, error) {
+	res, err := p.host().Script(ctx, `[ -e "$1" ] || exit 0; cat "$1"`, path.Join(folder, job.Marker))
+	if err == nil {
+		err = res.Err(failure.Denied, "read marker of", p.subject())
+	}
+	return res.Text(), err
 }

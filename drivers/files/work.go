@@ -225,6 +225,10 @@ func (d *Driver) done(ctx context.Context, req driver.Request, p *place, state h
 			return driver.Observation{State: driver.Failed, Err: failure.New(failure.Conflict, "promote", p.subject(), "the folder was there and is gone")}, nil
 		}
 		obs.Outputs["path"] = driver.Text(p.at.Folder)
+		obs.Outputs["marker"] = driver.Text(noMarker)
+		if marker := state.Values["marker"]; marker != "" {
+			obs.Outputs["marker"] = driver.Text(marker)
+		}
 	case model.ActionDrill:
 		obs.Outputs["path"] = driver.Text(state.Values["path"])
 	default:

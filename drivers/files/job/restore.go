@@ -78,6 +78,12 @@ func (w *worker) promote(ctx context.Context) error {
 	if err := replace(w.record(), text); err != nil {
 		return failure.WrapAs(failure.Denied, err, "write", w.record())
 	}
+	// Once the folder is live the next marker replaces the one that came back.
+	marker, err := os.ReadFile(filepath.Join(standby, Marker))
+	if err != nil && !os.IsNotExist(err) {
+		return failure.WrapAs(failure.Denied, err, "read", filepath.Join(standby, Marker))
+	}
+	w.values["marker"] = oneLine(string(marker))
 	w.phase("giving the folder its name")
 	return rename(standby, w.req.Folder)
 }
