@@ -85,7 +85,7 @@ func (w *worker) store(ctx context.Context, v *vault.Vault, folder string, tags 
 	marker, err := os.ReadFile(Marker)
 	switch {
 	case err == nil:
-		virtual = append(virtual, archiver.Virtual{Path: "/" + Marker, Mode: 0o644, ModTime: time.Unix(0, 0), Content: bytes.NewReader(marker)})
+		virtual = append(virtual, archiver.Virtual{Path: "/" + Marker, Mode: 0o644, ModTime: time.Now(), Content: bytes.NewReader(marker)})
 	case !os.IsNotExist(err):
 		return nil, failure.WrapAs(failure.Denied, err, "read", filepath.Join(folder, Marker))
 	}
