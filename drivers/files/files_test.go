@@ -43,11 +43,12 @@ type world struct {
 	d        *Driver
 	resource model.Resource
 	tokens   int
+	live     string // the folder's name
 }
 
 func newWorld(t testing.TB) *world {
 	t.Helper()
-	w := &world{t: t, root: t.TempDir(), d: New(nil)}
+	w := &world{t: t, root: t.TempDir(), d: New(nil), live: "uploads"}
 	t.Setenv("FILES_TEST_PASSWORD", "hunter2-not-in-any-answer")
 	t.Setenv("HOME", w.root) // the cache of vaults
 	at := func(name string) model.Vault {
@@ -79,7 +80,7 @@ func (w *world) site(s model.SiteID) jsonText {
 	return fmt.Appendf(nil, `{"folder":%q,"drill":{"folder":%q}}`, w.folder(s), filepath.Join(w.root, string(s), "drill"))
 }
 
-func (w *world) folder(s model.SiteID) string { return filepath.Join(w.root, string(s), "uploads") }
+func (w *world) folder(s model.SiteID) string { return filepath.Join(w.root, string(s), w.live) }
 
 func (w *world) must(err error) {
 	w.t.Helper()
@@ -220,7 +221,10 @@ func TestThereAndBack(t *testing.T) {
 	}
 	w.role(east, model.RolePrimary)
 	w.role(west, model.RoleFenced)
-	w.done(model.ActionReverse, west, east)
+	again := w.done(model.ActionReverse, west, east)
+	if strings.Contains(fmt.Sprint(again.Evidence), "left_behind") {
+		t.Errorf("left behind, although all was captured: %v", again.Evidence)
+	}
 
 	points, err := w.d.Points(t.Context(), w.target(east, west))
 	w.must(err)
@@ -317,6 +321,8 @@ func TestExpireKeepsWhatThePolicySays(t *testing.T) {
 // TestNobodyWritesToAFencedFolder: who holds a file of it open for writing holds the proof up.
 func TestNobodyWritesToAFencedFolder(t *testing.T) {
 	w := newWorld(t)
+	w.live = "up[lo]ads*" // special to find
+	w.resource.Sites[east] = w.site(east)
 	w.write(w.folder(east)+"/one.txt", "one")
 	w.done(model.ActionCapture, east, "")
 	writer, err := os.OpenFile(w.folder(east)+"/one.txt", os.O_WRONLY|os.O_APPEND, 0)
@@ -336,8 +342,8 @@ func TestNobodyWritesToAFencedFolder(t *testing.T) {
 		t.Errorf("while a file is open for writing: %s %s", obs.State, obs.Phase)
 	}
 	w.must(writer.Close())
-	if obs := w.await(fence, h); obs.State != driver.Done {
-		t.Errorf("once it is closed: %s %v", obs.State, obs.Err)
+	if obs := w.await(fence, h); obs.State != driver.Done || !strings.Contains(fmt.Sprint(obs.Evidence), "kept as") {
+		t.Errorf("once it is closed: %s %v %v", obs.State, obs.Err, obs.Evidence)
 	}
 	w.done(model.ActionQuiesce, east, west)
 }

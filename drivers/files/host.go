@@ -16,7 +16,6 @@ base=$1
 echo looked=yes
 [ -d "$base" ] && echo live=yes
 [ -d "$base` + job.Fenced + `" ] && echo fenced=yes
-[ ! -e "$fenced" ] || echo kept=yes
 [ -d "$base` + job.Standby + `" ] && echo standby=yes
 if [ -d "$base" ] && command -v mountpoint >/dev/null 2>&1 && mountpoint -q "$base"; then echo mount=yes; fi
 if [ -d "$(dirname "$base")" ]; then echo parent=yes; [ -w "$(dirname "$base")" ] && echo writable=yes; fi
@@ -68,8 +67,9 @@ if [ -e "$base" ]; then
 fi
 [ ! -e "$base" ] || { echo "the folder is still there" >&2; exit 1; }
 echo fenced=yes
+[ ! -e "$fenced" ] || echo kept=yes
 [ -d /proc/self/fd ] || exit 0
-find /proc/[0-9]*/fd -lname "$fenced/*" 2>/dev/null | while read -r fd; do
+find /proc/[0-9]*/fd -lname "$2/*" 2>/dev/null | while read -r fd; do
 	pid=${fd#/proc/}; pid=${pid%%/*}
 	flags=$(sed -n 's/^flags:[^0-7]*\([0-7]*\)$/\1/p' "/proc/$pid/fdinfo/${fd##*/}" 2>/dev/null)
 	case $flags in *[12]) echo "writer=$pid $(tr '\0' ' ' <"/proc/$pid/cmdline" 2>/dev/null | cut -c1-80)" ;; esac
@@ -86,7 +86,9 @@ type taken struct {
 
 // takeAway fences the folder.
 func (p *place) takeAway(ctx context.Context) (taken, error) {
-	res, err := p.host().Script(ctx, fenceScript, p.at.Folder)
+	// find takes a pattern: what is special in one stands for itself in a folder's name.
+	pattern := strings.NewReplacer(`\`, `\\`, `*`, `\*`, `?`, `\?`, `[`, `\[`).Replace(p.at.Folder + job.Fenced)
+	res, err := p.host().Script(ctx, fenceScript, p.at.Folder, pattern)
 	if err == nil {
 		err = res.Err(failure.Denied, "fence", p.subject())
 	}

@@ -82,10 +82,15 @@ func (w *worker) store(ctx context.Context, v *vault.Vault, folder string, tags 
 	}
 	virtual := []archiver.Virtual{{Path: "/" + Self, Mode: 0o600, ModTime: time.Unix(0, 0), Content: bytes.NewReader(self)}}
 	// The marker is read before anything is listed: what was there by its time is in the point.
-	marker, err := os.ReadFile(Marker)
+	marker, err := os.Open(Marker)
 	switch {
 	case err == nil:
-		virtual = append(virtual, archiver.Virtual{Path: "/" + Marker, Mode: 0o644, ModTime: time.Now(), Content: bytes.NewReader(marker)})
+		defer marker.Close()
+		info, err := marker.Stat() // markers are replaced, never changed: this time is of this content
+		if err != nil {
+			return nil, failure.WrapAs(failure.Denied, err, "read", filepath.Join(folder, Marker))
+		}
+		virtual = append(virtual, archiver.Virtual{Path: "/" + Marker, Mode: 0o644, ModTime: info.ModTime(), Content: marker})
 	case !os.IsNotExist(err):
 		return nil, failure.WrapAs(failure.Denied, err, "read", filepath.Join(folder, Marker))
 	}
