@@ -16,6 +16,9 @@ import (
 // and one plan asks a dozen questions.
 const keepOpen = 30 * time.Second
 
+// openTimeout bounds the opening of a vault that does not answer.
+const openTimeout = time.Minute
+
 // vaults shares opened vaults between calls. It is a saving and nothing else: no answer depends on it.
 type vaults struct {
 	mu   sync.Mutex
@@ -42,13 +45,19 @@ func (c *vaults) with(ctx context.Context, m model.Vault, o location.Options, f 
 	key := string(text)
 	s, first := c.take(key)
 	if first {
-		// Those who wait for it have contexts of their own: the opening goes on for them.
-		v, closer, err := location.OpenAny(context.WithoutCancel(ctx), m, o)
-		s.vault, s.err = v, err
-		if err == nil {
-			s.close = closer.Close
-		}
-		close(s.ready)
+		// Whoever waits goes by a context of its own; the opening is not ended by the first of them that leaves.
+		c.take(key)
+		go func() {
+			defer c.give(key, s)
+			ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), openTimeout)
+			defer cancel()
+			v, closer, err := location.OpenAny(ctx, m, o)
+			s.vault, s.err = v, err
+			if err == nil {
+				s.close = closer.Close
+			}
+			close(s.ready)
+		}()
 	}
 	select {
 	case <-s.ready:
@@ -93,7 +102,7 @@ func (c *vaults) give(key string, s *shared) {
 		}
 	default:
 	}
-	if s.users > 0 || s.err != nil {
+	if s.users > 0 || s.err != nil { // while it is being opened there is a user
 		return
 	}
 	s.end = time.AfterFunc(keepOpen, func() {
