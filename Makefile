@@ -20,7 +20,7 @@ build: ## bin/lifeboat
 	$(BUILD) -o bin/lifeboat ./cmd/lifeboat
 
 servers: ## install PostgreSQL, BIND 9, restic and tools where that is possible; build MinIO and rest-server, once
-	./test/servers/install.sh postgres bind9 restic tools
+	./test/servers/install.sh postgres bind9 restic tools pgbackrest
 	./test/servers/minio.sh build
 	./test/servers/rest-server.sh build
 

@@ -2,7 +2,7 @@
 # Installs the servers that the tests and the demo start as children of their own: from the distribution, when it is
 # one with apt and we are root; else it says exactly what to install, and fails.
 #
-#   install.sh [postgres] [bind9] [restic] [tools]        default: all
+#   install.sh [postgres] [bind9] [restic] [tools] [pgbackrest]        default: all
 #
 # tools are setfacl, fusermount and curl, which tests of the vault use. MinIO and rest-server are no packages: minio.sh and
 # rest-server.sh build them.
@@ -18,9 +18,10 @@ has() {
       compgen -G '/opt/homebrew/opt/postgresql@*/bin/postgres' >/dev/null ;;
     bind9) PATH=$PATH:/usr/sbin:/usr/local/sbin:/opt/homebrew/sbin command -v named >/dev/null ;;
     restic) command -v restic >/dev/null ;; # no server: the judge of the vault
+    pgbackrest) command -v pgbackrest >/dev/null ;; # no server: the peer whose repositories are imported
     tools) command -v setfacl >/dev/null && command -v curl >/dev/null &&
       { command -v fusermount3 >/dev/null || command -v fusermount >/dev/null; } ;;
-    *) say "unknown server: $1 (postgres, bind9, restic, tools)"; exit 2 ;;
+    *) say "unknown server: $1 (postgres, bind9, restic, tools, pgbackrest)"; exit 2 ;;
   esac
 }
 
@@ -30,6 +31,7 @@ packages_of() {
     bind9) echo "bind9 bind9-utils" ;;
     restic) echo "restic" ;;
     tools) echo "acl fuse3 curl" ;;
+    pgbackrest) echo "pgbackrest" ;;
   esac
 }
 
@@ -54,7 +56,7 @@ quiet_services() {
 }
 
 missing=()
-for server in "${@:-postgres bind9 restic tools}"; do
+for server in "${@:-postgres bind9 restic tools pgbackrest}"; do
   for one in $server; do
     has "$one" || missing+=("$one")
   done
@@ -68,7 +70,7 @@ for server in "${missing[@]}"; do
 done
 
 if ! command -v apt-get >/dev/null; then
-  say "missing: ${missing[*]}. Install PostgreSQL 13 or later, BIND 9 and restic 0.14 or later (brew install postgresql@15 bind restic), then try again."
+  say "missing: ${missing[*]}. Install PostgreSQL 13 or later, BIND 9, restic 0.14 or later and pgBackRest (brew install postgresql@15 bind restic pgbackrest), then try again."
   exit 1
 fi
 if [ "$(id -u)" != 0 ]; then
