@@ -135,7 +135,7 @@ func (r *run) target(ctx context.Context, l *layout, inTree string, prev *tree.N
 	}
 	defer at.d.Close()
 	n, err := r.item(ctx, at, l, prev)
-	if n != nil {
+	if n != nil && n != prev { // the parent's own node has this name already, and is read by those beside us
 		n.Name = path.Base(inTree)
 	}
 	return n, err
