@@ -49,6 +49,12 @@ func (l *LSN) UnmarshalText(text []byte) error {
 // Timeline is a branch of a cluster's history. The first is 1.
 type Timeline uint32
 
+// Position is a place in a cluster's history.
+type Position struct {
+	Timeline Timeline `json:"timeline"`
+	At       LSN      `json:"at"`
+}
+
 // SegmentSize is how many bytes of log one file holds: a power of two from 1 MiB to 1 GiB, 16 MiB unless initdb was told
 // otherwise. It is the same for the life of a cluster.
 type SegmentSize uint32

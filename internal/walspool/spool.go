@@ -37,10 +37,7 @@ type About struct {
 }
 
 // Position is a place in a history.
-type Position struct {
-	Timeline pgwal.Timeline `json:"timeline"`
-	At       pgwal.LSN      `json:"at"`
-}
+type Position = pgwal.Position
 
 // Spool is a folder that this process writes to. It belongs to one goroutine at a time.
 type Spool struct {
@@ -159,7 +156,7 @@ func (s *Spool) Resume() (Position, error) {
 	if last.Partial {
 		return last.Position, nil
 	}
-	return Position{last.Timeline, last.At + pgwal.LSN(s.about.Segment)}, nil
+	return Position{Timeline: last.Timeline, At: last.At + pgwal.LSN(s.about.Segment)}, nil
 }
 
 // Append writes log that begins at p: just behind what was appended before it, or, first and on a new timeline, at the start
@@ -207,7 +204,7 @@ func (s *Spool) fail(err error) error {
 // reach makes the file at p the open one.
 func (s *Spool) reach(p Position) error {
 	start := s.about.Segment.Start(p.At)
-	if s.file != nil && s.where == (Position{p.Timeline, start}) && p.At == s.end {
+	if s.file != nil && s.where == (Position{Timeline: p.Timeline, At: start}) && p.At == s.end {
 		return nil
 	}
 	follows := s.end == 0 || p.Timeline == s.where.Timeline && p.At == s.end || p.Timeline > s.where.Timeline && p.At <= s.end
@@ -224,11 +221,11 @@ func (s *Spool) reach(p Position) error {
 		}
 		s.file = nil
 	}
-	f, err := s.openSegment(Position{p.Timeline, start})
+	f, err := s.openSegment(Position{Timeline: p.Timeline, At: start})
 	if err != nil {
 		return err
 	}
-	s.file, s.where, s.end = f, Position{p.Timeline, start}, p.At
+	s.file, s.where, s.end = f, Position{Timeline: p.Timeline, At: start}, p.At
 	s.prepare()
 	return nil
 }
@@ -410,7 +407,7 @@ func Read(dir string) (*Content, error) {
 			continue
 		}
 		if t, at, err := pgwal.ParseSegmentName(name, c.about.Segment); err == nil {
-			c.Segments = append(c.Segments, Segment{Position{t, at}, path, isPartial})
+			c.Segments = append(c.Segments, Segment{Position{Timeline: t, At: at}, path, isPartial})
 		}
 	}
 	slices.SortFunc(c.Segments, func(a, b Segment) int {

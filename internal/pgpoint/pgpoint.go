@@ -1,0 +1,163 @@
+// Package pgpoint says what of a PostgreSQL cluster lies in a vault: base points and log, under which tags, where in a
+// snapshot, and which positions can be reached with them.
+//
+// A base point is one snapshot: the data folder as a base backup has it (with an empty pg_wal) below /data, every
+// tablespace below /tablespaces/OID, the manifest, and a [Base]. The log is, for every site that receives it, a chain of
+// snapshots of which the newest holds all segments that are still needed, below /wal, and a [Log]. Everything else is
+// worked out from these: there is no catalog.
+//
+// It takes no backup, receives no log and restores nothing. Start with [Bases], [Logs] and [Reach].
+package pgpoint
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/lifeboat-dr/lifeboat/internal/pgwal"
+	"github.com/lifeboat-dr/lifeboat/internal/vault/snapshot"
+	"github.com/lifeboat-dr/lifeboat/model"
+)
+
+// Where things lie in a snapshot. Paths are absolute and of the format's own.
+const (
+	AboutPath    = "/lifeboat.json"   // a Base or a Log
+	DataPath     = "/data"            // of a base point
+	SpacesPath   = "/tablespaces"     // of a base point: one folder for each, named by its OID
+	ManifestPath = "/backup_manifest" // of a base point, where the server gave one
+	LogPath      = "/wal"             // of a log snapshot
+)
+
+// Block is the size of the blocks that files of whole pages are stored in, in bytes. All writers use the same, so that
+// equal pages of different points are stored once.
+const Block = 256 << 10
+
+// SegmentPath is where a log snapshot holds a segment: apart by timeline and by the upper half of its position, so that
+// what is added rewrites one small directory. Partial ones have ".partial" behind their name.
+func SegmentPath(t pgwal.Timeline, at pgwal.LSN, size pgwal.SegmentSize) string {
+	return fmt.Sprintf("%s/%08X/%08X/%s", LogPath, uint32(t), uint32(at>>32), pgwal.SegmentName(t, size.Start(at), size))
+}
+
+// PartialSuffix is behind the name of a segment that is not complete.
+const PartialSuffix = ".partial"
+
+// HistoryPath is where a log snapshot holds a timeline's history file.
+func HistoryPath(t pgwal.Timeline) string { return LogPath + "/" + pgwal.HistoryName(t) }
+
+// What is what a snapshot holds.
+type What string
+
+// The kinds of snapshots.
+const (
+	IsBase  What = "base"
+	IsLog   What = "log"
+	IsProof What = "proof" // that a base point was restored, or could not be
+)
+
+// Tags of snapshots. Every one of a resource has the first four.
+const (
+	tagApp      = "lifeboat:app="
+	tagResource = "lifeboat:resource="
+	tagSite     = "lifeboat:site="
+	tagWhat     = "lifeboat:postgres="
+)
+
+// Whose are the points of a resource.
+type Whose struct {
+	App      model.AppID      `json:"app"`
+	Resource model.ResourceID `json:"resource"`
+}
+
+// Tags are those of a snapshot that was made at, or for, a site. More are added as they are.
+func Tags(w Whose, what What, site model.SiteID, more ...string) []string {
+	return append([]string{tagApp + string(w.App), tagResource + string(w.Resource), tagSite + string(site), tagWhat + string(what)}, more...)
+}
+
+// Filter finds the snapshots of one kind.
+func Filter(w Whose, what What) snapshot.Filter {
+	return snapshot.Filter{Tags: [][]string{{tagApp + string(w.App), tagResource + string(w.Resource), tagWhat + string(what)}}}
+}
+
+// SiteOf is the site that a snapshot was made at; "": it says none.
+func SiteOf(s *snapshot.Snapshot) model.SiteID {
+	i := slices.IndexFunc(s.Tags, func(t string) bool { return strings.HasPrefix(t, tagSite) })
+	if i < 0 {
+		return ""
+	}
+	return model.SiteID(strings.TrimPrefix(s.Tags[i], tagSite))
+}
+
+// version is that of the documents that this build writes, and the newest that it reads.
+const version = 1
+
+// Base is what a base point says of itself, in AboutPath.
+type Base struct {
+	Version  int               `json:"version"`
+	SystemID uint64            `json:"system_id,string"`
+	Major    int               `json:"major"` // of the server
+	Segment  pgwal.SegmentSize `json:"segment_size"`
+	Page     int               `json:"page_size"` // bytes
+	Timeline pgwal.Timeline    `json:"timeline"`
+	// Replay begins at Start; from Stop on the copy is consistent.
+	Start pgwal.LSN `json:"start_lsn"`
+	Stop  pgwal.LSN `json:"stop_lsn"`
+	// Begun and Ended are by the server's clock, or, where that was not to be had, by the capturing host's. The snapshot's
+	// time is Ended: the earliest state that it can be restored to.
+	Begun  time.Time    `json:"begun"`
+	Ended  time.Time    `json:"ended"`
+	Spaces []Tablespace `json:"tablespaces,omitempty"`
+	Bytes  int64        `json:"bytes"` // of all files
+	Files  int64        `json:"files"`
+	// Checksums reports whether the cluster has page checksums and they were verified; Damaged are the pages that failed,
+	// as "base/5/1259 block 17", at most MaxDamaged of DamagedPages.
+	Checksums    bool     `json:"checksums"`
+	Damaged      []string `json:"damaged,omitempty"`
+	DamagedPages int64    `json:"damaged_pages,omitempty"`
+	// Rows are counts that were taken just before Begun, by "database.schema.table"; a restored copy has at least what was
+	// not deleted since. Marker is the newest marker in it.
+	Rows   map[string]int64 `json:"rows,omitempty"`
+	Marker *Marker          `json:"marker,omitempty"`
+	// Source says where it comes from when Lifeboat did not capture it: "pgbackrest 20260102-030405F".
+	Source string `json:"source,omitempty"`
+}
+
+// MaxDamaged bounds Base.Damaged.
+const MaxDamaged = 100
+
+// Tablespace is one folder beside the data folder.
+type Tablespace struct {
+	OID      string `json:"oid"`
+	Location string `json:"location"` // where it was
+}
+
+// Marker is a marker as the driver writes them.
+type Marker struct {
+	At  time.Time `json:"at"`
+	Seq int64     `json:"seq"`
+}
+
+// Log is what a log snapshot says of itself, in AboutPath.
+type Log struct {
+	Version  int               `json:"version"`
+	SystemID uint64            `json:"system_id,string"`
+	Segment  pgwal.SegmentSize `json:"segment_size"`
+	// Spans are the continuous pieces, oldest first. Between two of them log is missing.
+	Spans []Span `json:"spans"`
+	// Marks tell when positions were reached, by the server's clock: rising, in time and on each timeline.
+	Marks []Mark `json:"marks,omitempty"`
+}
+
+// Span is log without a gap, which may go over timelines: the history file of To's says where.
+type Span struct {
+	From pgwal.Position `json:"from"`
+	To   pgwal.Position `json:"to"` // exclusive
+	// Why tells why the span before it ended: in the words of the one who noticed.
+	Why string `json:"why,omitempty"`
+}
+
+// Mark is a position at a time: all that was committed before At lies before it.
+type Mark struct {
+	pgwal.Position
+	Time time.Time `json:"time"`
+}
