@@ -38,14 +38,14 @@ func Bases(ctx context.Context, v *vault.Vault, w Whose) ([]BasePoint, error) {
 	})
 }
 
-// Logs lists the newest log snapshot of every site, oldest first. Errors are as of [Bases].
+// Logs lists the newest log snapshot of every site and cluster, oldest first. Errors are as of [Bases].
 func Logs(ctx context.Context, v *vault.Vault, w Whose) ([]LogPoint, error) {
 	all, err := v.Snapshots(ctx, Filter(w, IsLog))
 	if err != nil {
 		return nil, err
 	}
 	all = slices.DeleteFunc(all, func(s *snapshot.Snapshot) bool {
-		return slices.ContainsFunc(all, func(o *snapshot.Snapshot) bool { return SiteOf(o) == SiteOf(s) && newer(o, s) })
+		return slices.ContainsFunc(all, func(o *snapshot.Snapshot) bool { return chainOf(o) == chainOf(s) && newer(o, s) })
 	})
 	return read(ctx, v, all, func(s *snapshot.Snapshot, text []byte) (LogPoint, error) {
 		p := LogPoint{Snapshot: s}

@@ -12,6 +12,7 @@ package pgpoint
 import (
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -33,10 +34,12 @@ const (
 // equal pages of different points are stored once.
 const Block = 256 << 10
 
-// SegmentPath is where a log snapshot holds a segment: apart by timeline and by the upper half of its position, so that
-// what is added rewrites one small directory. Partial ones have ".partial" behind their name.
+// SegmentPath is where a log snapshot holds a segment: apart by timeline, by the upper half of its position and by the
+// next hexadecimal digit (256 MiB), so that what is added every few seconds rewrites one small directory. Partial ones
+// have ".partial" behind their name.
 func SegmentPath(t pgwal.Timeline, at pgwal.LSN, size pgwal.SegmentSize) string {
-	return fmt.Sprintf("%s/%08X/%08X/%s", LogPath, uint32(t), uint32(at>>32), pgwal.SegmentName(t, size.Start(at), size))
+	at = size.Start(at)
+	return fmt.Sprintf("%s/%08X/%08X/%X/%s", LogPath, uint32(t), uint32(at>>32), uint32(at)>>28, pgwal.SegmentName(t, at, size))
 }
 
 // PartialSuffix is behind the name of a segment that is not complete.
@@ -61,6 +64,7 @@ const (
 	tagResource = "lifeboat:resource="
 	tagSite     = "lifeboat:site="
 	tagWhat     = "lifeboat:postgres="
+	tagSystem   = "lifeboat:system="
 )
 
 // Whose are the points of a resource.
@@ -86,6 +90,19 @@ func SiteOf(s *snapshot.Snapshot) model.SiteID {
 		return ""
 	}
 	return model.SiteID(strings.TrimPrefix(s.Tags[i], tagSite))
+}
+
+// SystemTag is one more tag of log snapshots: whose log it is. A cluster that was made anew begins another chain of
+// snapshots at the same site, beside the old one's.
+func SystemTag(id uint64) string { return tagSystem + strconv.FormatUint(id, 10) }
+
+// chainOf tells the chains of log snapshots apart.
+func chainOf(s *snapshot.Snapshot) string {
+	i := slices.IndexFunc(s.Tags, func(t string) bool { return strings.HasPrefix(t, tagSystem) })
+	if i < 0 {
+		return string(SiteOf(s))
+	}
+	return string(SiteOf(s)) + " " + s.Tags[i]
 }
 
 // version is that of the documents that this build writes, and the newest that it reads.

@@ -27,7 +27,7 @@ func at(t pgwal.Timeline, l pgwal.LSN) pgwal.Position { return pgwal.Position{Ti
 
 func TestPathsAreApartByTimelineAndUpperHalf(t *testing.T) {
 	got := pgpoint.SegmentPath(3, 0x16B374D848, pgwal.DefaultSegmentSize)
-	if want := "/wal/00000003/00000016/0000000300000016000000B3"; got != want {
+	if want := "/wal/00000003/00000016/B/0000000300000016000000B3"; got != want {
 		t.Errorf("got %s, want %s", got, want)
 	}
 	if got, want := pgpoint.HistoryPath(3), "/wal/00000003.history"; got != want {
