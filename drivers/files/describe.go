@@ -11,6 +11,7 @@ import (
 	"github.com/lifeboat-dr/lifeboat/internal/vault"
 	"github.com/lifeboat-dr/lifeboat/internal/vault/location"
 	"github.com/lifeboat-dr/lifeboat/internal/vault/snapshot"
+	"github.com/lifeboat-dr/lifeboat/internal/vaultjob"
 	"github.com/lifeboat-dr/lifeboat/model"
 )
 
@@ -48,7 +49,7 @@ func (d *Driver) Describe(ctx context.Context, t driver.Target) (model.Descripti
 		out.Role, out.Healthy, out.LagTime = model.RoleStandby, true, &lag
 		out.Summary = fmt.Sprintf("%d recovery points in %s, the newest of %s", len(points), p.vaultName(), newest.Time.UTC().Format(time.RFC3339))
 		for _, f := range out.Facts { // replicas
-			if f.Value != job.InStep {
+			if f.Value != vaultjob.InStep {
 				out.Summary += "; " + f.Name + ": " + f.Value
 			}
 		}
@@ -67,7 +68,7 @@ func (d *Driver) Describe(ctx context.Context, t driver.Target) (model.Descripti
 // replicas says how far each replica of the vault is behind.
 func (d *Driver) replicas(ctx context.Context, p *place) []model.Fact {
 	var facts []model.Fact
-	err := d.vaults.with(ctx, p.vault, d.open, func(v *vault.Vault) error {
+	err := d.vaults.With(ctx, p.vault, d.open, func(v *vault.Vault) error {
 		for _, r := range v.Replicas() {
 			name := r.Name
 			for _, known := range p.vault.Replicas {
@@ -75,7 +76,7 @@ func (d *Driver) replicas(ctx context.Context, p *place) []model.Fact {
 					name = known.Name
 				}
 			}
-			facts = append(facts, model.Fact{Name: "replica " + name, Value: job.ReplicaLag(ctx, v, r, p.target.App, p.target.Resource.ID)})
+			facts = append(facts, model.Fact{Name: "replica " + name, Value: vaultjob.ReplicaLag(ctx, v, r, p.whose())})
 		}
 		return nil
 	})
@@ -96,9 +97,9 @@ func (p *place) vaultName() string {
 // points reads the resource's points, oldest first.
 func (d *Driver) points(ctx context.Context, p *place) ([]*snapshot.Snapshot, error) {
 	var points []*snapshot.Snapshot
-	err := d.vaults.with(ctx, p.vault, d.open, func(v *vault.Vault) error {
+	err := d.vaults.With(ctx, p.vault, d.open, func(v *vault.Vault) error {
 		var err error
-		points, err = job.Points(ctx, v, p.target.App, p.target.Resource.ID, false)
+		points, err = job.Points(ctx, v, p.whose(), false)
 		return err
 	})
 	return points, failure.Wrap(err, "look into", p.vaultName())
@@ -116,7 +117,7 @@ func (d *Driver) Points(ctx context.Context, t driver.Target) ([]model.Point, er
 	}
 	out := []model.Point{}
 	for i := len(all) - 1; i >= 0; i-- {
-		if s := all[i]; job.SiteOf(s) == t.Site {
+		if s := all[i]; vaultjob.SiteOf(s) == t.Site {
 			out = append(out, model.Point{ID: s.ID.String(), Resource: t.Resource.ID, Site: t.Site, At: s.Time.UTC(),
 				Summary: "in " + p.vaultName()})
 		}

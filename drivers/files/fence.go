@@ -7,6 +7,7 @@ import (
 	"github.com/lifeboat-dr/lifeboat/driver"
 	"github.com/lifeboat-dr/lifeboat/drivers/files/job"
 	"github.com/lifeboat-dr/lifeboat/failure"
+	"github.com/lifeboat-dr/lifeboat/internal/vaultjob"
 	"github.com/lifeboat-dr/lifeboat/model"
 )
 
@@ -39,7 +40,7 @@ func (d *Driver) observeFence(ctx context.Context, p *place) (driver.Observation
 		return driver.Observation{}, unproven(err)
 	}
 	if len(t.writers) > 0 {
-		return driver.Observation{State: driver.Pending, Again: again,
+		return driver.Observation{State: driver.Pending, Again: vaultjob.Again,
 			Phase: "still open for writing: " + strings.Join(t.writers, ", ")}, nil
 	}
 	evidence := []model.Fact{{Name: "folder", Value: p.at.Folder + " is not there"}}

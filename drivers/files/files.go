@@ -23,6 +23,7 @@ import (
 	"github.com/lifeboat-dr/lifeboat/driver"
 	"github.com/lifeboat-dr/lifeboat/failure"
 	"github.com/lifeboat-dr/lifeboat/internal/vault/location"
+	"github.com/lifeboat-dr/lifeboat/internal/vaultjob"
 	"github.com/lifeboat-dr/lifeboat/model"
 )
 
@@ -37,7 +38,7 @@ type Driver struct {
 	log    *slog.Logger
 	now    func() time.Time
 	open   location.Options
-	vaults vaults
+	vaults vaultjob.Vaults
 	// program is this binary, for hosts where it need not be installed.
 	program func() (string, error)
 }

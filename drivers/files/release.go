@@ -7,6 +7,7 @@ import (
 	"github.com/lifeboat-dr/lifeboat/driver"
 	"github.com/lifeboat-dr/lifeboat/failure"
 	"github.com/lifeboat-dr/lifeboat/internal/hostexec"
+	"github.com/lifeboat-dr/lifeboat/internal/vaultjob"
 	"github.com/lifeboat-dr/lifeboat/model"
 )
 
@@ -34,7 +35,7 @@ func (d *Driver) released(req driver.Request) (*place, string, error) {
 	if err != nil {
 		return nil, "", err
 	}
-	if req.Released == nil || !tokenForm.MatchString(req.Released.Token) || !tokenForm.MatchString(req.Token) {
+	if req.Released == nil || !vaultjob.IsToken(req.Released.Token) || !vaultjob.IsToken(req.Token) {
 		return nil, "", failure.New(failure.Invalid, "release", p.subject(), "no step to release")
 	}
 	if p.at.Drill == nil {

@@ -9,6 +9,7 @@ import (
 	"github.com/lifeboat-dr/lifeboat/drivers/files/job"
 	"github.com/lifeboat-dr/lifeboat/failure"
 	"github.com/lifeboat-dr/lifeboat/internal/hostexec"
+	"github.com/lifeboat-dr/lifeboat/internal/vaultjob"
 	"github.com/lifeboat-dr/lifeboat/model"
 )
 
@@ -120,6 +121,10 @@ func newPlace(t driver.Target, site model.SiteID) (*place, error) {
 func (p *place) host() hostexec.Host { return hostexec.Host{Via: p.at.Via} }
 
 func (p *place) subject() string { return string(p.target.Resource.ID) + " at " + string(p.site) }
+
+func (p *place) whose() vaultjob.Whose {
+	return vaultjob.Whose{App: p.target.App, Resource: p.target.Resource.ID}
+}
 
 // work is where records of jobs are.
 func (p *place) work() string {

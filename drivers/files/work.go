@@ -2,9 +2,7 @@ package files
 
 import (
 	"context"
-	"encoding/json"
 	"path"
-	"regexp"
 	"strings"
 	"time"
 
@@ -12,13 +10,9 @@ import (
 	"github.com/lifeboat-dr/lifeboat/drivers/files/job"
 	"github.com/lifeboat-dr/lifeboat/failure"
 	"github.com/lifeboat-dr/lifeboat/internal/hostexec"
+	"github.com/lifeboat-dr/lifeboat/internal/vaultjob"
 	"github.com/lifeboat-dr/lifeboat/model"
 )
-
-// again is the pause between two looks at a job.
-const again = 100 * time.Millisecond
-
-var tokenForm = regexp.MustCompile(`^[a-z2-7]{1,52}$`)
 
 // Capture makes a recovery point of the live folder at req.Site.
 func (d *Driver) Capture(ctx context.Context, req driver.Request) (driver.Handle, error) {
@@ -73,11 +67,11 @@ func (d *Driver) begin(ctx context.Context, req driver.Request, op job.Op) (driv
 	if err != nil {
 		return driver.Handle{}, err
 	}
-	if !tokenForm.MatchString(req.Token) {
+	if !vaultjob.IsToken(req.Token) {
 		return driver.Handle{}, failure.New(failure.Invalid, string(req.Action), p.subject(), "%q is no token", req.Token)
 	}
 	work := job.Request{
-		Op: op, App: req.App, Resource: req.Resource.ID, Site: req.Site, Folder: p.at.Folder, Select: p.own.selection(), Token: req.Token,
+		Op: op, Whose: p.whose(), Site: req.Site, Folder: p.at.Folder, Select: p.own.selection(), Token: req.Token,
 		Verify: p.own.Verify == "always" || op == job.Drill && p.own.Verify != "never",
 	}
 	if op == job.Drill {
@@ -90,44 +84,18 @@ func (d *Driver) begin(ctx context.Context, req driver.Request, op job.Op) (driv
 	if req.Resource.Points != nil {
 		work.Keep = req.Resource.Points.Keep
 	}
-	if work.Vault, work.Secrets, err = job.Seal(ctx, p.vault); err != nil {
+	if work.Sealed, err = vaultjob.Seal(ctx, p.vault); err != nil {
 		return driver.Handle{}, failure.Wrap(err, string(req.Action), p.subject())
 	}
-	text, err := json.Marshal(work)
-	if err != nil {
-		return driver.Handle{}, failure.WrapAs(failure.Internal, err, string(req.Action), p.subject())
-	}
-	program, err := d.binary(p)
+	program, err := vaultjob.Binary(p.at.Lifeboat, p.at.Via, d.program)
 	if err != nil {
 		return driver.Handle{}, err
 	}
 	h := handle{Job: path.Join(p.work(), "jobs", req.Token), At: d.now()}
-	err = p.host().StartJob(ctx, hostexec.Job{Dir: h.Job, Secret: text, Script: `cd "$1" || exit 1
-find "$1/.." -mindepth 1 -maxdepth 1 -mtime +` + keepDays + ` -exec rm -rf {} + 2>/dev/null
-exec ` + words(program, job.Program) + ` "$1"
-`})
-	if err != nil {
+	if err := vaultjob.Start(ctx, p.host(), h.Job, program, job.Program, work); err != nil {
 		return driver.Handle{}, failure.Wrap(err, string(req.Action), p.subject())
 	}
 	return h.write()
-}
-
-// keepDays is for how long records of jobs stay on the host.
-const keepDays = "30"
-
-// binary is the program that does the work on the host.
-func (d *Driver) binary(p *place) (string, error) {
-	switch {
-	case p.at.Lifeboat != "":
-		return p.at.Lifeboat, nil
-	case len(p.at.Via) > 0:
-		return "lifeboat", nil
-	}
-	path, err := d.program()
-	if err != nil {
-		return "", failure.WrapAs(failure.Internal, err, "find", "this program")
-	}
-	return path, nil
 }
 
 // Observe asks what became of the work.
@@ -150,7 +118,7 @@ func (d *Driver) Observe(ctx context.Context, req driver.Request, h driver.Handl
 	if err != nil {
 		return driver.Observation{}, failure.Wrap(err, string(req.Action), p.subject())
 	}
-	obs, ended := judge(state, string(req.Action), p.subject())
+	obs, ended := vaultjob.Judge(state, string(req.Action), p.subject())
 	if !ended {
 		return obs, nil
 	}
@@ -158,44 +126,6 @@ func (d *Driver) Observe(ctx context.Context, req driver.Request, h driver.Handl
 		return d.observeRelease(ctx, req, p)
 	}
 	return d.done(ctx, req, p, state)
-}
-
-// judge turns a job that has not ended well into an observation; ended is true when it has.
-func judge(state hostexec.JobState, op, subject string) (driver.Observation, bool) {
-	failed := func(kind failure.Kind, format string, args ...any) (driver.Observation, bool) {
-		return driver.Observation{State: driver.Failed, Err: failure.New(kind, op, subject, format, args...)}, false
-	}
-	switch state.Phase {
-	case hostexec.JobStarting, hostexec.JobRunning:
-		phase := state.Doing
-		if phase == "" {
-			phase = "the job on the host is starting"
-		}
-		return driver.Observation{State: driver.Pending, Phase: phase, Again: again}, false
-	case hostexec.JobEnded:
-		switch state.Code {
-		case 0:
-			return driver.Observation{}, true
-		case 127:
-			obs, _ := failed(failure.NotFound, "there is no lifeboat on the host: %s", state.Said)
-			obs.Err.Hint = "install it there, or set lifeboat at the site"
-			return obs, false
-		case 143:
-			return failed(failure.Canceled, "the job was told to stop: %s", state.Said)
-		case 137:
-			obs, _ := failed(failure.Unavailable, "the job was killed while: %s", state.Doing)
-			obs.Err.Hint = "if nobody did that, see whether the host ran out of memory (dmesg)"
-			return obs, false
-		}
-		told := &failure.Error{}
-		if err := json.Unmarshal([]byte(state.Values["failure"]), told); err != nil {
-			return failed(failure.Unavailable, "%s (exit code %d)", state.Said, state.Code)
-		}
-		return driver.Observation{State: driver.Failed, Err: failure.From(failure.Wrap(told, op, subject))}, false
-	case hostexec.JobDied:
-		return failed(failure.Unavailable, "the job was ended from outside (a restart of the host?) while: %s", state.Doing)
-	}
-	return failed(failure.Unavailable, "the job's folder is gone")
 }
 
 // done looks at the world once more before it believes a job's word.

@@ -19,6 +19,7 @@ import (
 	"github.com/lifeboat-dr/lifeboat/internal/vault/fsnode"
 	"github.com/lifeboat-dr/lifeboat/internal/vault/object"
 	"github.com/lifeboat-dr/lifeboat/internal/vault/snapshot"
+	"github.com/lifeboat-dr/lifeboat/internal/vaultjob"
 )
 
 // capture makes a point of the live folder.
@@ -40,7 +41,7 @@ func (w *worker) quiesce(ctx context.Context) error {
 }
 
 func (w *worker) captureInto(ctx context.Context, folder string) error {
-	v, done, err := w.open(ctx)
+	v, done, err := w.Open(ctx, w.req.Vault)
 	if err != nil {
 		return err
 	}
@@ -49,12 +50,9 @@ func (w *worker) captureInto(ctx context.Context, folder string) error {
 	if err != nil {
 		return err
 	}
-	w.values["point"] = sn.ID.String()
-	w.values["at"] = sn.Time.UTC().Format(time.RFC3339Nano)
-	if err := w.renew(ctx, v); err != nil {
-		return failure.Wrap(err, "the point is made, but what it needs was not renewed in", v.Location())
-	}
-	return nil
+	w.Set("point", sn.ID.String())
+	w.Set("at", sn.Time.UTC().Format(time.RFC3339Nano))
+	return w.Renew(ctx, v, w.keeping())
 }
 
 // store adds a snapshot of folder to the vault. With skip there is none, and nil is given, when nothing differs from the
@@ -112,11 +110,11 @@ func (w *worker) store(ctx context.Context, v *vault.Vault, folder string, tags 
 			return nil
 		},
 		Progress: func(p archiver.Progress) {
-			w.phase("capturing %s", progress(int64(p.Bytes), int64(p.TotalBytes), p.Scanned, int(p.Files), begun))
+			w.Phase("capturing %s", progress(int64(p.Bytes), int64(p.TotalBytes), p.Scanned, int(p.Files), begun))
 		},
 	})
 	if closeErr := session.Close(ctx); closeErr != nil {
-		w.log.Warn("the session did not end well", "error", closeErr)
+		w.Log.Warn("the session did not end well", "error", closeErr)
 	}
 	switch {
 	case err != nil:
@@ -127,21 +125,21 @@ func (w *worker) store(ctx context.Context, v *vault.Vault, folder string, tags 
 	case res.Skipped:
 		return nil, nil
 	}
-	w.values["files"] = strconv.FormatUint(res.Summary.TotalFilesProcessed, 10)
-	w.values["bytes"] = units.Bytes(int64(res.Summary.TotalBytesProcessed))
-	w.values["added"] = units.Bytes(int64(res.Summary.DataAddedPacked))
+	w.Set("files", strconv.FormatUint(res.Summary.TotalFilesProcessed, 10))
+	w.Set("bytes", units.Bytes(int64(res.Summary.TotalBytesProcessed)))
+	w.Set("added", units.Bytes(int64(res.Summary.DataAddedPacked)))
 	return res.Snapshot, nil
 }
 
 // parent is the snapshot that is most like what is here: the newest of this site, else of any.
 func (w *worker) parent(ctx context.Context, v *vault.Vault) (*snapshot.Snapshot, error) {
-	all, err := Points(ctx, v, w.req.App, w.req.Resource, true)
+	all, err := Points(ctx, v, w.req.Whose, true)
 	if err != nil || len(all) == 0 {
 		return nil, err
 	}
 	best := all[len(all)-1]
 	for _, s := range all {
-		if SiteOf(s) == w.req.Site {
+		if vaultjob.SiteOf(s) == w.req.Site {
 			best = s
 		}
 	}

@@ -1,20 +1,16 @@
 // Package job is the work of the files driver on the host that the folder is on: a program of this binary that reads a
 // request, does it, and leaves its result beside it.
 //
-// It outlives the process that began it and speaks to nobody but the vault. How jobs are started and watched is package
-// hostexec's; what they are for, the driver's. Start with [Main]; [Seal] makes a vault fit to be sent.
+// What all jobs on a vault have in common is package vaultjob's; what this one is for, the driver's. Start with [Main].
 package job
 
 import (
-	"context"
 	"fmt"
-	"os"
 	"strconv"
 
-	"github.com/lifeboat-dr/lifeboat/failure"
 	"github.com/lifeboat-dr/lifeboat/internal/vault/filter"
+	"github.com/lifeboat-dr/lifeboat/internal/vaultjob"
 	"github.com/lifeboat-dr/lifeboat/model"
-	"github.com/lifeboat-dr/lifeboat/secret"
 )
 
 // Program is the first word of the command line that runs a job: lifeboat files-job FOLDER.
@@ -50,18 +46,16 @@ const (
 // Request is all that a job is told. It holds secrets and lies in a file that only the job's user can read, until the job
 // is over.
 type Request struct {
-	Op       Op                `json:"op"`
-	App      model.AppID       `json:"app"`
-	Resource model.ResourceID  `json:"resource"`
-	Site     model.SiteID      `json:"site"`
-	Folder   string            `json:"folder"`         // the live one, absolute
-	Into     string            `json:"into,omitempty"` // Drill
-	Select   Selection         `json:"select"`
-	Verify   bool              `json:"verify,omitempty"`
-	Keep     *model.Retention  `json:"keep,omitempty"`
-	Token    string            `json:"token"`
-	Vault    model.Vault       `json:"vault"` // its references name Secrets
-	Secrets  map[string]string `json:"secrets"`
+	vaultjob.Whose
+	vaultjob.Sealed
+	Op     Op               `json:"op"`
+	Site   model.SiteID     `json:"site"`
+	Folder string           `json:"folder"`         // the live one, absolute
+	Into   string           `json:"into,omitempty"` // Drill
+	Select Selection        `json:"select"`
+	Verify bool             `json:"verify,omitempty"`
+	Keep   *model.Retention `json:"keep,omitempty"`
+	Token  string           `json:"token"`
 }
 
 // Selection is what of a folder is kept.
@@ -112,58 +106,4 @@ func (s Selection) larger() (int64, error) {
 		return 0, fmt.Errorf("exclude_larger_than: %q is not a size such as 500M or 2G", text)
 	}
 	return n * unit, nil
-}
-
-// secretName is the variable that stands for the n-th secret of a request.
-func secretName(n int) string { return "LIFEBOAT_FILES_SECRET_" + strconv.Itoa(n) }
-
-// Seal resolves the references of a vault and its replicas here, so that the host need not know them: the vault that it
-// gives refers to the secrets that it gives.
-func Seal(ctx context.Context, v model.Vault) (model.Vault, map[string]string, error) {
-	secrets := map[string]string{}
-	sealed, err := seal(ctx, v, secrets)
-	return sealed, secrets, err
-}
-
-func seal(ctx context.Context, v model.Vault, secrets map[string]string) (model.Vault, error) {
-	fields := []*string{&v.Password, &v.UserPassword}
-	if v.S3 != nil {
-		own := *v.S3
-		v.S3 = &own
-		fields = append(fields, &own.AccessKey, &own.SecretKey, &own.SessionToken)
-	}
-	for _, f := range fields {
-		if *f == "" {
-			continue
-		}
-		value, err := secret.Ref(*f).Resolve(ctx)
-		if err != nil {
-			return v, err
-		}
-		name := secretName(len(secrets))
-		secrets[name] = value.Reveal()
-		*f = "env:" + name
-	}
-	replicas := v.Replicas
-	v.Replicas = nil
-	for _, r := range replicas {
-		sealed, err := seal(ctx, r, secrets)
-		if err != nil {
-			return v, failure.Wrap(err, "use the replica", r.Name)
-		}
-		v.Replicas = append(v.Replicas, sealed)
-	}
-	return v, nil
-}
-
-// unseal makes the secrets readable within this process, where nobody else sees them: the environment that a process
-// was started with is public, what it sets later is not.
-func (r *Request) unseal() error {
-	for name, value := range r.Secrets {
-		if err := os.Setenv(name, value); err != nil {
-			return failure.WrapAs(failure.Internal, err, "set", name)
-		}
-	}
-	r.Secrets = nil
-	return nil
 }

@@ -17,6 +17,7 @@ import (
 	"github.com/lifeboat-dr/lifeboat/internal/vault/restorer"
 	"github.com/lifeboat-dr/lifeboat/internal/vault/snapshot"
 	"github.com/lifeboat-dr/lifeboat/internal/vault/tree"
+	"github.com/lifeboat-dr/lifeboat/internal/vaultjob"
 )
 
 // promotion is the record of a folder that was brought up here: which one it is, and from what. A live folder without one
@@ -31,7 +32,7 @@ type promotion struct {
 
 // record is where the promotion is written down. It lies with the jobs, whose folder is .../jobs/TOKEN.
 func (w *worker) record() string {
-	return filepath.Join(filepath.Dir(filepath.Dir(w.dir)), filepath.Base(w.req.Folder)+".promoted")
+	return filepath.Join(filepath.Dir(filepath.Dir(w.Dir)), filepath.Base(w.req.Folder)+".promoted")
 }
 
 func (w *worker) promoted() (promotion, bool, error) {
@@ -75,7 +76,7 @@ func (w *worker) promote(ctx context.Context) error {
 	if err != nil {
 		return failure.WrapAs(failure.Internal, err, "write", w.record())
 	}
-	if err := replace(w.record(), text); err != nil {
+	if err := vaultjob.Replace(w.record(), text); err != nil {
 		return failure.WrapAs(failure.Denied, err, "write", w.record())
 	}
 	// Once the folder is live the next marker replaces the one that came back.
@@ -83,8 +84,8 @@ func (w *worker) promote(ctx context.Context) error {
 	if err != nil && !os.IsNotExist(err) {
 		return failure.WrapAs(failure.Denied, err, "read", filepath.Join(standby, Marker))
 	}
-	w.values["marker"] = oneLine(string(marker))
-	w.phase("giving the folder its name")
+	w.Set("marker", vaultjob.OneLine(string(marker)))
+	w.Phase("giving the folder its name")
 	return rename(standby, w.req.Folder)
 }
 
@@ -98,8 +99,8 @@ func (w *worker) already(point *snapshot.Snapshot) error {
 	if err != nil {
 		return err
 	}
-	if there && record.Dev == dev && record.Inode == inode && (SiteOf(point) == w.req.Site || !point.Time.After(record.At)) {
-		w.values["point"] = record.Point
+	if there && record.Dev == dev && record.Inode == inode && (vaultjob.SiteOf(point) == w.req.Site || !point.Time.After(record.At)) {
+		w.Set("point", record.Point)
 		return nil
 	}
 	return failure.New(failure.Conflict, "promote", w.req.Folder, "the folder is there, and does not come from the newest recovery point (%s, of %s)",
@@ -133,7 +134,7 @@ func (w *worker) drill(ctx context.Context) error {
 	if err := w.restore(ctx, v, point, w.req.Into, restorer.Always); err != nil {
 		return err
 	}
-	w.values["path"] = w.req.Into
+	w.Set("path", w.req.Into)
 	return nil
 }
 
@@ -150,13 +151,13 @@ func (w *worker) bring(ctx context.Context, v *vault.Vault, point *snapshot.Snap
 		return err
 	}
 	if isFenced {
-		w.phase("capturing what was left behind")
+		w.Phase("capturing what was left behind")
 		left, err := w.store(ctx, v, fenced, w.tags(tagLeft), true)
 		if err != nil {
 			return failure.Wrap(err, "capture what was left behind in", fenced)
 		}
 		if left != nil {
-			w.values["left_behind"] = "kept in the vault as " + left.ID.Short()
+			w.Set("left_behind", "kept in the vault as "+left.ID.Short())
 		}
 		if !isStandby {
 			if err := rename(fenced, standby); err != nil {
@@ -175,17 +176,19 @@ func (w *worker) restore(ctx context.Context, v *vault.Vault, point *snapshot.Sn
 	}
 	begun := time.Now()
 	res, err := restorer.Run(ctx, v, *point.Tree, restorer.Options{
-		Target: target, Root: root, Overwrite: how, Delete: true, Sync: true, Verify: w.req.Verify, Log: w.log,
+		Target: target, Root: root, Overwrite: how, Delete: true, Sync: true, Verify: w.req.Verify, Log: w.Log,
 		Select: func(path string, _ bool) (bool, bool) { ours := path == "/"+Self; return !ours, !ours },
 		Progress: func(p restorer.Progress) {
-			w.phase("%s %s", p.Phase, progress(p.Bytes, p.BytesTotal, p.Phase != restorer.Scanning, int(p.Entries), begun))
+			w.Phase("%s %s", p.Phase, progress(p.Bytes, p.BytesTotal, p.Phase != restorer.Scanning, int(p.Entries), begun))
 		},
 	})
 	if res != nil {
-		w.values["files"], w.values["bytes"] = strconv.Itoa(res.Files), units.Bytes(res.Bytes)
-		w.values["written"], w.values["unchanged"] = units.Bytes(res.Written), units.Bytes(res.Reused)
+		w.Set("files", strconv.Itoa(res.Files))
+		w.Set("bytes", units.Bytes(res.Bytes))
+		w.Set("written", units.Bytes(res.Written))
+		w.Set("unchanged", units.Bytes(res.Reused))
 		if w.req.Verify {
-			w.values["verified"] = strconv.Itoa(res.Verified) + " files read back"
+			w.Set("verified", strconv.Itoa(res.Verified)+" files read back")
 		}
 	}
 	if err != nil {
@@ -194,7 +197,7 @@ func (w *worker) restore(ctx context.Context, v *vault.Vault, point *snapshot.Sn
 		}
 		return err
 	}
-	w.values["point"] = point.ID.String()
+	w.Set("point", point.ID.String())
 	return nil
 }
 

@@ -1,4 +1,4 @@
-package files
+package vaultjob
 
 import (
 	"context"
@@ -25,15 +25,15 @@ func (s silent) Stat(ctx context.Context, _ blob.Handle) (blob.Info, error) {
 
 // TestAVaultThatIsSilentHoldsNobodyUp: each caller waits as long as it wants to, the first one too.
 func TestAVaultThatIsSilentHoldsNobodyUp(t *testing.T) {
-	t.Setenv("FILES_TEST_PASSWORD", "x")
+	t.Setenv("JOB_TEST_PASSWORD", "x")
 	synctest.Test(t, func(t *testing.T) {
-		var c vaults
+		var c Vaults
 		o := location.Options{Memory: map[string]*memory.Space{"m": {}}, Around: func(s blob.Store) blob.Store { return silent{s} }}
-		m := model.Vault{URL: "memory:m", Password: "env:FILES_TEST_PASSWORD", Cache: "none"}
+		m := model.Vault{URL: "memory:m", Password: "env:JOB_TEST_PASSWORD", Cache: "none"}
 		for range 2 {
 			ctx, cancel := context.WithTimeout(t.Context(), 3*time.Second)
 			began := time.Now()
-			err := c.with(ctx, m, o, func(*vault.Vault) error { return errors.New("it was opened") })
+			err := c.With(ctx, m, o, func(*vault.Vault) error { return errors.New("it was opened") })
 			cancel()
 			if took := time.Since(began); took != 3*time.Second || !errors.Is(err, failure.Indeterminate) && !errors.Is(err, failure.Unavailable) && !errors.Is(err, failure.Canceled) {
 				t.Errorf("after %s: %v", took, err)

@@ -1,4 +1,4 @@
-package files
+package vaultjob
 
 import (
 	"strings"
@@ -11,7 +11,7 @@ import (
 // TestKilledJobs holds that a job which the system killed is tried again, and one that was told to stop is not.
 func TestKilledJobs(t *testing.T) {
 	for code, want := range map[int]failure.Kind{137: failure.Unavailable, 143: failure.Canceled} {
-		obs, ended := judge(hostexec.JobState{Phase: hostexec.JobEnded, Code: code, Doing: "capturing 3 files"}, "capture", "uploads")
+		obs, ended := Judge(hostexec.JobState{Phase: hostexec.JobEnded, Code: code, Doing: "capturing 3 files"}, "capture", "uploads")
 		if ended || obs.Err == nil || obs.Err.Kind != want {
 			t.Errorf("code %d: %v, %v, want %s", code, ended, obs.Err, want)
 		}

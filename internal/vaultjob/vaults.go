@@ -1,4 +1,4 @@
-package files
+package vaultjob
 
 import (
 	"context"
@@ -19,8 +19,9 @@ const keepOpen = 30 * time.Second
 // openTimeout bounds the opening of a vault that does not answer.
 const openTimeout = time.Minute
 
-// vaults shares opened vaults between calls. It is a saving and nothing else: no answer depends on it.
-type vaults struct {
+// Vaults shares opened vaults between the calls of a driver. It is a saving and nothing else: no answer depends on it. The
+// zero Vaults is ready.
+type Vaults struct {
 	mu   sync.Mutex
 	open map[string]*shared
 }
@@ -36,8 +37,8 @@ type shared struct {
 	end   *time.Timer
 }
 
-// with calls f with the vault open for reading: this one, or a replica that stands for it.
-func (c *vaults) with(ctx context.Context, m model.Vault, o location.Options, f func(*vault.Vault) error) error {
+// With calls f with the vault open for reading: this one, or a replica that stands for it.
+func (c *Vaults) With(ctx context.Context, m model.Vault, o location.Options, f func(*vault.Vault) error) error {
 	text, err := json.Marshal(m)
 	if err != nil {
 		return failure.WrapAs(failure.Internal, err, "open", m.Name)
@@ -72,7 +73,7 @@ func (c *vaults) with(ctx context.Context, m model.Vault, o location.Options, f 
 	return err
 }
 
-func (c *vaults) take(key string) (s *shared, first bool) {
+func (c *Vaults) take(key string) (s *shared, first bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.open == nil {
@@ -91,7 +92,7 @@ func (c *vaults) take(key string) (s *shared, first bool) {
 }
 
 // give ends a use. What was not opened is tried again by the next one; what nobody uses is closed after a while.
-func (c *vaults) give(key string, s *shared) {
+func (c *Vaults) give(key string, s *shared) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	s.users--
