@@ -86,9 +86,29 @@ type Expirer interface {
 	Expire(ctx context.Context, req Request) (Handle, error)
 }
 
-// Restorer brings a recovery point back at Site.
+// Restorer brings a recovery point back at Site, as req.Restore says. It writes over nothing that is serving, and over
+// nothing that is not its own unless req.Restore.InPlace says so: Check blocks that. Done means that the state was
+// reached: the evidence says which one.
 type Restorer interface {
 	Restore(ctx context.Context, req Request) (Handle, error)
+}
+
+// Prover restores the recovery point of req.Prove at Site, apart from everything, starts it, checks it, and writes down
+// where the point is kept what came of it: that is the Proof which Lister.Points gives. All that it makes is found again
+// by the request's token, and is gone when the step is over or [Releaser] was called.
+//
+// Done means that the point is good. A point that is bad is an observation that is Failed with failure.Corrupt, and is
+// written down as bad; every other kind means that nothing is known of the point, and nothing is written down. With
+// req.Prove.Bisect nothing is written down; Done leaves the outputs good, bad (text, in the form of RestoreSpec.To) and
+// good_at, bad_at (time), the last two as far as they are known.
+type Prover interface {
+	Prove(ctx context.Context, req Request) (Handle, error)
+}
+
+// Ranger says which states between recovery points a resource can be brought back to, from what is kept and never from a
+// catalog: ranges oldest first, apart from each other. It is asked like Lister.Points.
+type Ranger interface {
+	Ranges(ctx context.Context, t Target) ([]model.Range, error)
 }
 
 // Runner carries out a user's own step. The program gets the token and must be idempotent under it, or say that it is
@@ -125,6 +145,7 @@ var begins = map[model.Action]func(Driver) BeginFunc{
 	model.ActionRelease:    beginner(Releaser.Release),
 	model.ActionCapture:    beginner(Capturer.Capture),
 	model.ActionRestore:    beginner(Restorer.Restore),
+	model.ActionProve:      beginner(Prover.Prove),
 	model.ActionCopy:       beginner(Copier.Copy),
 	model.ActionExpire:     beginner(Expirer.Expire),
 	model.ActionRun:        beginner(Runner.Run),

@@ -1,8 +1,8 @@
 // Package driver is the contract between the engine and what makes one kind of resource recoverable.
 //
 // A driver implements [Driver] and whichever capabilities its kind has: [Fencer], [Promoter], [Quiescer], [Reverser],
-// [Redirector], [Verifier], [Driller], [Releaser], [MarkerReader], [Capturer], [Copier], [Expirer], [Restorer], [Runner], [Canceler],
-// [MarkerWriter], [Lister]. They are found with [As], which also looks through wrappers.
+// [Redirector], [Verifier], [Driller], [Releaser], [MarkerReader], [Capturer], [Copier], [Expirer], [Restorer], [Prover], [Runner], [Canceler],
+// [MarkerWriter], [Lister], [Ranger]. They are found with [As], which also looks through wrappers.
 //
 // # Begin, then observe
 //
@@ -73,6 +73,8 @@ type Request struct {
 	Preview   bool                   `json:"preview,omitempty"` // Check only: nothing has been done yet
 	Inputs    map[string]model.Value `json:"inputs,omitempty"`  // resolved references, also filled into the settings
 	Released  *Released              `json:"released,omitempty"`
+	Prove     *model.ProveSpec       `json:"prove,omitempty"`   // of ActionProve
+	Restore   *model.RestoreSpec     `json:"restore,omitempty"` // of ActionRestore
 }
 
 // Released tells a release what the step it undoes had begun and made.

@@ -37,6 +37,8 @@ const (
 	OpFailover Operation = "failover"
 	OpFailback Operation = "failback"
 	OpRelease  Operation = "release"
+	OpProve    Operation = "prove"   // of recovery points: each is restored apart, and checked
+	OpRestore  Operation = "restore" // of one resource, to a state and a place that a person names
 	OpCustom   Operation = "custom"
 )
 
@@ -200,6 +202,8 @@ type PointPolicy struct {
 	Schedule string `json:"schedule,omitempty"`
 	// Keep is which points stay; nil: all.
 	Keep *Retention `json:"keep,omitempty"`
+	// Prove is which are proved by a real restore, and when; nil: only when asked.
+	Prove *ProvePolicy `json:"prove,omitempty"`
 }
 
 // Check is a question asked of a recovered app. It is asked again until it passes or Within has gone by.

@@ -28,6 +28,7 @@ const (
 	ActionRelease    Action = "release"     // remove what a drill step made
 	ActionCapture    Action = "capture"     // make a recovery point
 	ActionRestore    Action = "restore"     // bring a recovery point back
+	ActionProve      Action = "prove"       // restore a recovery point apart from everything, start it and check it
 	ActionCopy       Action = "copy"        // bring the recovery points' second copies up to date
 	ActionExpire     Action = "expire"      // remove the recovery points that need not be kept
 	ActionRun        Action = "run"         // a user's own step
@@ -109,6 +110,8 @@ type Step struct {
 	App         AppID                `json:"app,omitempty"`
 	Operation   Operation            `json:"operation,omitempty"` // of the (sub-)plan it belongs to
 	Mode        Mode                 `json:"mode,omitempty"`
+	Prove       *ProveSpec           `json:"prove,omitempty"`   // of ActionProve
+	Restore     *RestoreSpec         `json:"restore,omitempty"` // of ActionRestore
 }
 
 // Plan is the graph of steps that carries out one operation. Steps are in an order in which each follows all it needs.
@@ -247,6 +250,11 @@ type Point struct {
 	Summary  string     `json:"summary"`
 	ProvedAt *time.Time `json:"proved_at,omitempty"` // last proved by a real restore
 	ProvedBy RunID      `json:"proved_by,omitempty"`
+	// Proof is what the last real restore of it said, good or bad, where its kind keeps that; ProvedAt is the last good one.
+	Proof *Proof `json:"proof,omitempty"`
+	// Position is the state in the driver's own words; Bytes is how much it brings back. Both may be unknown.
+	Position string `json:"position,omitempty"`
+	Bytes    int64  `json:"bytes,omitempty"`
 }
 
 // Marker is a timestamp that Lifeboat writes into a protected resource.

@@ -155,7 +155,7 @@ func Actions() []model.Action {
 	return []model.Action{
 		model.ActionFence, model.ActionQuiesce, model.ActionPromote, model.ActionReverse, model.ActionRedirect,
 		model.ActionVerify, model.ActionReadMarker, model.ActionDrill, model.ActionRelease, model.ActionCapture,
-		model.ActionRestore, model.ActionRun,
+		model.ActionRestore, model.ActionProve, model.ActionRun,
 	}
 }
 

@@ -80,6 +80,32 @@ func (d *Driver) Restore(ctx context.Context, req driver.Request) (driver.Handle
 	return d.begin(ctx, req)
 }
 
+// Prove lands a proof of a point, which Points tells of once it is over. A script that makes it fail with the kind corrupt
+// makes it a bad one. What it made is [World.Left] until it is released.
+func (d *Driver) Prove(ctx context.Context, req driver.Request) (driver.Handle, error) {
+	return d.begin(ctx, req)
+}
+
+// Ranges tells of one range, from the oldest point that was captured at the site until now.
+func (d *Driver) Ranges(ctx context.Context, t driver.Target) ([]model.Range, error) {
+	points, err := d.Points(ctx, t)
+	if err != nil {
+		return nil, err
+	}
+	r := model.Range{Resource: t.Resource.ID, Site: t.Site, ToTime: d.world.now().UTC()}
+	for _, p := range slices.Backward(points) {
+		if !p.Live {
+			r.Points = append(r.Points, p.ID)
+		}
+	}
+	if len(r.Points) == 0 {
+		return nil, nil
+	}
+	r.FromTime = points[len(points)-1].At.UTC()
+	r.From, r.To = r.FromTime.Format(time.RFC3339), r.ToTime.Format(time.RFC3339)
+	return []model.Range{r}, nil
+}
+
 // Run lands a step of the user's own.
 func (d *Driver) Run(ctx context.Context, req driver.Request) (driver.Handle, error) {
 	return d.begin(ctx, req)
@@ -138,12 +164,30 @@ func (d *Driver) Points(ctx context.Context, t driver.Target) ([]model.Point, er
 		for _, e := range slices.Backward(s.at[p]) {
 			if e.Action == model.ActionCapture && e.succeeded(now) {
 				points = append(points, model.Point{ID: e.Token, Resource: t.Resource.ID, Site: t.Site, At: e.At,
-					Summary: fmt.Sprintf("captured by step %s of run %s", e.Step, e.Run)})
+					Summary: fmt.Sprintf("captured by step %s of run %s", e.Step, e.Run), Proof: s.proof(e.Token, now)})
 			}
 		}
 		return nil, nil
 	})
 	return points, err
+}
+
+// proof is what the last proof of a point said, if it was proved; a failure that says nothing of the point is none.
+func (s *State) proof(point string, now time.Time) *model.Proof {
+	for _, e := range slices.Backward(s.Effects) {
+		if e.Point != point || !e.over(now) || !e.Canceled.IsZero() {
+			continue
+		}
+		p := &model.Proof{OK: e.Err == nil, At: e.EndsAt, By: e.Run, Site: e.Site, Took: model.Duration(e.EndsAt.Sub(e.At))}
+		if e.Err == nil {
+			return p
+		}
+		if e.Err.Kind == failure.Corrupt {
+			p.What = e.Err.Message
+			return p
+		}
+	}
+	return nil
 }
 
 var (
@@ -162,6 +206,8 @@ var (
 	_ driver.Copier       = (*Driver)(nil)
 	_ driver.Expirer      = (*Driver)(nil)
 	_ driver.Restorer     = (*Driver)(nil)
+	_ driver.Prover       = (*Driver)(nil)
+	_ driver.Ranger       = (*Driver)(nil)
 	_ driver.Runner       = (*Driver)(nil)
 	_ driver.Canceler     = (*Driver)(nil)
 	_ driver.Lister       = (*Driver)(nil)

@@ -300,6 +300,10 @@ func (d *Driver) effect(s *State, c call, req driver.Request, now time.Time) *Ef
 	e := &Effect{Token: req.Token, Run: req.Run, Step: req.Step, Action: req.Action, Attempt: req.Attempt,
 		App: req.App, Resource: req.Resource.ID, Site: req.Site, At: now, EndsAt: now.Add(c.script.Takes.Std()),
 		Polls: c.script.Polls, Again: c.script.Again, Outputs: c.values(req.Target, req.Action)}
+	if req.Prove != nil {
+		e.Point = req.Prove.Point
+	}
+	e.Apart = req.Restore != nil && !req.Restore.InPlace
 	if c.script.Hang {
 		e.EndsAt = time.Time{}
 	}

@@ -73,6 +73,8 @@ type Effect struct {
 	Observed int                    `json:"observed,omitempty"`
 	Canceled time.Time              `json:"canceled,omitzero"`
 	Released time.Time              `json:"released,omitzero"`
+	Point    string                 `json:"point,omitempty"` // of a proof
+	Apart    bool                   `json:"apart,omitempty"` // it changes no role: a restore into a folder of its own
 }
 
 // MarkerEntry is a marker that was written.

@@ -97,7 +97,7 @@ var outputs = map[model.Action]map[string]model.ValueType{
 var actions = []model.Action{
 	model.ActionFence, model.ActionQuiesce, model.ActionPromote, model.ActionReverse, model.ActionRedirect,
 	model.ActionVerify, model.ActionReadMarker, model.ActionDrill, model.ActionRelease, model.ActionCapture,
-	model.ActionRestore, model.ActionRun,
+	model.ActionRestore, model.ActionProve, model.ActionRun,
 }
 
 var roles = []model.Role{"", model.RolePrimary, model.RoleStandby, model.RoleStopped, model.RoleAbsent,

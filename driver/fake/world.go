@@ -124,9 +124,11 @@ func (w *World) Effect(token string) (Effect, bool) {
 	return found[0], true
 }
 
-// Left lists what drills made and nothing has released.
+// Left lists what drills and proofs made and nothing has released.
 func (w *World) Left() []Effect {
-	return w.effects(func(e *Effect) bool { return e.Action == model.ActionDrill && e.Released.IsZero() })
+	return w.effects(func(e *Effect) bool {
+		return (e.Action == model.ActionDrill || e.Action == model.ActionProve) && e.Released.IsZero()
+	})
 }
 
 func (w *World) effects(want func(*Effect) bool) (found []Effect) {
@@ -172,7 +174,7 @@ func (s *State) role(p place, now time.Time) model.Role {
 	role, since := s.roles[p].role, s.roles[p].at
 	for _, e := range s.at[p] {
 		next, changes := becomes[e.Action]
-		if changes && e.succeeded(now) && !e.EndsAt.Before(since) {
+		if changes && !e.Apart && e.succeeded(now) && !e.EndsAt.Before(since) {
 			role, since = next, e.EndsAt
 		}
 	}
