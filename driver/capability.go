@@ -129,6 +129,34 @@ type Lister interface {
 	Points(ctx context.Context, t Target) ([]model.Point, error)
 }
 
+// Streamer keeps the record of a resource's changes flowing from the copy that serves to other sites, and from there into
+// the vault, so that every state can be brought back and not only those of recovery points. A program at each receiving
+// site does it, which outlives whoever started it; the keeper of `lifeboat protect` calls Stream for each of these sites
+// every few seconds, and makes a recovery point at once when [model.Stream.NeedsPoint] says why.
+//
+// None of these methods waits for the flow itself. A site or a serving copy that does not answer is no error but a state
+// of the stream; an error means that nothing could be asked or done (bad settings, a host that does not answer).
+type Streamer interface {
+	// Streams reports whether the resource has such a record: the other methods are called only then.
+	Streams(r model.Resource) bool
+	// Stream makes sure that req.Site receives from the copy that serves, and that this copy waits for it where it is
+	// configured to. It is idempotent, and may be called by several at once. A site that serves itself receives nothing. One that a move has stopped
+	// from receiving ([model.Stream.Held]) goes on only when the move is over, as req.Over says, or when the record shows
+	// that what serves now is what the move brought up.
+	Stream(ctx context.Context, req StreamRequest) (model.Stream, error)
+	// LookAtStream says how it does and changes nothing.
+	LookAtStream(ctx context.Context, t Target) (model.Stream, error)
+	// StopStream ends what receives at t.Site, and what the serving copy keeps for it. What has been received stays, and is in
+	// the vault as far as that can be reached. When nothing runs there it is done.
+	StopStream(ctx context.Context, t Target) error
+}
+
+// StreamRequest is what a keeper asks for at one receiving site.
+type StreamRequest struct {
+	Target             // Peer is the site that serves, as far as the caller knows
+	Over   model.RunID `json:"over,omitempty"` // a move that had the stream stopped, and is known to be over
+}
+
 // BeginFunc begins one action; see the package comment for its promises.
 type BeginFunc func(ctx context.Context, req Request) (Handle, error)
 

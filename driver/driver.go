@@ -2,7 +2,7 @@
 //
 // A driver implements [Driver] and whichever capabilities its kind has: [Fencer], [Promoter], [Quiescer], [Reverser],
 // [Redirector], [Verifier], [Driller], [Releaser], [MarkerReader], [Capturer], [Copier], [Expirer], [Restorer], [Prover], [Runner], [Canceler],
-// [MarkerWriter], [Lister], [Ranger]. They are found with [As], which also looks through wrappers.
+// [MarkerWriter], [Lister], [Ranger], [Streamer], [ResourceValidator]. They are found with [As], which also looks through wrappers.
 //
 // # Begin, then observe
 //
@@ -154,6 +154,13 @@ const DefaultTimeout = 10 * time.Minute
 // Validator is implemented by settings structs that have rules beyond their types. The message names the field as
 // "field: what is wrong", so that the configuration can show its position.
 type Validator interface{ Validate() error }
+
+// ResourceValidator is implemented by drivers with rules that no one part of a resource's settings shows: those that go
+// over its own settings, its vault and its sites. It looks at nothing but r, whose parts have passed their own rules. The
+// message begins as a Validator's does, with the path in the resource: "settings.recovery: what is wrong".
+type ResourceValidator interface {
+	ValidateResource(r model.Resource) error
+}
 
 // Text, Number, Endpoint, URL and Time make typed outputs.
 func Text(s string) model.Value     { return model.Value{Type: model.TypeText, Text: s} }

@@ -100,3 +100,44 @@ type RestoreSpec struct {
 	// Run leaves the copy running; otherwise it is stopped in order once it has reached its state.
 	Run bool `json:"run,omitempty"`
 }
+
+// StreamState is how the flow of a resource's changes to one site does.
+type StreamState string
+
+// The states of a stream.
+const (
+	StreamFlowing  StreamState = "streaming" // all that is acknowledged is on its way or here
+	StreamCatching StreamState = "catching-up"
+	StreamWaiting  StreamState = "waiting" // the serving copy, or the disk here, lets nothing through: it is tried again and again
+	StreamHeld     StreamState = "held"    // a move has stopped it: the site is about to serve, or serves
+	StreamStopped  StreamState = "stopped"
+)
+
+// Stream is how the record of a resource's changes is kept at one site that receives it.
+type Stream struct {
+	Resource ResourceID  `json:"resource"`
+	Site     SiteID      `json:"site"`           // that receives
+	From     SiteID      `json:"from,omitempty"` // that it receives from
+	At       time.Time   `json:"at"`             // as of when this is known
+	State    StreamState `json:"state"`
+	Summary  string      `json:"summary"`
+	// Position is up to where everything is safe at Site, in the driver's own words.
+	Position string `json:"position,omitempty"`
+	// LagBytes and LagTime are what the serving copy had and Site had not; nil: not known. LagTime is what would be lost with
+	// the serving copy, unless Sync.
+	LagBytes *int64    `json:"lag_bytes,omitempty"`
+	LagTime  *Duration `json:"lag_time,omitempty"`
+	// Sync reports whether the serving copy acknowledges nothing that is not safe here too.
+	Sync bool `json:"sync,omitempty"`
+	// Unstored is the bytes that are safe at Site and not in the vault yet; Stored when the vault was last brought up to date.
+	Unstored int64      `json:"unstored,omitempty"`
+	Stored   *time.Time `json:"stored,omitempty"`
+	// Kept is the bytes of its record that the serving copy keeps for Site; nil: not known.
+	Kept *int64 `json:"kept,omitempty"`
+	// NeedsPoint says why a new recovery point is needed at once: without one, what is received cannot be restored.
+	NeedsPoint string `json:"needs_point,omitempty"`
+	// Held is the run that had it stopped.
+	Held     RunID     `json:"held,omitempty"`
+	Facts    []Fact    `json:"facts,omitempty"`
+	Findings []Finding `json:"findings,omitempty"` // what is wrong now, the worst first
+}

@@ -53,6 +53,7 @@ func (d *Driver) Facts() driver.Facts {
 		Settings: &Settings{},
 		Site:     &SiteSettings{},
 		Stateful: true,
+		Vault:    driver.VaultOptional,
 		Outputs: map[model.Action]map[string]model.ValueType{
 			model.ActionPromote:    server,
 			model.ActionDrill:      server,
@@ -180,4 +181,6 @@ var (
 	_ driver.MarkerWriter = (*Driver)(nil)
 	_ driver.Lister       = (*Driver)(nil)
 	_ driver.Canceler     = (*Driver)(nil)
+
+	_ driver.ResourceValidator = (*Driver)(nil)
 )

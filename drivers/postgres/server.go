@@ -19,10 +19,12 @@ import (
 
 // server is the copy at one site: its settings with defaults filled in, and the ways to reach it.
 type server struct {
-	id   model.ResourceID
-	site model.SiteID
-	own  Settings
-	at   SiteSettings
+	app   model.AppID
+	id    model.ResourceID
+	site  model.SiteID
+	own   Settings
+	at    SiteSettings
+	vault *model.Vault // nil: nothing is kept in one
 }
 
 // newServer reads the settings of t's resource at site.
@@ -41,6 +43,12 @@ func newServer(t driver.Target, site model.SiteID) (*server, error) {
 	if own.ConnectTimeout == 0 {
 		own.ConnectTimeout = model.Duration(defaultConnectTimeout)
 	}
+	if own.Recovery == "" {
+		own.Recovery = FromStandby
+	}
+	if own.Seed == "" {
+		own.Seed = SeedPrimary
+	}
 	if own.MaxLag == 0 {
 		own.MaxLag = defaultMaxLag
 	}
@@ -56,7 +64,8 @@ func newServer(t driver.Target, site model.SiteID) (*server, error) {
 	if at.Work == "" && at.Data != "" {
 		at.Work = strings.TrimRight(at.Data, "/") + ".lifeboat"
 	}
-	return &server{id: t.Resource.ID, site: site, own: own, at: at}, nil
+	s := &server{app: t.App, id: t.Resource.ID, site: site, own: own, at: at, vault: t.Resource.Vault}
+	return s, validateVault(own, t.Resource)
 }
 
 // newServers reads the settings at every site of t's resource except those in not.

@@ -18,7 +18,11 @@ type Settings struct {
 	Database            string         `json:"database,omitempty" jsonschema:"description=the database to connect to; markers are kept in it (default: postgres)"`
 	User                string         `json:"user" jsonschema:"description=the role to connect as: a superuser or one with the rights listed in docs/drivers/postgres.md"`
 	Password            secret.Ref     `json:"password,omitempty" jsonschema:"description=a reference to its password: env:NAME file:PATH or exec:COMMAND"`
-	Synchronous         bool           `json:"synchronous,omitempty" jsonschema:"description=no commit is acknowledged before the standby has it (RPO 0): the standby is kept in synchronous_standby_names"`
+	Synchronous         bool           `json:"synchronous,omitempty" jsonschema:"description=no commit is acknowledged before the copy that recovery comes from has it (RPO 0): the standby or with recovery: vault the receiver of the log is kept in synchronous_standby_names"`
+	Recovery            Recovery       `json:"recovery,omitempty" jsonschema:"enum=standby,enum=vault,description=where a failover brings the database back from: a streaming standby that is there already or the vault (default: standby)"`
+	Quorum              int            `json:"quorum,omitempty" jsonschema:"description=with synchronous and recovery: vault at several sites: how many receivers must have a commit before it is acknowledged (default: 1)"`
+	Seed                Seed           `json:"seed,omitempty" jsonschema:"enum=primary,enum=vault,description=what a standby that must be built anew is made from (default: primary)"`
+	MaxRate             Size           `json:"max_rate,omitempty" jsonschema:"description=bytes a second that the capture of a recovery point reads at most (default: no bound)"`
 	ReplicationUser     string         `json:"replication_user,omitempty" jsonschema:"description=the role that standbys and base backups connect as (default: user)"`
 	ReplicationPassword secret.Ref     `json:"replication_password,omitempty" jsonschema:"description=a reference to its password (default: password)"`
 	ConnectTimeout      model.Duration `json:"connect_timeout,omitempty" jsonschema:"description=how long a server may take to answer a connection (default: 2s)"`
@@ -29,17 +33,21 @@ type Settings struct {
 
 // SiteSettings are those of the copy at one site.
 type SiteSettings struct {
-	Host    string            `json:"host" jsonschema:"description=the address at which clients, the other site and Lifeboat reach the server"`
-	Port    int               `json:"port,omitempty" jsonschema:"description=its port (default: 5432)"`
-	Data    string            `json:"data,omitempty" jsonschema:"description=the data folder on the host. Empty: Lifeboat may not use the host, and can neither fence nor rebuild this copy"`
-	Config  string            `json:"config,omitempty" jsonschema:"description=postgresql.conf, where it is not in the data folder (as on Debian)"`
-	Bin     string            `json:"bin,omitempty" jsonschema:"description=the folder with pg_ctl and the other programs (default: the usual places)"`
-	Work    string            `json:"work,omitempty" jsonschema:"description=a folder for Lifeboat's own files on the same file system as the data folder (default: the data folder's name with .lifeboat after it)"`
-	Via     []string          `json:"via,omitempty" jsonschema:"description=what to put in front of commands to run them on the host as the server's user: [runuser -u postgres --] or [ssh db-east]"`
-	Service *Service          `json:"service,omitempty" jsonschema:"description=how the server is started and stopped where a service manager looks after it (default: pg_ctl)"`
-	Fence   *FenceSettings    `json:"fence,omitempty" jsonschema:"description=how to shut this copy out when its host does not answer"`
-	Drill   *DrillSettings    `json:"drill,omitempty" jsonschema:"description=where drills put their copy"`
-	Options map[string]string `json:"options,omitempty" jsonschema:"description=server settings that this site needs after a rebuild from the other one's files"`
+	Host   string `json:"host" jsonschema:"description=the address at which clients, the other site and Lifeboat reach the server"`
+	Port   int    `json:"port,omitempty" jsonschema:"description=its port (default: 5432)"`
+	Data   string `json:"data,omitempty" jsonschema:"description=the data folder on the host. Empty: Lifeboat may not use the host, and can neither fence nor rebuild this copy"`
+	Config string `json:"config,omitempty" jsonschema:"description=postgresql.conf, where it is not in the data folder (as on Debian)"`
+	Bin    string `json:"bin,omitempty" jsonschema:"description=the folder with pg_ctl and the other programs (default: the usual places)"`
+	Work   string `json:"work,omitempty" jsonschema:"description=a folder for Lifeboat's own files on the same file system as the data folder (default: the data folder's name with .lifeboat after it)"`
+	Spool  string `json:"spool,omitempty" jsonschema:"description=a folder on the host for received log that is not in the vault yet; every commit is flushed there (default: spool in the work folder)"`
+
+	Lifeboat    string            `json:"lifeboat,omitempty" jsonschema:"description=the lifeboat binary on the host (default: this one on this machine and the one on the PATH elsewhere)"`
+	Tablespaces map[string]string `json:"tablespaces,omitempty" jsonschema:"description=where tablespaces are put when the database is restored here: from the folder that one was in to the folder at this site"`
+	Via         []string          `json:"via,omitempty" jsonschema:"description=what to put in front of commands to run them on the host as the server's user: [runuser -u postgres --] or [ssh db-east]"`
+	Service     *Service          `json:"service,omitempty" jsonschema:"description=how the server is started and stopped where a service manager looks after it (default: pg_ctl)"`
+	Fence       *FenceSettings    `json:"fence,omitempty" jsonschema:"description=how to shut this copy out when its host does not answer"`
+	Drill       *DrillSettings    `json:"drill,omitempty" jsonschema:"description=where drills put their copy"`
+	Options     map[string]string `json:"options,omitempty" jsonschema:"description=server settings that this site needs after a rebuild from the other one's files"`
 }
 
 // Service is how a service manager starts and stops the server. The commands run on the host.
@@ -60,6 +68,24 @@ type DrillSettings struct {
 	Host   string `json:"host,omitempty" jsonschema:"description=the address that the copy listens on (default: the site's host)"`
 	Port   int    `json:"port,omitempty" jsonschema:"description=its port (default: a free one from 20000 on)"`
 }
+
+// Recovery is where a failover brings a database back from.
+type Recovery string
+
+// The ways of recovery.
+const (
+	FromStandby Recovery = "standby"
+	FromVault   Recovery = "vault"
+)
+
+// Seed is what a standby is built from.
+type Seed string
+
+// The seeds.
+const (
+	SeedPrimary Seed = "primary"
+	SeedVault   Seed = "vault"
+)
 
 // Defaults of settings that are not set.
 const (
@@ -118,6 +144,14 @@ func (s Settings) Validate() error {
 		return fmt.Errorf("sslrootcert: is missing, and sslmode %s needs it", s.SSLMode)
 	case s.ReplicationPassword != "" && s.ReplicationUser == "":
 		return fmt.Errorf("replication_user: is missing, but replication_password is set")
+	case s.Recovery != "" && s.Recovery != FromStandby && s.Recovery != FromVault:
+		return fmt.Errorf("recovery: %q is neither standby nor vault", s.Recovery)
+	case s.Seed != "" && s.Seed != SeedPrimary && s.Seed != SeedVault:
+		return fmt.Errorf("seed: %q is neither primary nor vault", s.Seed)
+	case s.Quorum < 0:
+		return fmt.Errorf("quorum: %d is no number of receivers", s.Quorum)
+	case s.Quorum > 0 && (!s.Synchronous || s.Recovery != FromVault):
+		return fmt.Errorf("quorum: counts receivers that commits wait for, so it needs synchronous: true and recovery: vault")
 	}
 	for field, text := range map[string]string{"database": s.Database, "user": s.User, "replication_user": s.ReplicationUser} {
 		if strings.ContainsAny(text, "\n\r\x00") {
@@ -141,9 +175,17 @@ func (s SiteSettings) Validate() error {
 	case s.Data == "" && (s.Service != nil || len(s.Via) > 0 || s.Work != "" || s.Config != ""):
 		return fmt.Errorf("data: is missing, but settings of the host (via, service, work, config) are there")
 	}
-	for field, p := range map[string]string{"data": s.Data, "config": s.Config, "bin": s.Bin, "work": s.Work} {
+	for field, p := range map[string]string{"data": s.Data, "config": s.Config, "bin": s.Bin, "work": s.Work, "spool": s.Spool} {
 		if err := absolute(field, p); err != nil {
 			return err
+		}
+	}
+	if s.Spool != "" && s.Data != "" && (s.Spool == s.Data || strings.HasPrefix(s.Spool, s.Data+"/")) {
+		return fmt.Errorf("spool: must not be inside the data folder")
+	}
+	for from, to := range s.Tablespaces {
+		if absolute("", from) != nil || absolute("", to) != nil || from == "" || to == "" {
+			return fmt.Errorf("tablespaces: %q: %q are not two absolute paths", from, to)
 		}
 	}
 	if s.Data != "" && path.Clean(s.Data) == "/" {

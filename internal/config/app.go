@@ -180,6 +180,11 @@ func (a *appChecker) resource(app, name string, d resourceDoc) builtResource {
 	built.resource.Settings, _ = a.settings(d.Node, d.Settings, facts.Settings, w)
 	built.resource.Sites = a.resourceSites(d, facts, w)
 	a.points(d, &built.resource, facts, w)
+	if v, ok := driver.As[driver.ResourceValidator](built.driver); ok && len(a.p.list) == before {
+		if err := v.ValidateResource(built.resource); err != nil {
+			a.validatorProblems(err, d.Node, w)
+		}
+	}
 	built.sound = len(a.p.list) == before
 	if built.sound {
 		built.outputs = a.outputs(built, d)
