@@ -9,7 +9,6 @@ package pgbase
 
 import (
 	"context"
-	"errors"
 	"log/slog"
 	"runtime"
 	"time"
@@ -20,6 +19,7 @@ import (
 	"github.com/lifeboat-dr/lifeboat/internal/pgpoint"
 	"github.com/lifeboat-dr/lifeboat/internal/vault"
 	"github.com/lifeboat-dr/lifeboat/internal/vault/snapshot"
+	"github.com/lifeboat-dr/lifeboat/internal/vault/tree"
 	"github.com/lifeboat-dr/lifeboat/model"
 )
 
@@ -117,7 +117,14 @@ func Capture(ctx context.Context, v *vault.Vault, o Options) (*Result, error) {
 	if err := o.fill(); err != nil {
 		return nil, err
 	}
-	return nil, errors.New("not yet")
+	c := &capture{o: o, vault: v, root: newFolder(tree.Node{}), began: time.Now()}
+	stop := c.report()
+	err := c.run(ctx)
+	stop()
+	if err != nil {
+		return nil, failure.Wrap(err, "capture", string(o.Whose.Resource))
+	}
+	return c.result, nil
 }
 
 // fill completes the options.

@@ -1,0 +1,166 @@
+package pgbase
+
+import (
+	"context"
+	"hash/crc32"
+	"io"
+	"sync/atomic"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/lifeboat-dr/lifeboat/internal/pgpoint"
+	"github.com/lifeboat-dr/lifeboat/internal/vault"
+	"github.com/lifeboat-dr/lifeboat/internal/vault/object"
+	"github.com/lifeboat-dr/lifeboat/internal/vault/tree"
+)
+
+// file is one that is being stored, block by block.
+type file struct {
+	node tree.Node
+	path string      // as PostgreSQL names it: base/5/1259, pg_tblspc/16500/PG_15_202209061/5/16501
+	ids  []object.ID // of the blocks, each set by the worker that stores it
+	crc  uint32      // CRC-32C of the content, where it passes in order
+	rel  *relation   // nil: it has no pages
+	src  *source     // nil: the blocks come with their content
+}
+
+// source is an open file whose blocks the workers read.
+type source struct {
+	io.ReaderAt
+	left  atomic.Int64 // blocks that are not read
+	close func()
+}
+
+// block is one piece of a file: its whole memory is data, which is to be filled from the file's source if it has one.
+type block struct {
+	f    *file
+	n    int
+	data []byte
+}
+
+func (b block) offset() int64 { return int64(b.n) * pgpoint.Block }
+
+// blocks stores files' blocks, several at once. Memory is bounded by that of the buffers.
+type blocks struct {
+	session *vault.Session
+	pages   *pages // nil: checksums are not verified
+	jobs    chan block
+	free    chan []byte
+	group   *errgroup.Group
+	ctx     context.Context // of the workers; ends with the first failure
+	bytes   atomic.Int64
+	files   atomic.Int64
+}
+
+// startBlocks starts the workers. The caller calls finish or abandon.
+func startBlocks(ctx context.Context, s *vault.Session, p *pages, workers int) *blocks {
+	b := &blocks{session: s, pages: p, jobs: make(chan block, workers), free: make(chan []byte, 2*workers+1)}
+	for range cap(b.free) {
+		b.free <- nil // allocated when it is first needed
+	}
+	b.group, b.ctx = errgroup.WithContext(ctx)
+	for range workers {
+		b.group.Go(b.work)
+	}
+	return b
+}
+
+// finish waits until all is stored.
+func (b *blocks) finish() error {
+	close(b.jobs)
+	return b.group.Wait()
+}
+
+// abandon ends the workers because of err, and gives the reason: that of a worker which failed first, or err.
+func (b *blocks) abandon(err error) error {
+	b.group.Go(func() error { return err })
+	close(b.jobs)
+	return b.group.Wait()
+}
+
+// buffer gives memory for one block.
+func (b *blocks) buffer() ([]byte, error) {
+	select {
+	case data := <-b.free:
+		if data == nil {
+			data = make([]byte, pgpoint.Block)
+		}
+		return data, nil
+	case <-b.ctx.Done():
+		return nil, context.Cause(b.ctx)
+	}
+}
+
+// put hands a block to the workers, with the memory of its data.
+func (b *blocks) put(x block) error {
+	select {
+	case b.jobs <- x:
+		return nil
+	case <-b.ctx.Done():
+		return context.Cause(b.ctx)
+	}
+}
+
+// work stores blocks until there are no more.
+func (b *blocks) work() error {
+	for x := range b.jobs {
+		if err := b.ctx.Err(); err != nil {
+			return err
+		}
+		if err := b.one(x); err != nil {
+			return err
+		}
+		b.bytes.Add(int64(len(x.data)))
+		b.free <- x.data[:pgpoint.Block]
+	}
+	return nil
+}
+
+func (b *blocks) one(x block) error {
+	if x.f.src != nil {
+		if err := x.f.src.fill(x); err != nil {
+			return err
+		}
+	}
+	if b.pages != nil && x.f.rel != nil {
+		if err := b.pages.check(b.ctx, x); err != nil {
+			return err
+		}
+	}
+	if s := x.f.src; s != nil && s.left.Add(-1) == 0 {
+		s.close()
+	}
+	id, err := b.session.SaveBlob(b.ctx, object.Data, x.data)
+	x.f.ids[x.n] = id
+	return err
+}
+
+// castagnoli is the polynomial of the manifest's checksums.
+var castagnoli = crc32.MakeTable(crc32.Castagnoli)
+
+// begin takes a file in whose size is known.
+func (b *blocks) begin(f *file) {
+	f.ids = make([]object.ID, (f.node.Size+pgpoint.Block-1)/pgpoint.Block)
+	b.files.Add(1)
+}
+
+// stream stores a file whose content comes in order, and computes its CRC.
+func (b *blocks) stream(f *file, r io.Reader) error {
+	b.begin(f)
+	for left, n := int64(f.node.Size), 0; left > 0; n++ {
+		data, err := b.buffer()
+		if err != nil {
+			return err
+		}
+		data = data[:min(left, pgpoint.Block)]
+		if _, err := io.ReadFull(r, data); err != nil {
+			return err
+		}
+		f.crc = crc32.Update(f.crc, castagnoli, data)
+		left -= int64(len(data))
+		if err := b.put(block{f, n, data}); err != nil {
+			return err
+		}
+	}
+	return nil
+}

@@ -1,0 +1,110 @@
+package pgbase
+
+import (
+	"bytes"
+	"cmp"
+	"context"
+	"io/fs"
+	"path"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/lifeboat-dr/lifeboat/failure"
+	"github.com/lifeboat-dr/lifeboat/internal/vault"
+	"github.com/lifeboat-dr/lifeboat/internal/vault/object"
+	"github.com/lifeboat-dr/lifeboat/internal/vault/tree"
+)
+
+// folder is a directory of the point while it comes together.
+type folder struct {
+	node    tree.Node
+	folders map[string]*folder
+	files   map[string]*file
+}
+
+func newFolder(n tree.Node) *folder {
+	return &folder{node: n, folders: map[string]*folder{}, files: map[string]*file{}}
+}
+
+// at gives the folder of a path below f, and makes those that nobody has told of yet: with like's owner.
+func (f *folder) at(name string, like tree.Node) *folder {
+	for part := range strings.SplitSeq(name, "/") {
+		if part == "" || part == "." {
+			continue
+		}
+		next := f.folders[part]
+		if next == nil {
+			n := like
+			n.Name, n.Type, n.Mode = part, tree.Dir, fs.ModeDir|0o700
+			next = newFolder(n)
+			f.folders[part] = next
+		}
+		f = next
+	}
+	return f
+}
+
+// add puts a file where its path says. One that is there already is Corrupt: no base backup has a name twice.
+func (f *folder) add(name string, x *file) error {
+	in := f.at(path.Dir(name), owner(x.node))
+	base := path.Base(name)
+	if in.files[base] != nil || in.folders[base] != nil {
+		return failure.New(failure.Corrupt, "capture", name, "it comes twice")
+	}
+	x.node.Name = base
+	in.files[base] = x
+	return nil
+}
+
+// describe sets the metadata of a folder.
+func (f *folder) describe(name string, n tree.Node) {
+	d := f.at(name, owner(n))
+	n.Name, n.Type = d.node.Name, tree.Dir
+	d.node = n
+}
+
+// owner keeps of a node whose it is, and when it was made.
+func owner(n tree.Node) tree.Node {
+	return tree.Node{UID: n.UID, GID: n.GID, User: n.User, Group: n.Group, ModTime: n.ModTime, AccessTime: n.ModTime, ChangeTime: n.ModTime}
+}
+
+// save stores the folder's tree, those below it first.
+func (f *folder) save(ctx context.Context, s *vault.Session) (object.ID, error) {
+	nodes := make([]*tree.Node, 0, len(f.files)+len(f.folders))
+	for name, sub := range f.folders {
+		id, err := sub.save(ctx, s)
+		if err != nil {
+			return id, err
+		}
+		sub.node.Name, sub.node.Subtree = name, &id
+		nodes = append(nodes, &sub.node)
+	}
+	for _, x := range f.files {
+		if x.node.Type == tree.File {
+			x.node.Content = x.ids
+			if x.ids == nil {
+				x.node.Content = []object.ID{} // null would be no file
+			}
+		}
+		nodes = append(nodes, &x.node)
+	}
+	slices.SortFunc(nodes, func(a, b *tree.Node) int { return cmp.Compare(a.Name, b.Name) })
+	text, err := tree.Encode(nodes)
+	if err != nil {
+		return object.ID{}, err
+	}
+	return s.SaveBlob(ctx, object.Tree, text)
+}
+
+// virtual stores a small file of our own.
+func (b *blocks) virtual(root *folder, name string, mode fs.FileMode, at time.Time, like tree.Node, content []byte) (*file, error) {
+	n := owner(like)
+	n.Type, n.Mode, n.ModTime, n.AccessTime, n.ChangeTime = tree.File, mode, at, at, at
+	n.Size, n.Links = uint64(len(content)), 1
+	f := &file{node: n, path: name}
+	if err := root.add(name, f); err != nil {
+		return nil, err
+	}
+	return f, b.stream(f, bytes.NewReader(content))
+}
