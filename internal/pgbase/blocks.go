@@ -48,8 +48,9 @@ type blocks struct {
 	free    chan []byte
 	group   *errgroup.Group
 	ctx     context.Context // of the workers; ends with the first failure
-	bytes   atomic.Int64
 	files   atomic.Int64
+	bytes   atomic.Int64 // read
+	reused  atomic.Int64 // not read, for they were not touched since the point before
 }
 
 // startBlocks starts the workers. The caller calls finish or abandon.

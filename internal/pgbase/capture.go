@@ -1,15 +1,13 @@
 package pgbase
 
 import (
+	"bytes"
 	"context"
-	"errors"
 	"slices"
 	"strconv"
 	"strings"
 	"sync"
 	"time"
-
-	"github.com/jackc/pgx/v5/pgconn"
 
 	"github.com/lifeboat-dr/lifeboat/failure"
 	"github.com/lifeboat-dr/lifeboat/internal/pgpoint"
@@ -76,19 +74,12 @@ func (c *capture) run(ctx context.Context) (err error) {
 	if c.newest, err = newest(ctx, c.vault, c.o.Whose); err != nil {
 		return err
 	}
-	clock := c.serverClock
 	if c.o.Folder != "" {
 		err = c.fromFolder(ctx)
 	} else {
-		var t *taker
-		if t, err = c.byProtocol(ctx); err == nil && c.o.Server == nil {
-			clock = t.clock
-		}
+		err = c.byProtocol(ctx)
 	}
 	if err != nil {
-		return err
-	}
-	if c.base.Ended, err = clock(ctx); err != nil {
 		return err
 	}
 	return c.commit(ctx)
@@ -101,7 +92,8 @@ func newest(ctx context.Context, v *vault.Vault, w pgpoint.Whose) (*pgpoint.Base
 		return nil, err
 	}
 	last := slices.MaxFunc(all, func(a, b *snapshot.Snapshot) int { return a.Time.Compare(b.Time) })
-	return pgpoint.ReadBase(ctx, v, last)
+	p, err := pgpoint.ReadBase(ctx, v, last)
+	return &p, err
 }
 
 // expected refuses another cluster than the one that is meant.
@@ -207,7 +199,8 @@ func (c *capture) whose(n tree.Node) {
 func (c *capture) commit(ctx context.Context) error {
 	c.enter(Ending)
 	c.base.Rows, c.base.Marker = c.o.Rows, c.o.Marker
-	stats := Stats{Files: c.blocks.files.Load(), Bytes: c.blocks.bytes.Load() + c.blocks.reused.Load(), Reused: c.blocks.reused.Load()}
+	stats := Stats{Files: c.blocks.files.Load(), Reused: c.blocks.reused.Load()}
+	stats.Bytes = c.blocks.bytes.Load() + stats.Reused
 	c.base.Files, c.base.Bytes = stats.Files, stats.Bytes
 	if p := c.blocks.pages; p != nil {
 		c.base.Damaged, c.base.DamagedPages = p.judge(c.base.Stop)
@@ -217,7 +210,7 @@ func (c *capture) commit(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if err := c.virtual(ctx, pgpoint.AboutPath, 0o600, c.base.Ended, about); err != nil {
+	if err := c.virtual(ctx, pgpoint.AboutPath, c.base.Ended, bytes.NewReader(about)); err != nil {
 		return err
 	}
 	id, err := c.root.save(ctx, c.session)
@@ -236,33 +229,6 @@ func (c *capture) commit(ctx context.Context) error {
 	c.result = &Result{Snapshot: sn, Base: c.base, Stats: stats, Warnings: c.warnings}
 	c.enter(Done)
 	return nil
-}
-
-// serverClock asks the server for the time.
-func (c *capture) serverClock(ctx context.Context) (time.Time, error) {
-	conn, err := pgconn.ConnectConfig(ctx, c.o.Server)
-	if err != nil {
-		return time.Time{}, refused(err, "ask the time of")
-	}
-	row, err := one(ctx, conn, "select extract(epoch from clock_timestamp())::numeric(20,6)::text", 1)
-	if closed := conn.Close(context.WithoutCancel(ctx)); err == nil && closed != nil {
-		c.o.Log.Debug("the connection did not end well", "error", closed)
-	}
-	if err != nil {
-		return time.Time{}, err
-	}
-	return epoch(row[0])
-}
-
-// epoch reads seconds since 1970 with microseconds.
-func epoch(text string) (time.Time, error) {
-	seconds, micros, _ := strings.Cut(text, ".")
-	s, err1 := strconv.ParseInt(seconds, 10, 64)
-	us, err2 := strconv.ParseInt((micros + "000000")[:6], 10, 64)
-	if err := errors.Join(err1, err2); err != nil {
-		return time.Time{}, failure.WrapAs(failure.Corrupt, err, "understand the server's", "time")
-	}
-	return time.Unix(s, us*1000).UTC(), nil
 }
 
 func (c *capture) warn(text string) {

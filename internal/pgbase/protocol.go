@@ -15,7 +15,6 @@ import (
 	"github.com/lifeboat-dr/lifeboat/failure"
 	"github.com/lifeboat-dr/lifeboat/internal/pgpoint"
 	"github.com/lifeboat-dr/lifeboat/internal/pgrepl"
-	"github.com/lifeboat-dr/lifeboat/internal/pgwal"
 	"github.com/lifeboat-dr/lifeboat/internal/vault/tree"
 )
 
@@ -58,6 +57,9 @@ func (c *capture) byProtocol(ctx context.Context) (err error) {
 		c.warn(err.Error())
 	}
 	c.base.Stop = stop
+	if c.base.Ended, err = t.clock(ctx); err != nil {
+		return c.stopped(err)
+	}
 	return c.blocks.finish()
 }
 
@@ -84,7 +86,7 @@ type taker struct {
 	then  time.Time // by ours
 }
 
-func (t *taker) Begin(s pgrepl.Start, spaces []pgrepl.Tablespace) error {
+func (t *taker) Begin(ctx context.Context, s pgrepl.Start, spaces []pgrepl.Tablespace) error {
 	total := int64(0)
 	for _, space := range spaces {
 		total += space.Size
@@ -93,7 +95,7 @@ func (t *taker) Begin(s pgrepl.Start, spaces []pgrepl.Tablespace) error {
 			t.root.at(pgpoint.SpacesPath+"/"+space.OID, tree.Node{})
 		}
 	}
-	return t.copying(s.At, s.Timeline, total)
+	return t.copying(ctx, s.At, s.Timeline, total)
 }
 
 // Archive takes one folder in: the data folder, which comes last, or a tablespace.
@@ -183,18 +185,12 @@ func (t *taker) Manifest(ctx context.Context, r io.Reader) error {
 		reader.CloseWithError(err) // writing on would wait forever
 		compared <- err
 	}()
-	content, err := t.session.SaveStream(ctx, io.TeeReader(r, end))
+	err := t.virtual(ctx, pgpoint.ManifestPath, t.base.Begun, io.TeeReader(r, end))
 	end.CloseWithError(err)
 	if wrong := <-compared; wrong != nil && (err == nil || failure.Classified(wrong)) {
 		err = wrong
 	}
-	if err != nil {
-		return err
-	}
-	n := owner(t.like)
-	n.Type, n.Mode, n.Size, n.Links = tree.File, 0o600, content.Size, 1
-	n.ModTime = time.Now()
-	return t.root.add(pgpoint.ManifestPath, &file{node: n, ids: content.Blobs})
+	return err
 }
 
 // compare finds a file of the manifest among those that have arrived.
@@ -219,16 +215,17 @@ func (t *taker) compare(l listed) error {
 	return nil
 }
 
-// clock works out the server's time: never earlier than it is, by up to a second.
-func (t *taker) clock() time.Time { return time.Now().Add(t.label.Sub(t.then) + time.Second) }
-
-var _ pgrepl.Taker = (*taker)(nil)
-
-// stopped is the reason for which a backup ended: what a worker met goes before what that led to.
-func (c *capture) stopped(err error) error {
-	if c.blocks == nil {
-		return err
+// clock asks the server for the time or, when that cannot be, works it out from the first file's: it is no more than that
+// then, to the second.
+func (t *taker) clock(ctx context.Context) (time.Time, error) {
+	if t.o.Server != nil {
+		now, err := serverClock(ctx, t.o.Server)
+		if err == nil || ctx.Err() != nil {
+			return now, err
+		}
+		t.o.Log.Info("the server's clock is worked out from what it sent", "error", err)
 	}
-	return c.blocks.abandon(err)
+	return time.Now().Add(t.label.Sub(t.then) + time.Second), nil
 }
 
+var _ pgrepl.Taker = (*taker)(nil)

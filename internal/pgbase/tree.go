@@ -1,9 +1,9 @@
 package pgbase
 
 import (
-	"bytes"
 	"cmp"
 	"context"
+	"io"
 	"io/fs"
 	"path"
 	"slices"
@@ -97,14 +97,14 @@ func (f *folder) save(ctx context.Context, s *vault.Session) (object.ID, error) 
 	return s.SaveBlob(ctx, object.Tree, text)
 }
 
-// virtual stores a small file of our own.
-func (b *blocks) virtual(root *folder, name string, mode fs.FileMode, at time.Time, like tree.Node, content []byte) (*file, error) {
-	n := owner(like)
-	n.Type, n.Mode, n.ModTime, n.AccessTime, n.ChangeTime = tree.File, mode, at, at, at
-	n.Size, n.Links = uint64(len(content)), 1
-	f := &file{node: n, path: name}
-	if err := root.add(name, f); err != nil {
-		return nil, err
+// virtual stores a small file that the server does not have.
+func (c *capture) virtual(ctx context.Context, name string, at time.Time, content io.Reader) error {
+	stored, err := c.session.SaveStream(ctx, content)
+	if err != nil {
+		return err
 	}
-	return f, b.stream(f, bytes.NewReader(content))
+	n := owner(c.like)
+	n.Type, n.Mode, n.Size, n.Links = tree.File, 0o600, stored.Size, 1
+	n.ModTime, n.AccessTime, n.ChangeTime = at, at, at
+	return c.root.add(name, &file{node: n, ids: stored.Blobs})
 }

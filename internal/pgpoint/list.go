@@ -31,11 +31,22 @@ type LogPoint struct {
 // Bases lists the base points of a resource, oldest first. Errors: those of the vault; Corrupt when one cannot be
 // understood, Unsupported when a newer Lifeboat wrote it. What could be read is given beside the error.
 func Bases(ctx context.Context, v *vault.Vault, w Whose) ([]BasePoint, error) {
-	return list(ctx, v, Filter(w, IsBase), func(s *snapshot.Snapshot, text []byte) (BasePoint, error) {
-		p := BasePoint{Snapshot: s}
-		err := decode(s, text, &p.Base, &p.Version)
-		return p, err
-	})
+	return list(ctx, v, Filter(w, IsBase), basePoint)
+}
+
+// ReadBase reads what one base point says of itself. Errors are as of [Bases].
+func ReadBase(ctx context.Context, v *vault.Vault, s *snapshot.Snapshot) (BasePoint, error) {
+	all, err := read(ctx, v, []*snapshot.Snapshot{s}, basePoint)
+	if err != nil {
+		return BasePoint{}, err
+	}
+	return all[0], nil
+}
+
+func basePoint(s *snapshot.Snapshot, text []byte) (BasePoint, error) {
+	p := BasePoint{Snapshot: s}
+	err := decode(s, text, &p.Base, &p.Version)
+	return p, err
 }
 
 // Logs lists the newest log snapshot of every site and cluster, oldest first. Errors are as of [Bases].

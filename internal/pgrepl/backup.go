@@ -44,7 +44,7 @@ type Tablespace struct {
 // Taker is given a base backup while it arrives. What it does not read to its end is passed over.
 type Taker interface {
 	// Begin comes first: where it starts, and of which folders it is made.
-	Begin(s Start, spaces []Tablespace) error
+	Begin(ctx context.Context, s Start, spaces []Tablespace) error
 	// Archive is given each folder as a tar stream, one after the other: base.tar or OID.tar.
 	Archive(ctx context.Context, name string, tar io.Reader) error
 	// Manifest is given the manifest, as JSON, last.
@@ -52,7 +52,8 @@ type Taker interface {
 }
 
 // BaseBackup takes a base backup of the whole cluster and gives the position in the log up to which it must be replayed
-// to be consistent. The log itself is not in it. An error of the taker ends it, and closes the connection.
+// to be consistent. The log itself is not in it. An error of the taker ends it, and closes the connection. Corrupt together
+// with a position: everything was handed to the taker, and the server found pages with wrong checksums on the way.
 func (c *Conn) BaseBackup(ctx context.Context, o BackupOptions, taker Taker) (pgwal.LSN, error) {
 	if o.Incremental != nil {
 		if err := c.uploadManifest(ctx, o.Incremental); err != nil {
@@ -150,7 +151,7 @@ func (b *backup) run(ctx context.Context) (pgwal.LSN, error) {
 			}
 			b.header = append(b.header, row)
 		case *pgproto3.CommandComplete:
-			if err := b.result(); err != nil {
+			if err := b.result(ctx); err != nil {
 				return 0, err
 			}
 		case *pgproto3.CopyOutResponse:
@@ -166,7 +167,7 @@ func (b *backup) run(ctx context.Context) (pgwal.LSN, error) {
 			copies++
 		case *pgproto3.ErrorResponse:
 			b.ended = true
-			return 0, b.c.refused(ctx, m, "back up")
+			return b.end, b.c.refused(ctx, m, "back up")
 		case *pgproto3.ReadyForQuery:
 			b.ended = true
 		}
@@ -178,7 +179,7 @@ func (b *backup) run(ctx context.Context) (pgwal.LSN, error) {
 }
 
 // result takes in a result that is complete: the start, the folders, and after the copies the end.
-func (b *backup) result() error {
+func (b *backup) result(ctx context.Context) error {
 	rows := b.header
 	b.header = nil
 	if len(rows) == 0 {
@@ -214,7 +215,7 @@ func (b *backup) result() error {
 			}
 			b.spaces = append(b.spaces, Tablespace{OID: row[0], Location: row[1], Size: size})
 		}
-		return b.taker.Begin(b.start, b.spaces)
+		return b.taker.Begin(ctx, b.start, b.spaces)
 	}
 	return nil
 }

@@ -224,6 +224,7 @@ var kinds = map[string]failure.Kind{
 	"57P02": failure.Unavailable, // crash_shutdown
 	"57P03": failure.Unavailable, // cannot_connect_now
 	"0A000": failure.Unsupported, // feature_not_supported
+	"XX001": failure.Corrupt,     // data_corrupted: a page's checksum, at the end of a base backup
 }
 
 // wrap gives an error of PostgreSQL its kind.

@@ -52,7 +52,7 @@ type unpacker struct {
 	bad    int
 }
 
-func (u *unpacker) Begin(s pgrepl.Start, spaces []pgrepl.Tablespace) error {
+func (u *unpacker) Begin(_ context.Context, s pgrepl.Start, spaces []pgrepl.Tablespace) error {
 	u.start, u.spaces = s, spaces
 	return nil
 }
@@ -156,7 +156,7 @@ func TestBaseBackup(t *testing.T) {
 // lazy reads nothing of what it is given.
 type lazy struct{ fail string }
 
-func (l lazy) Begin(pgrepl.Start, []pgrepl.Tablespace) error { return l.err("begin") }
+func (l lazy) Begin(context.Context, pgrepl.Start, []pgrepl.Tablespace) error { return l.err("begin") }
 func (l lazy) Archive(_ context.Context, _ string, r io.Reader) error {
 	_, err := io.CopyN(io.Discard, r, 100_000)
 	return errors.Join(err, l.err("archive"))

@@ -1,0 +1,22 @@
+package pgbase_test
+
+import (
+	"testing"
+)
+
+func TestRestored(t *testing.T) {
+	c := start(t, "--data-checksums")
+	c.exec("create table orders as select i as id, md5(i::text) as what from generate_series(1, 20000) i", "create index on orders (what)")
+	v, dir := newVault(t)
+	for _, name := range []string{"protocol"} {
+		t.Run(name, func(t *testing.T) {
+			res := capture(t, v, c.modes()[name])
+			t.Logf("%+v", res)
+			restic(t, dir, "check", "--read-data")
+			c.restore(dir, res.Snapshot)
+			if got := c.text("select count(*) from orders"); got != "20000" {
+				t.Errorf("%s orders are there", got)
+			}
+		})
+	}
+}
