@@ -61,6 +61,18 @@ func (c *Conn) Close(ctx context.Context) error { return c.pg.Close(ctx) }
 // Major is the server's major version.
 func (c *Conn) Major() int { return c.version / 10000 }
 
+// Standby reports whether the server is one, at the moment of the connection or later. Before version 14 a server does not
+// say so by this protocol: Unsupported.
+func (c *Conn) Standby() (bool, error) {
+	switch c.pg.ParameterStatus("in_hot_standby") {
+	case "on":
+		return true, nil
+	case "off":
+		return false, nil
+	}
+	return false, failure.New(failure.Unsupported, "ask", c.server, "PostgreSQL %d does not say whether it is a standby", c.Major())
+}
+
 // System is what a server says of itself.
 type System struct {
 	ID       uint64 // of the cluster: the same for a primary and its standbys

@@ -27,11 +27,17 @@ type Options struct {
 	// Slot keeps the log for us while we are away. It is made when there is none and nothing was received yet; later its
 	// absence is a gap.
 	Slot string
-	// Dir is the spool's folder.
-	Dir string
+	// Dir is the spool's folder. Reserve is how many bytes of its disk stay free.
+	Dir     string
+	Reserve int64
+	// From is where to begin when the spool is empty, such as the end of what is kept elsewhere; zero: where the server is.
+	From walspool.Position
 	// Status is how often the server is told where we are, when nothing else happens; 0: every 5 s. It must be shorter than
 	// the server's wal_sender_timeout.
 	Status time.Duration
+	// Silence is for how long the server may say nothing, although it is asked with each status; 0: 30 s. Then the
+	// connection is given up.
+	Silence time.Duration
 	// Progress is told what was flushed, after each flush, by the goroutine that flushes: it must not wait.
 	Progress func(Progress)
 	Log      *slog.Logger // nil: silent
@@ -57,15 +63,35 @@ func (g *Gap) Error() string {
 // Unwrap gives the reason.
 func (g *Gap) Unwrap() error { return g.Why }
 
-// Run streams until ctx ends, the server ends the stream or something fails; it never returns nil. Errors: a *Gap; Conflict
-// when the spool or the slot is in use, or the server is of another cluster; Throttled when the disk is full; else
-// Unavailable, and it is worth trying again.
+// Run streams until ctx ends, the server ends the stream or something fails; it never returns nil. Errors: a *Gap; a
+// *walspool.Diverged when the server was set back; Conflict when the spool or the slot is in use, or the server is of
+// another cluster; Throttled when the disk is full; else Unavailable, and it is worth trying again.
 func Run(ctx context.Context, o Options) error {
+	return with(ctx, o, func(r *receiver, system pgrepl.System) error { return r.run(ctx, system) })
+}
+
+// BeginAnew makes the spool go on where the server is, behind a gap: why is for people. A slot that was invalidated is made
+// anew. It gives where the next Run begins.
+func BeginAnew(ctx context.Context, o Options, why string) (at walspool.Position, err error) {
+	err = with(ctx, o, func(r *receiver, _ pgrepl.System) error {
+		if at, err = r.here(ctx); err != nil {
+			return err
+		}
+		return r.spool.Begin(at, why, time.Now().UTC())
+	})
+	return at, err
+}
+
+// with connects, opens the spool, and closes both.
+func with(ctx context.Context, o Options, do func(*receiver, pgrepl.System) error) error {
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
 	if o.Status == 0 {
 		o.Status = 5 * time.Second
+	}
+	if o.Silence == 0 {
+		o.Silence = 30 * time.Second
 	}
 	c, err := pgrepl.Connect(ctx, o.Server)
 	if err != nil {
@@ -84,8 +110,8 @@ func Run(ctx context.Context, o Options) error {
 	if err != nil {
 		return err
 	}
-	r := &receiver{o: o, c: c, spool: spool, size: size}
-	return errors.Join(r.run(ctx, system), spool.Close())
+	spool.Reserve = o.Reserve
+	return errors.Join(do(&receiver{o: o, c: c, spool: spool, size: size}, system), spool.Close())
 }
 
 // receiver is one run.
@@ -102,14 +128,8 @@ func (r *receiver) run(ctx context.Context, system pgrepl.System) error {
 		return err
 	}
 	for {
-		if at.Timeline > 1 {
-			history, err := r.c.History(ctx, at.Timeline)
-			if err != nil {
-				return err
-			}
-			if err := r.spool.SaveHistory(at.Timeline, history); err != nil {
-				return err
-			}
+		if err := r.saveHistories(ctx, at.Timeline); err != nil {
+			return err
 		}
 		s, err := r.c.StartWAL(ctx, r.o.Slot, at.At, at.Timeline)
 		if err != nil {
@@ -125,6 +145,32 @@ func (r *receiver) run(ctx context.Context, system pgrepl.System) error {
 	}
 }
 
+// saveHistories keeps the history files up to timeline t. PostgreSQL looks for the newest timeline by asking for one after
+// the other, so none may be missing in between; but an old one may be gone from the server.
+func (r *receiver) saveHistories(ctx context.Context, t pgwal.Timeline) error {
+	c, err := walspool.Read(r.o.Dir)
+	if err != nil {
+		return err
+	}
+	for n := pgwal.Timeline(2); n <= t; n++ {
+		if _, there := c.Histories[n]; there {
+			continue
+		}
+		history, err := r.c.History(ctx, n)
+		if err != nil && n < t && errors.Is(err, failure.NotFound) {
+			r.o.Log.WarnContext(ctx, "the server has not got the history of an old timeline", "timeline", n)
+			continue
+		}
+		if err != nil {
+			return err
+		}
+		if err := r.spool.SaveHistory(n, history); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // gap tells the end of what the server has from other failures: it may be said before the stream begins, or in it.
 func gap(at walspool.Position, err error) error {
 	if errors.Is(err, failure.NotFound) {
@@ -133,47 +179,99 @@ func gap(at walspool.Position, err error) error {
 	return err
 }
 
-// begin works out where to go on, and makes the slot when this is the first time.
+// begin works out where to go on, and makes the slot when there is none.
 func (r *receiver) begin(ctx context.Context, system pgrepl.System) (walspool.Position, error) {
 	at, err := r.spool.Resume()
 	if err != nil {
 		return at, err
 	}
-	first := at == walspool.Position{}
-	if first {
-		if r.o.Slot != "" {
-			if err := r.c.CreateSlot(ctx, r.o.Slot); err != nil && !errors.Is(err, failure.Exists) {
-				return at, err
-			}
+	if at == (walspool.Position{}) {
+		if at = r.o.From; at == (walspool.Position{}) {
+			return r.here(ctx)
 		}
-		// The slot was made before the place was asked for, so nothing from there on goes away.
-		if system, err = r.c.Identify(ctx); err != nil {
-			return at, err
-		}
-		return walspool.Position{Timeline: system.Timeline, At: r.size.Start(system.At)}, nil
+		at.At = r.size.Start(at.At)
 	}
-	if r.o.Slot != "" && r.c.Major() >= 15 {
-		if _, err := r.c.ReadSlot(ctx, r.o.Slot); errors.Is(err, failure.NotFound) {
-			return at, r.replaceSlot(ctx, at, err)
-		} else if err != nil {
-			return at, err
-		}
+	if err := r.slot(ctx); err != nil {
+		return at, err
 	}
-	if system.Timeline < at.Timeline {
+	switch {
+	case system.Timeline < at.Timeline:
 		return at, failure.New(failure.Conflict, "stream the log of", r.o.Server.Host, "it is on timeline %d, and the spool holds timeline %d already", system.Timeline, at.Timeline).
 			WithHint("this server is an old primary: stream from the one that replaced it")
+	case system.Timeline > at.Timeline:
+		return r.follow(ctx, at, system.Timeline)
+	case system.At < at.At:
+		if standby, err := r.c.Standby(); err == nil && standby {
+			return at, failure.New(failure.Unavailable, "stream the log of", r.o.Server.Host, "this standby is at %s, and the spool at %s", system.At, at.At)
+		}
+		return at, &walspool.Diverged{At: walspool.Position{Timeline: at.Timeline, At: system.At}}
 	}
 	return at, nil
 }
 
-// replaceSlot makes a slot anew that was there once, as on a standby that was promoted, and finds out whether the log was
-// kept all the same. Nil: it was.
-func (r *receiver) replaceSlot(ctx context.Context, at walspool.Position, gone error) error {
+// here is where the server is now, as the start of a segment. The slot is there before the place is asked for, so nothing
+// from there on goes away.
+func (r *receiver) here(ctx context.Context) (walspool.Position, error) {
+	if err := r.slot(ctx); err != nil {
+		return walspool.Position{}, err
+	}
+	system, err := r.c.Identify(ctx)
+	return walspool.Position{Timeline: system.Timeline, At: r.size.Start(system.At)}, err
+}
+
+// follow finds where to go on, on a server that has left our timeline since: there, or where it left when we have log
+// beyond that, which is no part of its history. A *Gap when ours is none of its ancestors.
+func (r *receiver) follow(ctx context.Context, at walspool.Position, t pgwal.Timeline) (walspool.Position, error) {
+	content, err := r.c.History(ctx, t)
+	if err != nil {
+		return at, err
+	}
+	history, err := pgwal.ParseHistory(t, content)
+	if err != nil {
+		return at, err
+	}
+	for i, s := range history {
+		if s.Timeline != at.Timeline {
+			continue
+		}
+		if s.At > at.At {
+			return at, nil
+		}
+		next := t
+		if i+1 < len(history) {
+			next = history[i+1].Timeline
+		}
+		r.o.Log.WarnContext(ctx, "the server left the timeline before what was received of it: that is not in its history",
+			"timeline", at.Timeline, "left at", s.At, "received beyond", at.At, "goes on as", next)
+		return walspool.Position{Timeline: next, At: r.size.Start(s.At)}, nil
+	}
+	return at, &Gap{at, failure.New(failure.NotFound, "stream the log of", r.o.Server.Host, "timeline %d is no part of the history of timeline %d, which it is on", at.Timeline, t)}
+}
+
+// slot makes the slot when there is none, or one that was invalidated: such a one keeps nothing, and from version 16 on
+// never will again. Whether the server has the log all the same is seen when it is asked for it.
+func (r *receiver) slot(ctx context.Context) error {
+	if r.o.Slot == "" {
+		return nil
+	}
+	if r.c.Major() >= 15 {
+		s, err := r.c.ReadSlot(ctx, r.o.Slot)
+		switch {
+		case err == nil && s.Restart != 0:
+			return nil
+		case err == nil:
+			r.o.Log.WarnContext(ctx, "the slot keeps nothing, and is made anew", "slot", r.o.Slot)
+			if err := r.c.DropSlot(ctx, r.o.Slot); err != nil && !errors.Is(err, failure.NotFound) {
+				return err
+			}
+		case !errors.Is(err, failure.NotFound):
+			return err
+		}
+	}
 	if err := r.c.CreateSlot(ctx, r.o.Slot); err != nil && !errors.Is(err, failure.Exists) {
 		return err
 	}
-	r.o.Log.WarnContext(ctx, "the slot was gone and is made anew", "slot", r.o.Slot, "from", at.At, "was", gone)
-	return nil // whether the server has the log is seen when it is asked for it
+	return nil
 }
 
 // arrived is one message, in memory of its own.
@@ -215,6 +313,7 @@ func (r *receiver) stream(ctx context.Context, s *pgrepl.Stream, at *walspool.Po
 
 	tick := time.NewTicker(r.o.Status)
 	defer tick.Stop()
+	heard := time.Now()
 	p := Progress{Position: *at}
 	defer func() { *at = p.Position }()
 	for {
@@ -223,6 +322,7 @@ func (r *receiver) stream(ctx context.Context, s *pgrepl.Stream, at *walspool.Po
 			if !open { // ctx ended before its error could be told
 				return pgrepl.Message{}, failure.Wrap(ctx.Err(), "stream the log of", r.o.Server.Host)
 			}
+			heard = time.Now()
 			over, err := r.take(s, &p, a, incoming, free)
 			if err != nil || over != nil {
 				if over == nil {
@@ -231,7 +331,11 @@ func (r *receiver) stream(ctx context.Context, s *pgrepl.Stream, at *walspool.Po
 				return *over, err
 			}
 		case <-tick.C:
-			if err := s.Status(p.At, p.At, false); err != nil {
+			if silent := time.Since(heard); silent > r.o.Silence {
+				return pgrepl.Message{}, failure.New(failure.Unavailable, "stream the log of", r.o.Server.Host, "the server has said nothing for %s", silent.Round(time.Millisecond))
+			}
+			// It is asked to answer: so its position is known, and that it lives.
+			if err := s.Status(p.At, p.At, true); err != nil {
 				return pgrepl.Message{}, err
 			}
 		}

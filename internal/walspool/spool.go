@@ -7,14 +7,14 @@
 package walspool
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
-	"slices"
-	"strings"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -26,6 +26,7 @@ const (
 	partial = ".partial"
 	fresh   = ".new" // a segment that is being made: zeros
 	about   = "spool.json"
+	starts  = "starts.json"
 	lock    = "lock"
 )
 
@@ -45,8 +46,12 @@ type Spool struct {
 	about About
 	lock  *os.File
 
-	file    *os.File // the segment that is being written
-	where   Position // its start
+	// Reserve is how many bytes of the disk stay free: no segment is begun when fewer would.
+	Reserve int64
+
+	file    *os.File  // the segment that is being written
+	where   Position  // its start
+	before  pgwal.LSN // up to where it was written before: what comes must be the same until there
 	end     pgwal.LSN
 	flushed pgwal.LSN
 	dirty   bool
@@ -142,21 +147,32 @@ func (s *Spool) Close() error {
 	return errors.Join(err, s.lock.Close())
 }
 
-// Resume is where streaming goes on: the start of the last segment that is not complete, else the end of the last one. The
-// zero Position: nothing was ever written.
+// Resume is where streaming goes on: the start of the last segment that is not complete, else the end of the last one; or
+// the last Start, when nothing came since. The zero Position: nothing was ever written.
 func (s *Spool) Resume() (Position, error) {
 	c, err := Read(s.dir)
 	if err != nil {
 		return Position{}, err
 	}
-	if len(c.Segments) == 0 {
-		return Position{}, nil
+	return c.resume(), nil
+}
+
+// Begin says, durably, that the log begins anew at p, the start of a segment, and does not continue what is here: why is
+// for people. Resume gives it from then on. Invalid: it is not behind all that is here.
+func (s *Spool) Begin(p Position, why string, now time.Time) error {
+	c, err := Read(s.dir)
+	if err != nil {
+		return err
 	}
-	last := c.Segments[len(c.Segments)-1]
-	if last.Partial {
-		return last.Position, nil
+	at := c.resume()
+	if s.about.Segment.Offset(p.At) != 0 || !Before(at, p) {
+		return failure.New(failure.Invalid, "begin anew in", s.dir, "at %s on timeline %d, when it is at %s on %d", p.At, p.Timeline, at.At, at.Timeline)
 	}
-	return Position{Timeline: last.Timeline, At: last.At + pgwal.LSN(s.about.Segment)}, nil
+	text, err := json.Marshal(append(c.Starts, Start{p, why, now}))
+	if err != nil {
+		return failure.WrapAs(failure.Internal, err, "begin anew in", s.dir)
+	}
+	return s.replace(starts, text)
 }
 
 // Append writes log that begins at p: just behind what was appended before it, or, first and on a new timeline, at the start
@@ -173,6 +189,9 @@ func (s *Spool) Append(p Position, data []byte) error {
 		}
 		room := int(s.about.Segment) - int(s.about.Segment.Offset(p.At))
 		n := min(room, len(data))
+		if err := s.same(p, data[:n]); err != nil {
+			return s.fail(err)
+		}
 		if _, err := s.file.WriteAt(data[:n], int64(s.about.Segment.Offset(p.At))); err != nil {
 			return s.fail(failure.WrapAs(kindOf(err), err, "write to the spool", s.dir))
 		}
@@ -188,6 +207,39 @@ func (s *Spool) Append(p Position, data []byte) error {
 	}
 	return nil
 }
+
+// same compares log that comes once more with what came before: a server sends what it flushed, and that never changes
+// on one timeline, unless the server was set back to an earlier state. Zeros are what was not written yet.
+func (s *Spool) same(p Position, data []byte) error {
+	if p.At >= s.before {
+		return nil
+	}
+	n := min(len(data), int(s.before-p.At))
+	had := make([]byte, n)
+	if _, err := s.file.ReadAt(had, int64(s.about.Segment.Offset(p.At))); err != nil {
+		return failure.WrapAs(failure.Unavailable, err, "read", s.path(s.where))
+	}
+	if bytes.Equal(had, data[:n]) {
+		return nil
+	}
+	for i, b := range had {
+		if b != 0 && b != data[i] {
+			return &Diverged{At: Position{Timeline: p.Timeline, At: p.At + pgwal.LSN(i)}}
+		}
+	}
+	return nil
+}
+
+// Diverged says that a server sends other log than what came before for the same positions: it was set back to an earlier
+// state, such as by restoring an image of its disk, and has gone on from there on the same timeline. It is Conflict.
+type Diverged struct{ At Position }
+
+func (d *Diverged) Error() string {
+	return fmt.Sprintf("the server's log differs from what was received, at %s on timeline %d", d.At.At, d.At.Timeline)
+}
+
+// Is makes it a Conflict.
+func (d *Diverged) Is(target error) bool { return target == failure.Conflict }
 
 func kindOf(err error) failure.Kind {
 	if errors.Is(err, unix.ENOSPC) || errors.Is(err, unix.EDQUOT) {
@@ -226,8 +278,31 @@ func (s *Spool) reach(p Position) error {
 		return err
 	}
 	s.file, s.where, s.end = f, Position{Timeline: p.Timeline, At: start}, p.At
+	if s.before, err = written(f, start); err != nil {
+		return err
+	}
 	s.prepare()
 	return nil
+}
+
+// written finds up to where a segment holds anything but zeros.
+func written(f *os.File, start pgwal.LSN) (pgwal.LSN, error) {
+	info, err := f.Stat()
+	if err != nil {
+		return 0, failure.WrapAs(failure.Denied, err, "read", f.Name())
+	}
+	buffer := make([]byte, 256<<10)
+	for end := info.Size(); end > 0; {
+		n := min(end, int64(len(buffer)))
+		end -= n
+		if _, err := f.ReadAt(buffer[:n], end); err != nil {
+			return 0, failure.WrapAs(failure.Unavailable, err, "read", f.Name())
+		}
+		if used := len(bytes.TrimRight(buffer[:n], "\x00")); used > 0 {
+			return start + pgwal.LSN(end) + pgwal.LSN(used), nil
+		}
+	}
+	return start, nil
 }
 
 func (s *Spool) name(p Position) string { return pgwal.SegmentName(p.Timeline, p.At, s.about.Segment) }
@@ -250,6 +325,9 @@ func (s *Spool) openSegment(p Position) (*os.File, error) {
 		<-s.spare // it may be the one
 		s.spare = nil
 	}
+	if err := s.room(); err != nil {
+		return nil, err
+	}
 	spare := filepath.Join(s.dir, "spare"+fresh)
 	if info, err := os.Stat(spare); err != nil || info.Size() != int64(s.about.Segment) {
 		if err := makeZeros(spare, s.about.Segment); err != nil {
@@ -266,6 +344,28 @@ func (s *Spool) openSegment(p Position) (*os.File, error) {
 		return nil, failure.WrapAs(failure.Denied, err, "open", path)
 	}
 	return f, nil
+}
+
+// room is Throttled when another segment would not leave the reserve.
+func (s *Spool) room() error {
+	free, err := Free(s.dir)
+	if err != nil {
+		return err
+	}
+	if free < s.Reserve {
+		return failure.New(failure.Throttled, "write to the spool", s.dir, "%d bytes of the disk are free, and %d stay so", free, s.Reserve).
+			WithHint("make room on this disk: until then the server keeps its log")
+	}
+	return nil
+}
+
+// Free is how many bytes the disk of a folder has left.
+func Free(dir string) (int64, error) {
+	var fs unix.Statfs_t
+	if err := unix.Statfs(dir, &fs); err != nil {
+		return 0, failure.WrapAs(failure.Denied, err, "look at the disk of", dir)
+	}
+	return int64(fs.Bavail) * int64(fs.Bsize), nil
 }
 
 // prepare makes the next segment while this one is written. That it fails is seen when it is needed.
@@ -342,85 +442,4 @@ func (s *Spool) SaveHistory(t pgwal.Timeline, content []byte) error {
 		return err
 	}
 	return s.replace(pgwal.HistoryName(t), content)
-}
-
-// Remove removes complete segments that end at or before limit on any timeline. What is partial stays.
-func (s *Spool) Remove(limit pgwal.LSN) error {
-	c, err := Read(s.dir)
-	if err != nil {
-		return err
-	}
-	for _, seg := range c.Segments {
-		if seg.Partial || seg.At+pgwal.LSN(s.about.Segment) > limit {
-			continue
-		}
-		if err := os.Remove(seg.Path); err != nil && !errors.Is(err, fs.ErrNotExist) {
-			return failure.WrapAs(failure.Denied, err, "remove", seg.Path)
-		}
-	}
-	return s.flushFolder()
-}
-
-// Segment is one file of a spool.
-type Segment struct {
-	Position
-	Path    string
-	Partial bool
-}
-
-// Content is what a spool holds, as of a moment.
-type Content struct {
-	about     About
-	Segments  []Segment // by timeline, then by position
-	Histories map[pgwal.Timeline]string
-}
-
-// About says whose log it is.
-func (c *Content) About() About { return c.about }
-
-// Read looks into a spool, also into one that another process writes to. NotFound: there is none.
-func Read(dir string) (*Content, error) {
-	text, err := os.ReadFile(filepath.Join(dir, about))
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil, failure.New(failure.NotFound, "read the spool", dir, "there is none")
-	}
-	c := &Content{Histories: map[pgwal.Timeline]string{}}
-	if err == nil {
-		err = json.Unmarshal(text, &c.about)
-	}
-	if err == nil && (c.about.Version != 1 || !c.about.Segment.Valid()) {
-		err = fmt.Errorf("version %d, segments of %d bytes", c.about.Version, c.about.Segment)
-	}
-	if err != nil {
-		return nil, failure.WrapAs(failure.Corrupt, err, "read the spool", dir)
-	}
-	entries, err := os.ReadDir(dir)
-	if err != nil {
-		return nil, failure.WrapAs(failure.Denied, err, "read the spool", dir)
-	}
-	for _, e := range entries {
-		path := filepath.Join(dir, e.Name())
-		name, isPartial := strings.CutSuffix(e.Name(), partial)
-		var t uint32
-		if n, err := fmt.Sscanf(e.Name(), "%08X.history", &t); err == nil && n == 1 && e.Name() == pgwal.HistoryName(pgwal.Timeline(t)) {
-			c.Histories[pgwal.Timeline(t)] = path
-			continue
-		}
-		if t, at, err := pgwal.ParseSegmentName(name, c.about.Segment); err == nil {
-			c.Segments = append(c.Segments, Segment{Position{Timeline: t, At: at}, path, isPartial})
-		}
-	}
-	slices.SortFunc(c.Segments, func(a, b Segment) int {
-		if a.Timeline != b.Timeline {
-			return int(a.Timeline) - int(b.Timeline)
-		}
-		switch {
-		case a.At < b.At:
-			return -1
-		case a.At > b.At:
-			return 1
-		}
-		return 0
-	})
-	return c, nil
 }

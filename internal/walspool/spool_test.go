@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -110,12 +111,77 @@ func TestTwoTimelines(t *testing.T) {
 	if p, err := s.Resume(); err != nil || p != (walspool.Position{Timeline: 2, At: 7 * size}) {
 		t.Errorf("goes on at %+v, %v", p, err)
 	}
-	do(t, s.Remove(5*size))
+	do(t, walspool.Remove(dir, []walspool.Position{{Timeline: 1, At: 3 * size}, {Timeline: 1, At: 5 * size}, {Timeline: 2, At: 9 * size}}))
 	do(t, s.Close())
-	want = []string{"000000010000000000000005.partial", "00000002.history", "000000020000000000000005", "000000020000000000000006"}
+	want = []string{"000000010000000000000004", "000000010000000000000005.partial", "00000002.history", "000000020000000000000005", "000000020000000000000006"}
 	if diff := cmp.Diff(want, names(t, dir)); diff != "" {
 		t.Errorf("-want +got\n%s", diff)
 	}
+}
+
+// TestBeginAnew leaves a gap: it is written down, and the log goes on behind it.
+func TestBeginAnew(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "spool")
+	s := open(t, dir)
+	do(t, s.Append(walspool.Position{Timeline: 1, At: size}, stream(size, 2*size+10)))
+	for _, p := range []walspool.Position{{Timeline: 1, At: size}, {Timeline: 1, At: 2 * size}, {Timeline: 1, At: 7*size + 1}} {
+		if err := s.Begin(p, "why not", time.Time{}); !errors.Is(err, failure.Invalid) {
+			t.Errorf("at %+v: %v", p, err)
+		}
+	}
+	now := time.Date(2026, 5, 4, 12, 0, 0, 0, time.UTC)
+	do(t, s.Begin(walspool.Position{Timeline: 1, At: 7 * size}, "the slot was lost", now))
+	do(t, s.Close())
+	s = open(t, dir)
+	p, err := s.Resume()
+	do(t, err)
+	if want := (walspool.Position{Timeline: 1, At: 7 * size}); p != want {
+		t.Errorf("goes on at %+v, want %+v", p, want)
+	}
+	do(t, s.Append(p, stream(p.At, p.At+10)))
+	do(t, s.Close())
+	c, err := walspool.Read(dir)
+	do(t, err)
+	want := []walspool.Start{{Position: walspool.Position{Timeline: 1, At: 7 * size}, Why: "the slot was lost", Time: now}}
+	if diff := cmp.Diff(want, c.Starts); diff != "" {
+		t.Errorf("-want +got\n%s", diff)
+	}
+	if end, err := c.Segments[2].Written(); err != nil || end != 7*size+10 {
+		t.Errorf("written up to %s, %v", end, err)
+	}
+}
+
+// TestAServerThatWasSetBack sends other log for what was received: that is told, and what was received stays.
+func TestAServerThatWasSetBack(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "spool")
+	s := open(t, dir)
+	at := walspool.Position{Timeline: 1, At: size}
+	do(t, s.Append(at, stream(size, size+1000)))
+	do(t, s.Close())
+	s = open(t, dir)
+	do(t, s.Append(at, stream(size, size+600)))
+	other := stream(size+600, size+2000)
+	other[100]++
+	err := s.Append(walspool.Position{Timeline: 1, At: size + 600}, other)
+	var diverged *walspool.Diverged
+	if !errors.As(err, &diverged) || diverged.At.At != size+700 || !errors.Is(err, failure.Conflict) {
+		t.Errorf("got %v", err)
+	}
+	_ = s.Close()
+	check(t, dir, size+1000)
+}
+
+// TestTheReserveStays begins no segment when the disk would have less than the reserve.
+func TestTheReserveStays(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "spool")
+	s := open(t, dir)
+	free, err := walspool.Free(dir)
+	do(t, err)
+	s.Reserve = 2 * free
+	if err := s.Append(walspool.Position{Timeline: 1, At: size}, []byte{1}); !errors.Is(err, failure.Throttled) || failure.HintOf(err) == "" {
+		t.Errorf("got %v", err)
+	}
+	_ = s.Close()
 }
 
 func TestWhatCannotBe(t *testing.T) {
