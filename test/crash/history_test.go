@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/anishathalye/porcupine"
+	"github.com/lifeboat-dr/lifeboat/test/program"
 	clientv3 "go.etcd.io/etcd/client/v3"
 )
 
@@ -129,7 +130,7 @@ func judge(ops []op) porcupine.CheckResult {
 	for i, o := range ops {
 		history[i] = porcupine.Operation{ClientId: o.Client, Input: o, Call: o.Begin, Output: nil, Return: o.End}
 	}
-	return porcupine.CheckOperationsTimeout(fencing.ToModel(), history, patience)
+	return porcupine.CheckOperationsTimeout(fencing.ToModel(), history, program.Patience)
 }
 
 // change is one write that the watch of the whole journal saw.

@@ -19,6 +19,7 @@ import (
 	"github.com/lifeboat-dr/lifeboat/internal/demo/process"
 	"github.com/lifeboat-dr/lifeboat/internal/demo/world"
 	"github.com/lifeboat-dr/lifeboat/model"
+	"github.com/lifeboat-dr/lifeboat/test/program"
 )
 
 // seedEnv repeats the moments of an earlier test.
@@ -51,7 +52,7 @@ const (
 func TestKilledAtAnyMoment(t *testing.T) {
 	t.Parallel()
 	failovers, failbacks, drills := 3, 1, 1
-	if long() {
+	if program.Long() {
 		failovers, failbacks, drills = 20, 12, 10
 	}
 	r := newRig(t)
@@ -103,7 +104,7 @@ type rig struct {
 
 	happened     disaster
 	lost         string // where east's folder is, when it was taken away
-	guard        *program
+	guard        *program.Process
 	acknowledged int
 	killed       map[string]int
 	life         map[string]time.Duration // of the last program that was not killed, by operation
@@ -111,9 +112,9 @@ type rig struct {
 
 func newRig(t *testing.T) *rig {
 	t.Helper()
-	r := &rig{t: t, dir: folder(t), random: seed(t), ledger: clients.NewLedger(), killed: map[string]int{},
+	r := &rig{t: t, dir: program.Folder(t), random: seed(t), ledger: clients.NewLedger(), killed: map[string]int{},
 		life: map[string]time.Duration{}}
-	w, err := world.Create(t.Context(), world.Options{Dir: filepath.Join(folder(t), "world"), Binary: binary})
+	w, err := world.Create(t.Context(), world.Options{Dir: filepath.Join(program.Folder(t), "world"), Binary: program.Path()})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -142,7 +143,7 @@ func newRig(t *testing.T) *rig {
 func (r *rig) orders(n int) {
 	r.t.Helper()
 	since := time.Now()
-	until(r.t, "orders", func(context.Context) error {
+	program.Until(r.t, "orders", func(context.Context) error {
 		if got := r.ledger.Acknowledged(since, time.Now()); got < n {
 			return fmt.Errorf("%d are acknowledged", got)
 		}
@@ -151,13 +152,13 @@ func (r *rig) orders(n int) {
 }
 
 // lifeboat starts the program on the world.
-func (r *rig) lifeboat(words ...string) *program {
+func (r *rig) lifeboat(words ...string) *program.Process {
 	r.t.Helper()
-	return launch(r.t, r.dir, r.w.Env(), append([]string{"-c", r.w.Config()}, words...)...)
+	return program.Start(r.t, r.dir, r.w.Env(), append([]string{"-c", r.w.Config()}, words...)...)
 }
 
 // operation starts one, or takes the last one up.
-func (r *rig) operation(name string) *program {
+func (r *rig) operation(name string) *program.Process {
 	r.t.Helper()
 	words := map[string][]string{
 		"failover": {"failover", world.App, "--unplanned", "--yes"}, "failback": {"failback", world.App, "--yes"},
@@ -174,8 +175,8 @@ func (r *rig) operation(name string) *program {
 func (r *rig) protect(on bool) {
 	r.t.Helper()
 	if r.guard != nil {
-		r.guard.kill()
-		r.guard.wait()
+		r.guard.Kill()
+		r.guard.Wait()
 		r.guard = nil
 	}
 	if on {
@@ -222,10 +223,10 @@ func (r *rig) rack() {
 func (r *rig) runs(words ...string) []api.RunSummary {
 	r.t.Helper()
 	p := r.lifeboat(append([]string{"run", "list", "-o", "json"}, words...)...)
-	if code := p.wait(); code != 0 {
-		r.t.Fatalf("run list exits with %d: %s", code, p.said())
+	if code := p.Wait(); code != 0 {
+		r.t.Fatalf("run list exits with %d: %s", code, p.Said())
 	}
-	return answer[[]api.RunSummary](p)
+	return program.Answer[[]api.RunSummary](p)
 }
 
 // newest is the run that started last.
@@ -251,7 +252,7 @@ func (r *rig) operate(name string, moments []float64) []float64 {
 		how, dead = r.kill(p, at)
 	}
 	if !dead {
-		p.wait()
+		p.Wait()
 		r.life[name] = time.Since(began) // the machine may be busier than it was, or less
 		r.ended(name, p)
 		return moments
@@ -276,7 +277,7 @@ func (r *rig) operate(name string, moments []float64) []float64 {
 				continue
 			}
 		}
-		if verb == name && p.wait() == failure.Conflict.ExitCode() && r.newest().ID != before {
+		if verb == name && p.Wait() == failure.Conflict.ExitCode() && r.newest().ID != before {
 			// The killed program's last word was on its way to whoever holds the journal. The error says what to do.
 			story += ", so it seemed"
 			continue
@@ -289,19 +290,19 @@ func (r *rig) operate(name string, moments []float64) []float64 {
 
 // kill kills a program when it has run for d: sometimes it alone, sometimes with all that it has under way, as when its
 // host dies. The servers of the app live on either way. dead is false when it ended before.
-func (r *rig) kill(p *program, d time.Duration) (how string, dead bool) {
+func (r *rig) kill(p *program.Process, d time.Duration) (how string, dead bool) {
 	r.t.Helper()
 	with := r.random.IntN(2) == 0
 	timer := time.NewTimer(d)
 	defer timer.Stop()
 	select {
-	case <-p.ended:
+	case <-p.Ended:
 		return "", false
 	case <-timer.C:
 	}
 	var below []process.Info
-	if self, ok := process.Find(p.cmd.Process.Pid); ok && with {
-		p.signal(syscall.SIGSTOP) // so that it starts nothing more
+	if self, ok := process.Find(p.PID()); ok && with {
+		p.Signal(syscall.SIGSTOP) // so that it starts nothing more
 		table, err := process.Table()
 		if err != nil {
 			r.t.Fatal(err)
@@ -310,7 +311,7 @@ func (r *rig) kill(p *program, d time.Duration) (how string, dead bool) {
 			return i.ID == self || len(i.Args) == 0 || r.what(i) != strings.Join(i.Args, " ")
 		})
 	}
-	p.kill()
+	p.Kill()
 	for _, info := range below {
 		if _, err := info.Signal(os.Kill); err != nil {
 			r.t.Fatal(err)
@@ -319,16 +320,16 @@ func (r *rig) kill(p *program, d time.Duration) (how string, dead bool) {
 	if len(below) > 0 {
 		how = fmt.Sprintf(" with %d of its programs", len(below))
 	}
-	return how, p.wait() == -1
+	return how, p.Wait() == -1
 }
 
 // ended waits for a program that carries an operation to its end, and judges its report.
-func (r *rig) ended(name string, p *program) {
+func (r *rig) ended(name string, p *program.Process) {
 	r.t.Helper()
-	if code := p.wait(); code != 0 {
-		r.t.Fatalf("lifeboat %s exits with %d:\n%s", p.words, code, p.said())
+	if code := p.Wait(); code != 0 {
+		r.t.Fatalf("lifeboat %s exits with %d:\n%s", p.Words, code, p.Said())
 	}
-	report := answer[api.Report](p)
+	report := program.Answer[api.Report](p)
 	if string(report.Run.Operation) != name {
 		r.t.Fatalf("the report is of a %s, not of the %s", report.Run.Operation, name)
 	}
@@ -416,7 +417,7 @@ func (r *rig) servers() map[string]int {
 		if len(info.Args) == 0 || !process.HasEnv(info.PID, tag) && !strings.Contains(strings.Join(info.Args, " "), r.w.Dir()+"/") {
 			continue
 		}
-		if r.guard != nil && info.PID == r.guard.cmd.Process.Pid {
+		if r.guard != nil && info.PID == r.guard.PID() {
 			continue
 		}
 		found[r.what(info)]++
@@ -452,7 +453,7 @@ func (r *rig) nothingLeft(serves string, servers map[string]int) {
 	if serves == world.East {
 		other = world.West
 	}
-	until(r.t, "what was started to end", func(context.Context) error {
+	program.Until(r.t, "what was started to end", func(context.Context) error {
 		servers = r.servers()
 		for what, n := range servers {
 			switch {

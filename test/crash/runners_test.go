@@ -19,6 +19,7 @@ import (
 	"github.com/lifeboat-dr/lifeboat/api"
 	"github.com/lifeboat-dr/lifeboat/driver/fake"
 	"github.com/lifeboat-dr/lifeboat/model"
+	"github.com/lifeboat-dr/lifeboat/test/program"
 )
 
 // within is how soon an heir has to have taken over. The aim is five seconds; a busy machine gets three times that.
@@ -90,7 +91,7 @@ func TestTwoRunners(t *testing.T) {
 	t.Parallel()
 	random := seed(t)
 	rounds := 1
-	if long() {
+	if program.Long() {
 		rounds = 6
 	}
 	endpoint, _ := startEtcd(t)
@@ -117,7 +118,7 @@ type duel struct {
 
 func newDuel(t *testing.T, endpoint, prefix string) *duel {
 	t.Helper()
-	d := &duel{t: t, dir: folder(t), notes: &notes{}}
+	d := &duel{t: t, dir: program.Folder(t), notes: &notes{}}
 	for i, name := range []string{"a.yaml", "b.yaml"} {
 		d.proxies[i] = startProxy(t, endpoint, i, d.notes)
 		d.write(name, fmt.Sprintf("journal: {endpoints: [%q], prefix: %q}\n", d.proxies[i].endpoint, prefix))
@@ -134,24 +135,24 @@ func (d *duel) write(name, journal string) {
 	}
 }
 
-func (d *duel) lifeboat(config string, words ...string) *program {
+func (d *duel) lifeboat(config string, words ...string) *program.Process {
 	d.t.Helper()
-	return launch(d.t, d.dir, os.Environ(), append([]string{"-c", filepath.Join(d.dir, config)}, words...)...)
+	return program.Start(d.t, d.dir, os.Environ(), append([]string{"-c", filepath.Join(d.dir, config)}, words...)...)
 }
 
 // pair starts a failover with the first program and the second one behind it, and returns when that one stands by.
-func (d *duel) pair(first, second string) (a, b *program) {
+func (d *duel) pair(first, second string) (a, b *program.Process) {
 	d.t.Helper()
 	a = d.lifeboat(first, "failover", "shop", "--unplanned", "--yes", "--no-wait", "-o", "json")
-	until(d.t, "the run to start", func(context.Context) error {
-		if said := a.said(); !bytes.Contains(said, []byte(" started")) {
+	program.Until(d.t, "the run to start", func(context.Context) error {
+		if said := a.Said(); !bytes.Contains(said, []byte(" started")) {
 			return fmt.Errorf("it says %s", said)
 		}
 		return nil
 	})
 	b = d.lifeboat(second, "run", "resume", "last", "--no-wait", "-o", "json")
-	until(d.t, "the second to stand by", func(context.Context) error {
-		if said := b.said(); !bytes.Contains(said, []byte("standing by")) {
+	program.Until(d.t, "the second to stand by", func(context.Context) error {
+		if said := b.Said(); !bytes.Contains(said, []byte("standing by")) {
 			return fmt.Errorf("it says %s", said)
 		}
 		return nil
@@ -172,7 +173,7 @@ func (d *duel) fight(how stop, at int64, wake int) {
 	if how == behind {
 		select {
 		case <-held:
-		case <-time.After(patience):
+		case <-time.After(program.Patience):
 			t.Fatalf("no commit of chunk %d", at)
 		}
 	} else {
@@ -180,9 +181,9 @@ func (d *duel) fight(how stop, at int64, wake int) {
 	}
 	stopped := time.Now()
 	if how == killed {
-		a.kill()
+		a.Kill()
 	} else {
-		a.signal(syscall.SIGSTOP)
+		a.Signal(syscall.SIGSTOP)
 	}
 	took, taken := d.history.await(t, "the takeover", func(h header) bool { return h.Epoch == 2 })
 	took = max(took-stopped.Sub(d.history.since), 0)
@@ -198,17 +199,17 @@ func (d *duel) fight(how stop, at int64, wake int) {
 			d.history.await(t, "the heir's last chunk", func(h header) bool { return h.Final })
 		}
 		release() // the commit that was on its way arrives
-		a.signal(syscall.SIGCONT)
+		a.Signal(syscall.SIGCONT)
 	}
-	if code := b.wait(); code != 0 {
-		t.Errorf("the second program exits with %d: %s", code, b.said())
+	if code := b.Wait(); code != 0 {
+		t.Errorf("the second program exits with %d: %s", code, b.Said())
 	}
-	if code := a.wait(); how != killed && code != 0 {
-		t.Errorf("the first program exits with %d: %s", code, a.said())
+	if code := a.Wait(); how != killed && code != 0 {
+		t.Errorf("the first program exits with %d: %s", code, a.Said())
 	}
 	d.judge(b, 2)
 	if how != killed {
-		if first, second := answer[api.Report](a), answer[api.Report](b); first.Run.ID != second.Run.ID || len(first.Events) != len(second.Events) {
+		if first, second := program.Answer[api.Report](a), program.Answer[api.Report](b); first.Run.ID != second.Run.ID || len(first.Events) != len(second.Events) {
 			t.Errorf("the two report differently: run %s with %d events, run %s with %d", first.Run.ID, len(first.Events),
 				second.Run.ID, len(second.Events))
 		}
@@ -234,7 +235,7 @@ func (d *duel) refused(chunk int64) {
 
 // judge judges the history, once the run has left the journal: what each program was told, what was written, and what
 // has landed in the world of make-believe.
-func (d *duel) judge(last *program, owners int64) {
+func (d *duel) judge(last *program.Process, owners int64) {
 	d.t.Helper()
 	d.history.awaitGone(d.t)
 	all := d.history.all()
@@ -259,7 +260,7 @@ func (d *duel) judge(last *program, owners int64) {
 		forgeries(d.t, ops, all)
 	}
 	effects(d.t, filepath.Join(d.dir, "ledger"))
-	report := answer[api.Report](last)
+	report := program.Answer[api.Report](last)
 	if report.Run.Outcome != api.Succeeded || report.Run.Epoch != owners {
 		d.t.Errorf("outcome %q in epoch %d", report.Run.Outcome, report.Run.Epoch)
 	}
@@ -320,23 +321,23 @@ func TestSecondRunnerTakesTheFolderOver(t *testing.T) {
 	t.Parallel()
 	random := seed(t)
 	rounds := 1
-	if long() {
+	if program.Long() {
 		rounds = 8
 	}
 	for round := range rounds {
 		pause := time.Duration(random.Int64N(int64(1500 * time.Millisecond)))
 		t.Run(fmt.Sprint("round ", round), func(t *testing.T) {
-			d := &duel{t: t, dir: folder(t)}
+			d := &duel{t: t, dir: program.Folder(t)}
 			d.write("lifeboat.yaml", "")
 			a, b := d.pair("lifeboat.yaml", "lifeboat.yaml")
-			if !a.killAfter(pause) {
-				t.Fatalf("the first program ended before it was killed: %s", a.said())
+			if !a.KillAfter(pause) {
+				t.Fatalf("the first program ended before it was killed: %s", a.Said())
 			}
 			stopped := time.Now()
-			if code := b.wait(); code != 0 {
-				t.Fatalf("the second program exits with %d: %s", code, b.said())
+			if code := b.Wait(); code != 0 {
+				t.Fatalf("the second program exits with %d: %s", code, b.Said())
 			}
-			report := answer[api.Report](b)
+			report := program.Answer[api.Report](b)
 			var taken []api.Event
 			for i, e := range report.Events {
 				if e.Seq != int64(i)+1 {
@@ -368,12 +369,12 @@ func TestSecondRunnerTakesTheFolderOver(t *testing.T) {
 // when it wakes, one of the two carries the run on, and each effect has still landed once.
 func TestFrozenHolderOfTheFolder(t *testing.T) {
 	t.Parallel()
-	d := &duel{t: t, dir: folder(t)}
+	d := &duel{t: t, dir: program.Folder(t)}
 	d.write("lifeboat.yaml", "")
 	a, b := d.pair("lifeboat.yaml", "lifeboat.yaml")
-	a.signal(syscall.SIGSTOP)
+	a.Signal(syscall.SIGSTOP)
 	d.outlasts(a, b)
-	a.signal(syscall.SIGCONT)
+	a.Signal(syscall.SIGCONT)
 	d.bothEnd(a, b)
 }
 
@@ -403,13 +404,13 @@ func TestFrozenEtcd(t *testing.T) {
 
 // outlasts lets the time go by in which all leases run out, and every call that is under way. Neither program may give
 // up.
-func (d *duel) outlasts(programs ...*program) {
+func (d *duel) outlasts(programs ...*program.Process) {
 	d.t.Helper()
 	<-time.After(silence)
 	for _, p := range programs {
 		select {
-		case <-p.ended:
-			d.t.Errorf("lifeboat %s gives up: %s", p.words, p.said())
+		case <-p.Ended:
+			d.t.Errorf("lifeboat %s gives up: %s", p.Words, p.Said())
 		default:
 		}
 	}
@@ -419,14 +420,14 @@ func (d *duel) outlasts(programs ...*program) {
 const silence = 8 * time.Second
 
 // bothEnd holds that both programs see the run to its good end, and report the same.
-func (d *duel) bothEnd(programs ...*program) {
+func (d *duel) bothEnd(programs ...*program.Process) {
 	d.t.Helper()
 	for _, p := range programs {
-		if code := p.wait(); code != 0 {
-			d.t.Errorf("lifeboat %s exits with %d: %s", p.words, code, p.said())
+		if code := p.Wait(); code != 0 {
+			d.t.Errorf("lifeboat %s exits with %d: %s", p.Words, code, p.Said())
 			continue
 		}
-		report := answer[api.Report](p)
+		report := program.Answer[api.Report](p)
 		for i, e := range report.Events {
 			if e.Seq != int64(i)+1 {
 				d.t.Errorf("event %d of the report has number %d", i+1, e.Seq)
@@ -451,7 +452,7 @@ type history struct {
 // watchAll watches a prefix from the first revision on.
 func watchAll(t *testing.T, endpoint, prefix string) *history {
 	t.Helper()
-	etcd, err := clientv3.New(clientv3.Config{Endpoints: []string{endpoint}, DialTimeout: patience})
+	etcd, err := clientv3.New(clientv3.Config{Endpoints: []string{endpoint}, DialTimeout: program.Patience})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -512,7 +513,7 @@ func (h *history) awaitGone(t *testing.T) {
 
 func (h *history) awaitChange(t *testing.T, what string, so func(change) bool) time.Time {
 	t.Helper()
-	deadline := time.NewTimer(patience)
+	deadline := time.NewTimer(program.Patience)
 	defer deadline.Stop()
 	for i := 0; ; {
 		h.mu.Lock()

@@ -19,6 +19,7 @@ import (
 
 	"github.com/lifeboat-dr/lifeboat/api"
 	"github.com/lifeboat-dr/lifeboat/failure"
+	"github.com/lifeboat-dr/lifeboat/test/program"
 )
 
 // document is what `lifeboat demo -o json` promises to those who read it. A field that is not there stays nil.
@@ -41,11 +42,11 @@ type operation struct {
 }
 
 // demo starts the demo with a folder for temporary files of its own, and gives what marks its processes.
-func demo(t *testing.T, words ...string) (p *program, dir, tmp, mark string) {
+func demo(t *testing.T, words ...string) (p *program.Process, dir, tmp, mark string) {
 	t.Helper()
-	dir, tmp = folder(t), folder(t)
+	dir, tmp = program.Folder(t), program.Folder(t)
 	mark = "LIFEBOAT_E2E=" + filepath.Base(tmp)
-	return launch(t, dir, append(os.Environ(), "TMPDIR="+tmp, mark), append([]string{"demo"}, words...)...), dir, tmp, mark
+	return program.Start(t, dir, append(os.Environ(), "TMPDIR="+tmp, mark), append([]string{"demo"}, words...)...), dir, tmp, mark
 }
 
 // gone holds that nothing is left of a demo that is over.
@@ -63,16 +64,16 @@ func gone(t *testing.T, tmp, mark string) {
 func TestDemo(t *testing.T) {
 	t.Parallel()
 	p, dir, tmp, mark := demo(t, "-o", "json")
-	if code := p.wait(); code != 0 {
-		t.Errorf("exit code %d; it said:\n%s", code, p.said())
+	if code := p.Wait(); code != 0 {
+		t.Errorf("exit code %d; it said:\n%s", code, p.Said())
 	}
 	gone(t, tmp, mark)
 	if left := entries(t, dir); !slices.Equal(left, []string{"lifeboat-demo-reports"}) {
 		t.Errorf("left in the working folder: %v", left)
 	}
 	var d document
-	if err := json.Unmarshal(p.printed(), &d); err != nil {
-		t.Fatalf("%v: %s", err, p.printed())
+	if err := json.Unmarshal(p.Printed(), &d); err != nil {
+		t.Fatalf("%v: %s", err, p.Printed())
 	}
 	if d.OK == nil || !*d.OK {
 		t.Error("the demo is not ok")
@@ -81,7 +82,7 @@ func TestDemo(t *testing.T) {
 	for _, o := range d.Operations {
 		if o.Operation == nil || o.RTO == nil || o.RPO == nil || o.Acknowledged == nil || o.Lost == nil || o.ChecksPassed == nil ||
 			o.ChecksFailed == nil || o.OK == nil {
-			t.Errorf("a field is missing or null: %s", p.printed())
+			t.Errorf("a field is missing or null: %s", p.Printed())
 			continue
 		}
 		names = append(names, *o.Operation)
@@ -111,7 +112,7 @@ func report(t *testing.T, dir string, o operation) {
 	if err := json.Unmarshal(text, &r); err != nil || string(r.Run.Operation) != *o.Operation {
 		t.Fatalf("%s is of a %q, %v", o.JSON, r.Run.Operation, err)
 	}
-	changed := filepath.Join(folder(t), "changed.json")
+	changed := filepath.Join(program.Folder(t), "changed.json")
 	forged := bytes.Replace(text, []byte(`"outcome": "succeeded"`), []byte(`"outcome": "failed"`), 1)
 	if bytes.Equal(forged, text) {
 		t.Fatalf("%s does not say how the run ended", o.JSON)
@@ -120,9 +121,9 @@ func report(t *testing.T, dir string, o operation) {
 		t.Fatal(err)
 	}
 	for file, want := range map[string]int{o.JSON: 0, changed: failure.Corrupt.ExitCode()} {
-		p := launch(t, dir, os.Environ(), "report", "verify", file)
-		if code := p.wait(); code != want {
-			t.Errorf("report verify %s exits with %d, want %d: %s", filepath.Base(file), code, want, p.said())
+		p := program.Start(t, dir, os.Environ(), "report", "verify", file)
+		if code := p.Wait(); code != want {
+			t.Errorf("report verify %s exits with %d, want %d: %s", filepath.Base(file), code, want, p.Said())
 		}
 	}
 }
@@ -149,13 +150,13 @@ func TestInterruptedDemo(t *testing.T) {
 	for _, at := range moments {
 		t.Run(at, func(t *testing.T) {
 			p, _, tmp, mark := demo(t)
-			until(t, at, func(context.Context) error {
+			program.Until(t, at, func(context.Context) error {
 				select {
-				case <-p.ended:
-					t.Fatalf("the demo ended before it was interrupted: %s\n%s", p.printed(), p.said())
+				case <-p.Ended:
+					t.Fatalf("the demo ended before it was interrupted: %s\n%s", p.Printed(), p.Said())
 				default:
 				}
-				if !bytes.Contains(p.printed(), []byte(at)) {
+				if !bytes.Contains(p.Printed(), []byte(at)) {
 					return errors.New("not yet")
 				}
 				return nil
@@ -163,11 +164,11 @@ func TestInterruptedDemo(t *testing.T) {
 			if there := processes(t, mark, tmp); len(there) < 5 {
 				t.Fatalf("there is no world to be taken away: %v", there)
 			}
-			if err := syscall.Kill(-p.cmd.Process.Pid, syscall.SIGINT); err != nil { // as a terminal does it
+			if err := syscall.Kill(-p.PID(), syscall.SIGINT); err != nil { // as a terminal does it
 				t.Fatal(err)
 			}
-			if code := p.wait(); code != failure.Canceled.ExitCode() {
-				t.Errorf("exit code %d, want %d: %s", code, failure.Canceled.ExitCode(), p.said())
+			if code := p.Wait(); code != failure.Canceled.ExitCode() {
+				t.Errorf("exit code %d, want %d: %s", code, failure.Canceled.ExitCode(), p.Said())
 			}
 			gone(t, tmp, mark)
 		})

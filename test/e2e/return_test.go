@@ -24,6 +24,7 @@ import (
 	"github.com/lifeboat-dr/lifeboat/internal/demo/clients"
 	"github.com/lifeboat-dr/lifeboat/internal/demo/world"
 	"github.com/lifeboat-dr/lifeboat/model"
+	"github.com/lifeboat-dr/lifeboat/test/program"
 )
 
 // place is a world with clients in it.
@@ -37,7 +38,7 @@ func newPlace(t *testing.T) *place {
 	t.Helper()
 	p := &place{t: t, ledger: clients.NewLedger()}
 	var err error
-	if p.w, err = world.Create(t.Context(), world.Options{Dir: filepath.Join(folder(t), "world"), Binary: binary}); err != nil {
+	if p.w, err = world.Create(t.Context(), world.Options{Dir: filepath.Join(program.Folder(t), "world"), Binary: program.Path()}); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
@@ -59,7 +60,7 @@ func newPlace(t *testing.T) *place {
 func (p *place) orders(n int) {
 	p.t.Helper()
 	since := time.Now()
-	until(p.t, "orders", func(context.Context) error {
+	program.Until(p.t, "orders", func(context.Context) error {
 		if got := p.ledger.Acknowledged(since, time.Now()); got < n {
 			return fmt.Errorf("%d are acknowledged", got)
 		}
@@ -68,34 +69,34 @@ func (p *place) orders(n int) {
 }
 
 // start starts an operation.
-func (p *place) start(words ...string) *program {
+func (p *place) start(words ...string) *program.Process {
 	p.t.Helper()
-	return launch(p.t, p.w.Dir(), p.w.Env(), append(append([]string{"-c", p.w.Config()}, words...), "--no-wait", "-o", "json")...)
+	return program.Start(p.t, p.w.Dir(), p.w.Env(), append(append([]string{"-c", p.w.Config()}, words...), "--no-wait", "-o", "json")...)
 }
 
 // operate carries an operation out.
 func (p *place) operate(words ...string) {
 	p.t.Helper()
 	run := p.start(words...)
-	if code := run.wait(); code != 0 {
-		p.t.Fatalf("lifeboat %s exits with %d:\n%s", run.words, code, run.said())
+	if code := run.Wait(); code != 0 {
+		p.t.Fatalf("lifeboat %s exits with %d:\n%s", run.Words, code, run.Said())
 	}
 	var r api.Report
-	if err := json.Unmarshal(run.printed(), &r); err != nil || !r.OK {
-		p.t.Fatalf("lifeboat %s: ok %v, %v: %s", run.words, r.OK, err, run.said())
+	if err := json.Unmarshal(run.Printed(), &r); err != nil || !r.OK {
+		p.t.Fatalf("lifeboat %s: ok %v, %v: %s", run.Words, r.OK, err, run.Said())
 	}
 }
 
 // status is what lifeboat status says of the app.
 func (p *place) status() api.StatusReply {
 	p.t.Helper()
-	run := launch(p.t, p.w.Dir(), p.w.Env(), "-c", p.w.Config(), "status", world.App, "-o", "json")
-	if code := run.wait(); code != 0 {
-		p.t.Fatalf("lifeboat %s exits with %d:\n%s", run.words, code, run.said())
+	run := program.Start(p.t, p.w.Dir(), p.w.Env(), "-c", p.w.Config(), "status", world.App, "-o", "json")
+	if code := run.Wait(); code != 0 {
+		p.t.Fatalf("lifeboat %s exits with %d:\n%s", run.Words, code, run.Said())
 	}
 	var s api.StatusReply
-	if err := json.Unmarshal(run.printed(), &s); err != nil {
-		p.t.Fatalf("%v: %s", err, run.printed())
+	if err := json.Unmarshal(run.Printed(), &s); err != nil {
+		p.t.Fatalf("%v: %s", err, run.Printed())
 	}
 	return s
 }
@@ -105,14 +106,14 @@ func (p *place) east() string { return filepath.Join(p.w.Dir(), world.East) }
 
 // startOldEast does what a boot does: it starts the database and the shop that were there, as they are. After a boot
 // the process that the data folder's lock names is no more; here whoever adopted it may take a moment to bury it.
-func (p *place) startOldEast() (shop *program) {
+func (p *place) startOldEast() (shop *program.Process) {
 	p.t.Helper()
 	lock, err := os.ReadFile(filepath.Join(p.east(), "pgdata", "postmaster.pid"))
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		p.t.Fatal(err)
 	}
 	if pid, err := strconv.Atoi(strings.TrimSpace(strings.Split(string(lock), "\n")[0])); err == nil {
-		until(p.t, "the dead server to be buried", func(context.Context) error {
+		program.Until(p.t, "the dead server to be buried", func(context.Context) error {
 			if err := syscall.Kill(pid, 0); !errors.Is(err, syscall.ESRCH) {
 				return fmt.Errorf("process %d is there (%v)", pid, err)
 			}
@@ -123,7 +124,7 @@ func (p *place) startOldEast() (shop *program) {
 		p.t.Fatal(err)
 	}
 	secrets := filepath.Join(p.w.Dir(), "secrets", "shop.password")
-	return launch(p.t, p.w.Dir(), p.w.Env(), "demo-shop", "--password", "file:"+secrets, "--log", filepath.Join(p.east(), "shop.log"),
+	return program.Start(p.t, p.w.Dir(), p.w.Env(), "demo-shop", "--password", "file:"+secrets, "--log", filepath.Join(p.east(), "shop.log"),
 		"--listen", p.w.ShopAddress(world.East), "--database", p.w.Cluster(world.East).Addr())
 }
 
@@ -149,7 +150,7 @@ func (p *place) strays() {
 	p.t.Helper()
 	for n := range 3 {
 		id, status := fmt.Sprintf("stray-%d", n), 0
-		until(p.t, "the old shop to answer", func(ctx context.Context) (err error) {
+		program.Until(p.t, "the old shop to answer", func(ctx context.Context) (err error) {
 			status, err = p.order(ctx, world.East, id)
 			return err
 		})
@@ -241,7 +242,7 @@ func TestFencedPrimaryReturns(t *testing.T) {
 	if s := p.status(); s.Serving != world.West {
 		t.Errorf("status: serving at %q", s.Serving)
 	}
-	shop.stop()
+	shop.Stop()
 	p.operate("failback", world.App, "--yes")
 	p.look(world.East)
 }
@@ -277,13 +278,13 @@ func TestLostPrimaryReturns(t *testing.T) {
 		t.Errorf("status: serving %q, %d primaries, findings %+v", s.Serving, primaries, s.Findings)
 	}
 	refused := p.start("failback", world.App, "--yes")
-	if code := refused.wait(); code != failure.Conflict.ExitCode() {
-		t.Errorf("a failback between two primaries exits with %d, want %d: %s", code, failure.Conflict.ExitCode(), refused.said())
+	if code := refused.Wait(); code != failure.Conflict.ExitCode() {
+		t.Errorf("a failback between two primaries exits with %d, want %d: %s", code, failure.Conflict.ExitCode(), refused.Said())
 	}
 	if err := p.w.Cluster(world.East).Stop(t.Context(), "immediate"); err != nil {
 		t.Fatal(err)
 	}
-	shop.stop()
+	shop.Stop()
 	// The folder of uploads came back live, too; the plan says what to do with an old copy.
 	if err := os.Rename(filepath.Join(p.east(), "uploads"), filepath.Join(p.east(), "uploads.lifeboat-fenced")); err != nil {
 		t.Fatal(err)
