@@ -16,7 +16,8 @@ import (
 
 	"github.com/lifeboat-dr/lifeboat/api"
 	"github.com/lifeboat-dr/lifeboat/drivers/all"
-	"github.com/lifeboat-dr/lifeboat/drivers/files/job"
+	filesjob "github.com/lifeboat-dr/lifeboat/drivers/files/job"
+	pgjob "github.com/lifeboat-dr/lifeboat/drivers/postgres/job"
 	"github.com/lifeboat-dr/lifeboat/failure"
 	"github.com/lifeboat-dr/lifeboat/internal/cli"
 	"github.com/lifeboat-dr/lifeboat/internal/config"
@@ -57,7 +58,8 @@ func main() {
 // hidden are the programs that this binary starts by itself: the demonstration's, and the jobs of drivers on hosts.
 func hidden() map[string]func(context.Context, []string) error {
 	all := demo.Hidden()
-	all[job.Program] = job.Main
+	all[filesjob.Program] = filesjob.Main
+	all[pgjob.Program] = pgjob.Main
 	return all
 }
 

@@ -273,8 +273,8 @@ func hostFacts(st hostState) []model.Fact {
 	return facts
 }
 
-// Points lists a standby as the live recovery point that it is.
-func (d *Driver) Points(ctx context.Context, t driver.Target) ([]model.Point, error) {
+// livePoint gives a standby as the live recovery point that it is.
+func (d *Driver) livePoint(ctx context.Context, t driver.Target) ([]model.Point, error) {
 	seen, err := d.Describe(ctx, t)
 	if err != nil {
 		return nil, err

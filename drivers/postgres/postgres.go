@@ -18,6 +18,8 @@ import (
 
 	"github.com/lifeboat-dr/lifeboat/driver"
 	"github.com/lifeboat-dr/lifeboat/failure"
+	"github.com/lifeboat-dr/lifeboat/internal/vault/location"
+	"github.com/lifeboat-dr/lifeboat/internal/vaultjob"
 	"github.com/lifeboat-dr/lifeboat/model"
 )
 
@@ -27,10 +29,12 @@ const Kind model.Kind = "postgres"
 // handleVersion is the version of the handles that this build writes.
 const handleVersion = 1
 
-// Driver is the postgres driver. It holds no state between calls and is safe for concurrent use.
+// Driver is the postgres driver. It holds no state between calls but vaults that were opened a moment ago, and is safe for concurrent use.
 type Driver struct {
-	log *slog.Logger
-	now func() time.Time
+	log    *slog.Logger
+	now    func() time.Time
+	open   location.Options
+	vaults vaultjob.Vaults // opened a moment ago
 }
 
 // New makes the driver. A nil log discards.
@@ -38,7 +42,7 @@ func New(log *slog.Logger) *Driver {
 	if log == nil {
 		log = slog.New(slog.DiscardHandler)
 	}
-	return &Driver{log: log, now: time.Now}
+	return &Driver{log: log, now: time.Now, open: location.Options{Log: log}}
 }
 
 // Facts describes the driver.
@@ -60,10 +64,13 @@ func (d *Driver) Facts() driver.Facts {
 			model.ActionReverse:    {"endpoint": model.TypeEndpoint, "host": model.TypeText, "port": model.TypeNumber},
 			model.ActionQuiesce:    {"lsn": model.TypeLSN},
 			model.ActionReadMarker: {"marker_at": model.TypeTime, "marker_seq": model.TypeNumber},
+			model.ActionCapture:    {"point": model.TypeText, "at": model.TypeTime},
 		},
 		Verbs: map[model.Action]string{
 			model.ActionReverse: "make a standby of",
 			model.ActionQuiesce: "shut down in order",
+			model.ActionCopy:    "copy to the replicas:",
+			model.ActionExpire:  "remove what need not be kept of",
 		},
 		Effects: map[model.Action]string{
 			model.ActionFence:   "stops the old server and writes standby.signal, so that it cannot come back as a primary",
@@ -73,6 +80,9 @@ func (d *Driver) Facts() driver.Facts {
 				"backup; what it had that the primary does not have is discarded (rewind) or moved aside (base backup)",
 			model.ActionDrill:   "copies the standby into the drill folder and starts the copy, cut off from replication",
 			model.ActionRelease: "stops the drill's server and deletes its folder",
+			model.ActionCapture: "reads the data folder and adds a recovery point to the vault",
+			model.ActionCopy:    "brings the vault's replicas in step",
+			model.ActionExpire:  "removes recovery points that the policy does not keep, and the data that only they need",
 		},
 		Destructive: []model.Action{model.ActionReverse},
 		Timeouts: map[model.Action]time.Duration{
@@ -83,6 +93,9 @@ func (d *Driver) Facts() driver.Facts {
 			model.ActionDrill:      4 * time.Hour,
 			model.ActionRelease:    30 * time.Minute,
 			model.ActionReadMarker: 30 * time.Second,
+			model.ActionCapture:    24 * time.Hour,
+			model.ActionCopy:       24 * time.Hour,
+			model.ActionExpire:     6 * time.Hour,
 		},
 	}
 }
@@ -108,6 +121,8 @@ func (d *Driver) Observe(ctx context.Context, req driver.Request, h driver.Handl
 		return d.observeRelease(ctx, req, h)
 	case model.ActionReadMarker:
 		return d.observeMarker(ctx, req, h)
+	case model.ActionCapture, model.ActionCopy, model.ActionExpire:
+		return d.observeJob(ctx, req, h)
 	}
 	return driver.Observation{}, failure.New(failure.Unsupported, "observe", string(req.Resource.ID),
 		"%s is nothing that this driver begins", req.Action)
@@ -118,6 +133,12 @@ func (d *Driver) Observe(ctx context.Context, req driver.Request, h driver.Handl
 func (d *Driver) Cancel(ctx context.Context, req driver.Request, h driver.Handle) error {
 	var dir string
 	switch req.Action {
+	case model.ActionCapture, model.ActionCopy, model.ActionExpire:
+		v, err := readHandle[jobHandle](h)
+		if err != nil {
+			return err
+		}
+		return failure.Wrap(v.Host.StopJob(ctx, v.Job), "cancel", string(req.Resource.ID))
 	case model.ActionReverse:
 		v, err := readHandle[reverseHandle](h)
 		if err != nil {
@@ -182,5 +203,9 @@ var (
 	_ driver.Lister       = (*Driver)(nil)
 	_ driver.Canceler     = (*Driver)(nil)
 
+	_ driver.Capturer          = (*Driver)(nil)
+	_ driver.Copier            = (*Driver)(nil)
+	_ driver.Expirer           = (*Driver)(nil)
+	_ driver.Ranger            = (*Driver)(nil)
 	_ driver.ResourceValidator = (*Driver)(nil)
 )

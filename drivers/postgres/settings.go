@@ -99,14 +99,14 @@ const (
 // Size is a number of bytes, written as "64MB".
 type Size int64
 
-var units = []struct {
+var sizeUnits = []struct {
 	name string
 	size int64
 }{{"TB", 1 << 40}, {"GB", 1 << 30}, {"MB", 1 << 20}, {"kB", 1 << 10}, {"B", 1}}
 
 // MarshalText writes it in PostgreSQL's units: B, kB, MB, GB, TB, each 1024 times the one before.
 func (s Size) MarshalText() ([]byte, error) {
-	for _, u := range units {
+	for _, u := range sizeUnits {
 		if int64(s)%u.size == 0 && int64(s) >= u.size {
 			return []byte(strconv.FormatInt(int64(s)/u.size, 10) + u.name), nil
 		}
@@ -116,7 +116,7 @@ func (s Size) MarshalText() ([]byte, error) {
 
 // UnmarshalText reads what MarshalText writes.
 func (s *Size) UnmarshalText(text []byte) error {
-	for _, u := range units {
+	for _, u := range sizeUnits {
 		number, found := strings.CutSuffix(string(text), u.name)
 		if !found {
 			continue

@@ -138,3 +138,10 @@ func (p post) ready(ctx context.Context) error {
 	}
 	return nil
 }
+
+// here is the place of work for s where Lifeboat runs.
+func (s *server) here() (post, error) {
+	own := *s
+	own.at.Data, own.at.Lifeboat = "", ""
+	return own.post()
+}

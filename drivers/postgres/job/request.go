@@ -1,0 +1,99 @@
+// Package job is the work of the postgres driver on a vault: a hidden program of this binary that captures base points,
+// keeps them, and restores from them, on the host of the copy or where Lifeboat runs.
+//
+// What all jobs on a vault have in common is package vaultjob's. What a base point is and how one is made and brought back
+// is that of packages pgpoint, pgbase and pgrestore; when it is done, the driver's. Start with [Main].
+package job
+
+import (
+	"context"
+	"fmt"
+	"strconv"
+	"strings"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/lifeboat-dr/lifeboat/failure"
+	"github.com/lifeboat-dr/lifeboat/internal/pgpoint"
+	"github.com/lifeboat-dr/lifeboat/internal/vaultjob"
+	"github.com/lifeboat-dr/lifeboat/model"
+	"github.com/lifeboat-dr/lifeboat/secret"
+)
+
+// Program is the first word of the command line that runs a job: lifeboat pg-job FOLDER.
+const Program = "pg-job"
+
+// Op is what a job does.
+type Op string
+
+// The ops.
+const (
+	Capture Op = "capture" // a base point of the primary
+	Copy    Op = "copy"    // the vault's replicas are brought in step
+	Expire  Op = "expire"  // points that need not be kept are removed
+)
+
+// Request is all that a job is told. It holds secrets and lies in a file that only the job's user can read, until the job
+// is over.
+type Request struct {
+	pgpoint.Whose
+	vaultjob.Sealed
+	Op    Op               `json:"op"`
+	Site  model.SiteID     `json:"site"`
+	Token string           `json:"token"`
+	Work  string           `json:"work"` // the folder for what outlives the job
+	Keep  *model.Retention `json:"keep,omitempty"`
+
+	Source  *Source `json:"source,omitempty"` // of Capture
+	Folder  string  `json:"folder,omitempty"` // of Capture: the primary's data folder, if it is here
+	MaxRate int64   `json:"max_rate,omitempty"`
+}
+
+// Source is a server, and how to log in there. Passwords are references to the request's secrets.
+type Source struct {
+	Host                string     `json:"host"`
+	Port                int        `json:"port"`
+	Database            string     `json:"database"`
+	User                string     `json:"user"`
+	Password            secret.Ref `json:"password,omitempty"`
+	ReplicationUser     string     `json:"replication_user"`
+	ReplicationPassword secret.Ref `json:"replication_password,omitempty"`
+	SSLMode             string     `json:"sslmode"`
+	SSLRootCert         string     `json:"sslrootcert,omitempty"`
+	ConnectTimeout      int        `json:"connect_timeout"` // seconds
+}
+
+// ordinary is a login for questions, replication one for base backups.
+func (s Source) ordinary(ctx context.Context) (*pgx.ConnConfig, error) {
+	return s.login(ctx, s.User, s.Password)
+}
+
+func (s Source) replication(ctx context.Context) (*pgx.ConnConfig, error) {
+	return s.login(ctx, s.ReplicationUser, s.ReplicationPassword)
+}
+
+func (s Source) login(ctx context.Context, user string, ref secret.Ref) (*pgx.ConnConfig, error) {
+	password, err := ref.Resolve(ctx)
+	if err != nil {
+		return nil, failure.Wrap(err, "connect to", s.address())
+	}
+	words := []string{"host=" + quote(s.Host), "port=" + strconv.Itoa(s.Port), "user=" + quote(user), "dbname=" + quote(s.Database),
+		"sslmode=" + s.SSLMode, "application_name=lifeboat", "connect_timeout=" + strconv.Itoa(max(1, s.ConnectTimeout))}
+	if s.SSLRootCert != "" {
+		words = append(words, "sslrootcert="+quote(s.SSLRootCert))
+	}
+	cfg, err := pgx.ParseConfig(strings.Join(words, " "))
+	if err != nil {
+		return nil, failure.New(failure.Invalid, "connect to", s.address(), "the settings make no connection string: %v", err)
+	}
+	cfg.Password = password.Reveal()
+	cfg.DefaultQueryExecMode = pgx.QueryExecModeSimpleProtocol
+	return cfg, nil
+}
+
+func (s Source) address() string { return fmt.Sprintf("%s:%d", s.Host, s.Port) }
+
+// quote makes a value of a libpq connection string (documentation, 34.1.1.1).
+func quote(v string) string {
+	return "'" + strings.NewReplacer(`\`, `\\`, `'`, `\'`).Replace(v) + "'"
+}
