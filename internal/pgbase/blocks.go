@@ -4,6 +4,7 @@ import (
 	"context"
 	"hash/crc32"
 	"io"
+	"sync"
 	"sync/atomic"
 
 	"golang.org/x/sync/errgroup"
@@ -48,6 +49,8 @@ type blocks struct {
 	free    chan []byte
 	group   *errgroup.Group
 	ctx     context.Context // of the workers; ends with the first failure
+	mu      sync.Mutex
+	open    map[*source]struct{}
 	files   atomic.Int64
 	bytes   atomic.Int64 // read
 	reused  atomic.Int64 // not read, for they were not touched since the point before
@@ -55,7 +58,7 @@ type blocks struct {
 
 // startBlocks starts the workers. The caller calls finish or abandon.
 func startBlocks(ctx context.Context, s *vault.Session, p *pages, workers int) *blocks {
-	b := &blocks{session: s, pages: p, jobs: make(chan block, workers), free: make(chan []byte, 2*workers+1)}
+	b := &blocks{session: s, pages: p, jobs: make(chan block, workers), free: make(chan []byte, 2*workers+1), open: map[*source]struct{}{}}
 	for range cap(b.free) {
 		b.free <- nil // allocated when it is first needed
 	}
@@ -69,14 +72,17 @@ func startBlocks(ctx context.Context, s *vault.Session, p *pages, workers int) *
 // finish waits until all is stored.
 func (b *blocks) finish() error {
 	close(b.jobs)
-	return b.group.Wait()
+	err := b.group.Wait()
+	for s := range b.open { // after a failure
+		s.close()
+	}
+	return err
 }
 
 // abandon ends the workers because of err, and gives the reason: that of a worker which failed first, or err.
 func (b *blocks) abandon(err error) error {
 	b.group.Go(func() error { return err })
-	close(b.jobs)
-	return b.group.Wait()
+	return b.finish()
 }
 
 // buffer gives memory for one block.
@@ -129,6 +135,9 @@ func (b *blocks) one(x block) error {
 		}
 	}
 	if s := x.f.src; s != nil && s.left.Add(-1) == 0 {
+		b.mu.Lock()
+		delete(b.open, s)
+		b.mu.Unlock()
 		s.close()
 	}
 	id, err := b.session.SaveBlob(b.ctx, object.Data, x.data)
@@ -138,6 +147,15 @@ func (b *blocks) one(x block) error {
 
 // castagnoli is the polynomial of the manifest's checksums.
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
+
+// from makes the workers read the file from r, which is closed when they have.
+func (b *blocks) from(f *file, r io.ReaderAt, close func()) {
+	f.src = &source{ReaderAt: r, close: close}
+	f.src.left.Store(int64(len(f.ids)))
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.open[f.src] = struct{}{}
+}
 
 // begin takes a file in whose size is known.
 func (b *blocks) begin(f *file) {

@@ -17,6 +17,7 @@ const controlPath = "global/pg_control"
 type control struct {
 	systemID uint64
 	redo     pgwal.LSN // where the last checkpoint's replay begins
+	timeline pgwal.Timeline
 }
 
 // readControl reads the content of a control file. Corrupt: its own checksum is wrong, as when it is read while the server
@@ -25,7 +26,8 @@ func readControl(data []byte) (control, error) {
 	end := len(bytes.TrimRight(data, "\x00"))
 	for at := 128; at+4 <= min(len(data), 512); at += 4 {
 		if end <= at+4 && crc32.Checksum(data[:at], castagnoli) == binary.LittleEndian.Uint32(data[at:]) {
-			return control{binary.LittleEndian.Uint64(data), pgwal.LSN(binary.LittleEndian.Uint64(data[40:]))}, nil
+			o := binary.LittleEndian
+			return control{o.Uint64(data), pgwal.LSN(o.Uint64(data[40:])), pgwal.Timeline(o.Uint32(data[48:]))}, nil
 		}
 	}
 	return control{}, failure.New(failure.Corrupt, "read", controlPath, "its checksum is wrong").

@@ -65,10 +65,8 @@ func (p *pages) check(ctx context.Context, x block) error {
 // suspect deals with a page whose checksum is wrong.
 func (p *pages) suspect(ctx context.Context, x block, page *[pgwal.PageSize]byte, i int, number uint32) error {
 	for n := 0; x.f.src != nil && n < rereads; n++ {
-		select {
-		case <-time.After(reread):
-		case <-ctx.Done():
-			return context.Cause(ctx)
+		if err := pause(ctx, reread); err != nil {
+			return err
 		}
 		k, err := x.f.src.ReadAt(page[:], x.offset()+int64(i)*pgwal.PageSize)
 		if err == io.EOF { // the file was truncated
@@ -76,7 +74,7 @@ func (p *pages) suspect(ctx context.Context, x block, page *[pgwal.PageSize]byte
 			return nil
 		}
 		if err != nil {
-			return unreadable(err, x.f.path)
+			return err
 		}
 		if pgwal.PageSound(page, number) {
 			return nil

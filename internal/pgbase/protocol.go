@@ -10,8 +10,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/jackc/pgx/v5/pgconn"
-
 	"github.com/lifeboat-dr/lifeboat/failure"
 	"github.com/lifeboat-dr/lifeboat/internal/pgpoint"
 	"github.com/lifeboat-dr/lifeboat/internal/pgrepl"
@@ -27,11 +25,7 @@ const (
 // byProtocol takes a base backup over a replication connection.
 func (c *capture) byProtocol(ctx context.Context) (err error) {
 	cfg := c.o.Replication.Copy()
-	cfg.OnNotice = func(_ *pgconn.PgConn, n *pgconn.Notice) {
-		if n.Severity == "WARNING" {
-			c.warn("the server: " + n.Message)
-		}
-	}
+	cfg.OnNotice = noticing(c.warn)
 	conn, err := pgrepl.Connect(ctx, cfg)
 	if err != nil {
 		return err
@@ -219,7 +213,7 @@ func (t *taker) compare(l listed) error {
 // then, to the second.
 func (t *taker) clock(ctx context.Context) (time.Time, error) {
 	if t.o.Server != nil {
-		now, err := serverClock(ctx, t.o.Server)
+		now, err := serverClock(ctx, t.o.Server, t.warn)
 		if err == nil || ctx.Err() != nil {
 			return now, err
 		}
