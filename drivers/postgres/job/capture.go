@@ -40,11 +40,20 @@ func (w *worker) capture(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	res, err := pgbase.Capture(ctx, v, pgbase.Options{
+	o := pgbase.Options{
 		Whose: w.req.Whose, Site: w.req.Site, Server: &ordinary.Config, Replication: &replication.Config, Folder: w.req.Folder,
 		Label: "lifeboat " + w.req.Token, Fast: true, MaxRate: w.req.MaxRate, Rows: rows, Marker: marker, Log: w.Log,
 		Progress: func(p pgbase.Progress) { w.Phase("%s", captureText(p)) },
-	})
+	}
+	way := "by reading the data folder on its host"
+	res, err := pgbase.Capture(ctx, v, o)
+	if kind := failure.KindOf(err); err != nil && o.Folder != "" && (kind == failure.Denied || kind == failure.Unsupported) {
+		w.Log.Warn("the data folder cannot be read: capturing by protocol", "folder", o.Folder, "error", err)
+		way, o.Folder = "by the replication protocol, because the data folder cannot be read: "+err.Error(), ""
+		res, err = pgbase.Capture(ctx, v, o)
+	} else if o.Folder == "" {
+		way = "by the replication protocol"
+	}
 	if err != nil {
 		return err
 	}
@@ -58,11 +67,7 @@ func (w *worker) capture(ctx context.Context) error {
 	if base.Checksums {
 		w.Set("verified", fmt.Sprintf("%d pages, %d damaged", res.Stats.Verified, base.DamagedPages))
 	}
-	if w.req.Folder != "" {
-		w.Set("way", "by reading the data folder on its host")
-	} else {
-		w.Set("way", "by the replication protocol")
-	}
+	w.Set("way", way)
 	if len(res.Warnings) > 0 {
 		w.Set("warnings", strings.Join(res.Warnings, "; "))
 	}
