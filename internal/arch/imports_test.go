@@ -51,6 +51,9 @@ var rules = []rule{
 		"internal/vault/object", "internal/vault/snapshot", "internal/vault/tree"), nil},
 	{"internal/pgbackrest", with("internal/pgwal", "internal/pgpoint", "internal/vault", "internal/vault/object", "internal/vault/snapshot", "internal/vault/tree"), nil},
 	{"internal/pgproof", with("internal/pgwal", "internal/pgpoint", "internal/vault", "internal/vault/object", "internal/vault/snapshot", "internal/vault/tree"), nil},
+	{"internal/pgbackrest", []string{"failure", "internal/pgwal"}, nil},
+	{"internal/pgbackrest/importer", []string{"failure", "model", "internal/pgbackrest", "internal/pgpoint", "internal/pgwal", "internal/vault", "internal/vault/object",
+		"internal/vault/snapshot", "internal/vault/tree"}, nil},
 	{"internal/hostexec", leaves, nil},
 	{"internal/hostproc", with("internal/hostexec"), nil},
 	{"internal/journal", []string{"failure", "secret"}, nil},
@@ -110,7 +113,7 @@ func with(more ...string) []string { return append(slices.Clone(leaves), more...
 
 // reserved are modules that belong to certain rooms.
 var reserved = map[string][]string{
-	"github.com/aws/":                 {"drivers/aws", "internal/vault/blob/s3"},
+	"github.com/aws/":                 {"drivers/aws", "internal/vault/blob/s3", "internal/pgbackrest/s3"},
 	"github.com/jackc/pgx/":           {"drivers/postgres", "drivers/check", "internal/demo", "internal/pgrepl", "internal/walreceiver", "internal/pgbase", "internal/pglog", "internal/pgrestore"},
 	"go.etcd.io/":                     {"internal/journal/etcd"},
 	"google.golang.org/grpc":          {"internal/journal/etcd"},
@@ -128,6 +131,7 @@ var reserved = map[string][]string{
 	"github.com/restic/":              {"internal/vault", "test/bench/vault"},
 	"golang.org/x/crypto":             {"internal/vault/crypto", "internal/vault/server"},
 	"github.com/robfig/cron":          {"internal/schedule"},
+	"github.com/pierrec/lz4/":         {"internal/pgbackrest"},
 	"github.com/hanwen/go-fuse/":      {"internal/vault/mount"},
 }
 
