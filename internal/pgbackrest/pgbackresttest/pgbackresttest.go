@@ -164,7 +164,7 @@ func (w *World) Restore(label, name string, args ...string) *Server {
 	w.t.Helper()
 	folder := filepath.Join(w.Root, name)
 	run(w.t, "mkdir", "-m", "700", folder, folder+".space")
-	w.PgBackRest(append([]string{"--set=" + label, "--pg1-path=" + folder, "--tablespace-map-all=" + folder + ".space", "--target-action=promote", "restore"}, args...)...)
+	w.PgBackRest(append([]string{"--set=" + label, "--pg1-path=" + folder, "--tablespace-map-all=" + folder + ".space", "restore"}, args...)...)
 	return w.Launch(folder, "archive_mode=off")
 }
 

@@ -1,0 +1,64 @@
+package importer
+
+import (
+	"context"
+	"errors"
+	"io"
+	"sync"
+
+	"github.com/lifeboat-dr/lifeboat/failure"
+	"github.com/lifeboat-dr/lifeboat/internal/pgpoint"
+	"github.com/lifeboat-dr/lifeboat/internal/vault"
+	"github.com/lifeboat-dr/lifeboat/internal/vault/object"
+)
+
+// blocks are buffers of pgpoint.Block bytes.
+var blocks = sync.Pool{New: func() any { b := make([]byte, pgpoint.Block); return &b }}
+
+// sourceError is an error of what is read, in contrast to one of the vault.
+type sourceError struct{ error }
+
+// Unwrap gives it as it was.
+func (s sourceError) Unwrap() error { return s.error }
+
+// damaged reports whether an error is one of the thing that is read, and not of reaching it or of the vault.
+func damaged(err error) bool {
+	var s sourceError
+	if !errors.As(err, &s) {
+		return false
+	}
+	switch failure.KindOf(err) {
+	case failure.Corrupt, failure.NotFound, failure.Unsupported, failure.Invalid:
+		return true
+	}
+	return false
+}
+
+// store puts what src gives into the vault, in blocks of pgpoint's size. Seen, if not nil, is given each block; it may not
+// keep it.
+func store(ctx context.Context, s *vault.Session, src io.Reader, seen func([]byte)) (vault.Content, error) {
+	buffer := blocks.Get().(*[]byte)
+	defer blocks.Put(buffer)
+	c := vault.Content{Blobs: []object.ID{}}
+	for {
+		n, err := io.ReadFull(src, *buffer)
+		last := err == io.EOF || errors.Is(err, io.ErrUnexpectedEOF) && n < len(*buffer)
+		if err != nil && !last {
+			return c, sourceError{err}
+		}
+		if n > 0 {
+			data := (*buffer)[:n]
+			if seen != nil {
+				seen(data)
+			}
+			id, err := s.SaveBlob(ctx, object.Data, data)
+			if err != nil {
+				return c, err
+			}
+			c.Blobs, c.Size = append(c.Blobs, id), c.Size+uint64(n)
+		}
+		if last {
+			return c, nil
+		}
+	}
+}
