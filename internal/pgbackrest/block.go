@@ -57,10 +57,20 @@ func errMap(what string) error {
 	return failure.New(failure.Corrupt, "understand", "the block map", "%s", what)
 }
 
-// mapReader reads the numbers of a map.
+// mapReader reads a map. The first error ends it.
 type mapReader struct {
-	src *bufio.Reader
-	err error
+	src                            *bufio.Reader
+	blockSize, checksumSize, count int64
+	places                         map[uint64]*place // by reference
+	last                           int64             // stored bytes of the super block before
+	all                            []block
+	err                            error
+}
+
+func (m *mapReader) fail(what string) {
+	if m.err == nil {
+		m.err = errMap(what)
+	}
 }
 
 func (m *mapReader) number() uint64 {
@@ -69,7 +79,8 @@ func (m *mapReader) number() uint64 {
 	}
 	n, err := binary.ReadUvarint(m.src)
 	if err != nil {
-		m.err = errMap("it ends early, or holds no number")
+		m.fail("it ends early, or holds no number")
+		return 0
 	}
 	return n
 }
@@ -77,113 +88,114 @@ func (m *mapReader) number() uint64 {
 // size is a number that counts bytes or blocks.
 func (m *mapReader) size() int64 {
 	n := m.number()
-	if n > math.MaxInt64/4 && m.err == nil {
-		m.err = errMap("a number in it is beyond all bounds")
+	if n > math.MaxInt64/4 {
+		m.fail("a number in it is beyond all bounds")
+		return 0
 	}
 	return int64(n)
 }
 
 // readMap reads a map of count blocks.
 func readMap(src io.Reader, blockSize, checksumSize, count int64) ([]block, error) {
-	m := &mapReader{src: bufio.NewReader(src)}
-	if m.number()&1 != 0 && m.err == nil {
+	m := &mapReader{src: bufio.NewReader(src), blockSize: blockSize, checksumSize: checksumSize, count: count, places: map[uint64]*place{}}
+	if m.number()&1 != 0 {
 		return nil, failure.New(failure.Unsupported, "understand", "the block map", "it is of a newer version")
 	}
-	var all []block
-	places := map[uint64]*place{}
-	last := int64(0) // stored bytes of the super block before
+	for last := false; !last && m.err == nil; {
+		last = m.reference()
+	}
+	if int64(len(m.all)) != count {
+		m.fail("it has fewer blocks than the file")
+	}
+	return m.all, m.err
+}
+
+// reference reads a reference and its super blocks, and gives whether it was the last one.
+func (m *mapReader) reference() (last bool) {
+	flags := m.number()
+	id := flags >> shiftReference
+	p, again := m.places[id]
+	switch {
+	case !again:
+		p = &place{super: m.blockSize}
+		m.places[id] = p
+		if flags&flagBundle != 0 {
+			p.bundle = m.size()
+		}
+		if flags&flagOffset != 0 {
+			p.offset = m.size()
+		}
+	case flags&flagContinue != 0:
+		m.blocks(id, p, flagSuperPart)
+		if flags&flagContinueLast != 0 {
+			return flags&flagLast != 0
+		}
+		p.offset += p.stored
+	default:
+		p.offset += p.stored
+		if flags&flagOffset != 0 {
+			p.offset += m.size()
+		}
+	}
 	for m.err == nil {
-		ref := m.number()
-		id := ref >> shiftReference
-		p, again := places[id]
-		goesOn := false
-		at := int64(0)
-		switch {
-		case !again:
-			p = &place{super: blockSize}
-			places[id] = p
-			if ref&flagBundle != 0 {
-				p.bundle = m.size()
-			}
-			if ref&flagOffset != 0 {
-				p.offset = m.size()
-			}
-			at = p.offset
-		case ref&flagContinue != 0:
-			goesOn, at = true, p.offset
-		default:
-			at = p.offset + p.stored
-			if ref&flagOffset != 0 {
-				at += m.size()
-			}
-			p.offset = at
-		}
-		for first := true; m.err == nil; first = false {
-			var flags uint64
-			if goesOn {
-				flags = flagSuperPart
-				if ref&flagContinueLast != 0 {
-					flags |= flagLast
-				}
-				goesOn = false
-			} else {
-				flags = m.number()
-				stored := int64(flags >> shiftSuper)
-				if last != 0 {
-					stored = int64(uint64(stored)>>1) ^ -(stored & 1) + last
-				}
-				if flags&flagSuperChange != 0 {
-					size := m.number()
-					p.super = int64(size>>shiftSuperSize) * blockSize
-					if size&flagSuperRest != 0 {
-						p.super += m.size()
-					}
-				}
-				if first {
-					p.offset = at
-				} else {
-					p.offset += p.stored
-				}
-				p.stored, p.next = stored, 0
-			}
-			last = p.stored
-			if m.err == nil && (p.stored < 1 || p.stored > superMax*2 || p.super < 1 || p.super > superMax || p.offset < 0) {
-				return nil, errMap("the sizes of a super block cannot be")
-			}
-			total := (p.super + blockSize - 1) / blockSize
-			if flags&flagSuperPart != 0 {
-				part := m.number()
-				total = int64(part>>shiftCount) + 1
-				if part&flagPartOffset != 0 {
-					p.next += m.size()
-				}
-			}
-			if m.err == nil && (total > count-int64(len(all)) || p.next+total > (p.super+blockSize-1)/blockSize) {
-				return nil, errMap("it has more blocks than the file")
-			}
-			for range total {
-				if m.err != nil {
-					break
-				}
-				if _, err := m.src.Discard(int(checksumSize)); err != nil {
-					m.err = errMap("it ends early")
-					break
-				}
-				all = append(all, block{reference: id, bundle: p.bundle, offset: p.offset, stored: p.stored, super: p.super, index: p.next})
-				p.next++
-			}
-			if flags&flagLast != 0 {
-				break
-			}
-		}
-		if ref&flagLast != 0 {
+		super := m.number()
+		m.superBlock(p, super)
+		m.blocks(id, p, super)
+		if super&flagLast != 0 {
 			break
 		}
+		p.offset += p.stored
 	}
-	if m.err == nil && int64(len(all)) != count {
-		m.err = errMap("it has fewer blocks than the file")
+	return flags&flagLast != 0
+}
+
+// superBlock reads the sizes of a super block that begins at the place's offset.
+func (m *mapReader) superBlock(p *place, flags uint64) {
+	p.stored = int64(flags >> shiftSuper)
+	if m.last != 0 { // it is the difference from the one before, with the sign in the lowest bit
+		p.stored = p.stored>>1 ^ -(p.stored & 1) + m.last
 	}
-	return all, m.err
+	if flags&flagSuperChange != 0 {
+		size := m.number()
+		p.super = 0
+		if whole := size >> shiftSuperSize; whole <= superMax/uint64(m.blockSize) {
+			p.super = int64(whole) * m.blockSize
+		} else {
+			m.fail("a super block is beyond all bounds")
+		}
+		if size&flagSuperRest != 0 {
+			p.super += m.size()
+		}
+	}
+	p.next = 0
+}
+
+// blocks reads which blocks of a super block the file has next.
+func (m *mapReader) blocks(id uint64, p *place, flags uint64) {
+	m.last = p.stored
+	if p.stored < 1 || p.stored > 2*superMax || p.super < 1 || p.super > superMax || p.offset > math.MaxInt64/4 {
+		m.fail("the sizes of a super block cannot be")
+	}
+	most := (p.super + m.blockSize - 1) / m.blockSize
+	total := most
+	if flags&flagSuperPart != 0 {
+		part := m.number()
+		total = int64(min(part>>shiftCount, math.MaxInt32)) + 1
+		if part&flagPartOffset != 0 {
+			p.next += m.size()
+		}
+	}
+	if total > m.count-int64(len(m.all)) || p.next+total > most {
+		m.fail("it has more blocks than the file")
+	}
+	for n := int64(0); n < total && m.err == nil; n++ {
+		if _, err := m.src.Discard(int(m.checksumSize)); err != nil {
+			m.fail("it ends early")
+			return
+		}
+		m.all = append(m.all, block{reference: id, bundle: p.bundle, offset: p.offset, stored: p.stored, super: p.super, index: p.next})
+		p.next++
+	}
 }
 
 // openBlocks gives the content of a block-incremental file.
