@@ -1,0 +1,377 @@
+package pgrestore
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"maps"
+	"os"
+	"slices"
+	"strings"
+
+	"github.com/lifeboat-dr/lifeboat/failure"
+	"github.com/lifeboat-dr/lifeboat/internal/pgpoint"
+	"github.com/lifeboat-dr/lifeboat/internal/pgwal"
+	"github.com/lifeboat-dr/lifeboat/internal/vault"
+	"github.com/lifeboat-dr/lifeboat/internal/vault/object"
+	"github.com/lifeboat-dr/lifeboat/internal/vault/tree"
+	"github.com/lifeboat-dr/lifeboat/internal/walspool"
+)
+
+// wal is all the log of one cluster that can be read here: in spools, and in the newest log snapshot of each site.
+type wal struct {
+	v         *vault.Vault
+	system    uint64
+	size      pgwal.SegmentSize
+	logs      []pgpoint.LogPoint
+	pieces    map[string]*piece // by segment name, without .partial
+	histories map[pgwal.Timeline][]byte
+}
+
+// piece is one segment, wherever it lies.
+type piece struct {
+	name     string
+	timeline pgwal.Timeline
+	start    pgwal.LSN
+	copies   []walCopy // the best first: whole ones, and spools before the vault
+	whole    bool      // there is a copy that is not partial
+}
+
+// walCopy is one place where a segment lies: a file, or blobs of the vault.
+type walCopy struct {
+	path    string // of a spool's file; empty: in the vault
+	blobs   []object.ID
+	bytes   int64
+	partial bool
+	where   string // for people
+}
+
+// openWAL lists the log of the cluster that a base point is of. A spool that is not there or holds another cluster's log is an
+// error: whoever names it expects log in it.
+func openWAL(ctx context.Context, v *vault.Vault, w pgpoint.Whose, system uint64, size pgwal.SegmentSize, spools []string) (*wal, error) {
+	logs, err := pgpoint.Logs(ctx, v, w)
+	if err != nil {
+		return nil, err
+	}
+	l := &wal{v: v, system: system, size: size, pieces: map[string]*piece{}, histories: map[pgwal.Timeline][]byte{}}
+	for _, p := range logs {
+		if p.SystemID != system {
+			continue
+		}
+		if p.Segment != size {
+			return nil, failure.New(failure.Corrupt, "read the log in", v.Location(), "its segments have %d bytes, and those of the cluster %d", p.Segment, size)
+		}
+		if err := l.addSnapshot(ctx, p); err != nil {
+			return nil, failure.Wrap(err, "list the log in snapshot", p.Snapshot.ID.Short())
+		}
+		l.logs = append(l.logs, p)
+	}
+	for _, dir := range spools {
+		if err := l.addSpool(dir); err != nil {
+			return nil, err
+		}
+	}
+	for _, p := range l.pieces {
+		slices.SortStableFunc(p.copies, func(a, b walCopy) int {
+			return cmp.Or(cmp.Compare(rank(a), rank(b)), cmp.Compare(b.bytes, a.bytes))
+		})
+		p.whole = !p.copies[0].partial
+	}
+	return l, nil
+}
+
+// rank orders copies: whole ones first, near ones first. A partial one of a spool is never shorter than what was folded of it.
+func rank(c walCopy) int {
+	n := 0
+	if c.partial {
+		n += 2
+	}
+	if c.path == "" {
+		n++
+	}
+	return n
+}
+
+func (l *wal) addSnapshot(ctx context.Context, p pgpoint.LogPoint) error {
+	where := "snapshot " + p.Snapshot.ID.Short()
+	return l.v.Walk(ctx, *p.Snapshot.Tree, func(path string, n *tree.Node, err error) error {
+		if err != nil {
+			return err
+		}
+		if n.Type != tree.File || !strings.HasPrefix(path, pgpoint.LogPath+"/") {
+			return nil
+		}
+		if t, ok := historyOf(n.Name); ok {
+			text, err := pgpoint.ReadFile(ctx, l.v, *p.Snapshot.Tree, path)
+			if err != nil {
+				return failure.Wrap(err, "read", path)
+			}
+			return l.addHistory(t, text, where)
+		}
+		return l.add(n.Name, walCopy{blobs: n.Content, bytes: int64(n.Size), where: where})
+	})
+}
+
+func (l *wal) addSpool(dir string) error {
+	c, err := walspool.Read(dir)
+	if err != nil {
+		return err
+	}
+	if about := c.About(); about.SystemID != l.system || about.Segment != l.size {
+		return failure.New(failure.Conflict, "read the spool", dir, "it holds the log of the cluster %d, and the base point is of %d", about.SystemID, l.system)
+	}
+	for _, s := range c.Segments {
+		name := pgwal.SegmentName(s.Timeline, s.At, l.size)
+		if s.Partial {
+			name += pgpoint.PartialSuffix
+		}
+		if err := l.add(name, walCopy{path: s.Path, bytes: int64(l.size), where: s.Path}); err != nil {
+			return err
+		}
+	}
+	for t, path := range c.Histories {
+		text, err := os.ReadFile(path)
+		if err != nil {
+			return failure.WrapAs(failure.Unavailable, err, "read", path)
+		}
+		if err := l.addHistory(t, text, path); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (l *wal) add(name string, c walCopy) error {
+	base, partial := strings.CutSuffix(name, pgpoint.PartialSuffix)
+	t, at, err := pgwal.ParseSegmentName(base, l.size)
+	if err != nil {
+		return nil // something else that was put there
+	}
+	c.partial = partial
+	p := l.pieces[base]
+	if p == nil {
+		p = &piece{name: base, timeline: t, start: at}
+		l.pieces[base] = p
+	}
+	p.copies = append(p.copies, c)
+	return nil
+}
+
+// historyOf reads the name of a history file.
+func historyOf(name string) (pgwal.Timeline, bool) {
+	text, ok := strings.CutSuffix(name, ".history")
+	if !ok || len(text) != 8 {
+		return 0, false
+	}
+	t, _, err := pgwal.ParseSegmentName(text+strings.Repeat("0", 16), pgwal.DefaultSegmentSize)
+	return t, err == nil
+}
+
+func (l *wal) addHistory(t pgwal.Timeline, text []byte, where string) error {
+	if _, err := pgwal.ParseHistory(t, text); err != nil {
+		return failure.Wrap(err, "read the history of the timeline in", where)
+	}
+	l.histories[t] = text
+	return nil
+}
+
+// history gives where timeline t comes from. Timeline 1 comes from nowhere; NotFound: nobody has the history of another one.
+func (l *wal) history(t pgwal.Timeline) ([]pgwal.Switch, error) {
+	text, ok := l.histories[t]
+	if !ok {
+		if t == 1 {
+			return nil, nil
+		}
+		return nil, failure.New(failure.NotFound, "follow the timeline", pgwal.HistoryName(t), "the file is in no log that can be read here").
+			WithHint("choose another timeline, or name the spool that holds it")
+	}
+	return pgwal.ParseHistory(t, text)
+}
+
+// route is the way that a recovery takes through the log.
+type route struct {
+	timeline pgwal.Timeline
+	history  []pgwal.Switch
+	steps    []step
+	// end is up to where the log goes without a gap, by the names and lengths of what is there; exact unless the last piece is
+	// partial, which is known once it is read.
+	end pgwal.LSN
+	// after is the first piece behind a gap; nil: there is none.
+	after *piece
+}
+
+// step is one segment of a route. Cut is where it must end because its timeline was left there; 0: nowhere.
+type step struct {
+	*piece
+	cut pgwal.LSN
+}
+
+// follows reports whether a base point lies on the way of timeline t.
+func follows(b pgpoint.Base, t pgwal.Timeline, history []pgwal.Switch) bool {
+	if t == b.Timeline {
+		return true
+	}
+	i := slices.IndexFunc(history, func(s pgwal.Switch) bool { return s.Timeline == b.Timeline })
+	return i >= 0 && b.Stop <= history[i].At && pgwal.On(t, history, b.Start) == b.Timeline
+}
+
+// latest is the youngest timeline that a base point can be followed to.
+func (l *wal) latest(b pgpoint.Base) pgwal.Timeline {
+	for _, t := range slices.Backward(slices.Sorted(maps.Keys(l.histories))) {
+		if t <= b.Timeline {
+			break
+		}
+		if history, err := l.history(t); err == nil && follows(b, t, history) {
+			return t
+		}
+	}
+	return b.Timeline
+}
+
+// way finds the route of a base point to the end of a timeline. Invalid: the base point is on another branch.
+func (l *wal) way(b pgpoint.Base, t pgwal.Timeline) (*route, error) {
+	history, err := l.history(t)
+	if err != nil && t != b.Timeline {
+		return nil, err
+	}
+	if !follows(b, t, history) {
+		return nil, failure.New(failure.Invalid, "follow the timeline", pgwal.HistoryName(t), "the base point, at %s on timeline %d, is not on its way", b.Stop, b.Timeline).
+			WithHint("choose a base point that is, or another timeline")
+	}
+	r := &route{timeline: t, history: history, end: l.size.Start(b.Start)}
+	for {
+		s, ok := l.at(t, history, r.end)
+		if !ok {
+			break
+		}
+		r.steps = append(r.steps, s)
+		if !s.whole || s.cut != 0 {
+			break
+		}
+		r.end += pgwal.LSN(l.size)
+	}
+	for _, p := range l.pieces {
+		if on := pgwal.On(t, history, p.start); p.timeline == on && p.start > r.end && (r.after == nil || p.start < r.after.start) {
+			r.after = p
+		}
+	}
+	return r, nil
+}
+
+// at is the segment that holds position start on the way of timeline t: that of the youngest timeline that begins in it or
+// before. Where only an older one's is there, it counts up to where that timeline was left.
+func (l *wal) at(t pgwal.Timeline, history []pgwal.Switch, start pgwal.LSN) (step, bool) {
+	youngest := pgwal.On(t, history, start+pgwal.LSN(l.size)-1)
+	if p := l.pieces[pgwal.SegmentName(youngest, start, l.size)]; p != nil {
+		return step{piece: p}, true
+	}
+	for _, s := range slices.Backward(history) {
+		if s.Timeline >= youngest || s.At <= start {
+			continue
+		}
+		if p := l.pieces[pgwal.SegmentName(s.Timeline, start, l.size)]; p != nil {
+			return step{piece: p, cut: s.At}, true
+		}
+	}
+	return step{}, false
+}
+
+// read gives a segment as the server takes it, at its full size, and how much of it was ever written. The copies are tried
+// in their order. Corrupt: none of them is sound.
+func (l *wal) read(ctx context.Context, s step) ([]byte, int, error) {
+	var failed []error
+	var best []byte
+	written := -1
+	for _, c := range s.copies {
+		if !c.partial && written >= 0 || c.partial && s.whole && written < 0 && len(failed) == 0 {
+			break
+		}
+		data, n, err := l.load(ctx, s.piece, c)
+		switch {
+		case err != nil && ctx.Err() != nil:
+			return nil, 0, err
+		case err != nil:
+			failed = append(failed, failure.Wrap(err, "read the log from", c.where))
+		case n > written:
+			best, written = data, n
+		}
+		if err == nil && !c.partial {
+			break
+		}
+	}
+	if len(failed) > 0 && (best == nil || s.whole && written < int(l.size)) {
+		return nil, 0, failure.WrapAs(failure.KindOf(failed[0]), errors.Join(failed...), "read the log segment", s.name).
+			WithHint("bring it back into a spool, or restore to a target before %s", s.start)
+	}
+	if s.cut != 0 && s.cut < s.start+pgwal.LSN(written) {
+		written = int(s.cut - s.start)
+		clear(best[written:])
+	}
+	return best, written, nil
+}
+
+// load reads one copy, and verifies that it is what its name says as far as its pages say so.
+func (l *wal) load(ctx context.Context, p *piece, c walCopy) ([]byte, int, error) {
+	data := make([]byte, l.size)
+	n, err := l.fill(ctx, c, data)
+	if err != nil {
+		return nil, 0, err
+	}
+	if !c.partial && n != len(data) {
+		return nil, 0, failure.New(failure.Corrupt, "read", p.name, "it has %d bytes instead of %d", n, len(data))
+	}
+	h, err := pgwal.ParseHeader(data)
+	if err != nil && c.partial && allZero(data[:min(n, pgwal.PageSize)]) {
+		return data, 0, nil // made, and never written to
+	}
+	if err != nil {
+		return nil, 0, err
+	}
+	if h.SystemID != l.system || h.Address != p.start || h.Segment != l.size || h.Timeline > p.timeline {
+		return nil, 0, failure.New(failure.Corrupt, "read", p.name, "it begins as the log of the cluster %d at %s on timeline %d", h.SystemID, h.Address, h.Timeline)
+	}
+	sound := pgwal.CheckPages(data[:n], p.start, h.Magic)
+	if !c.partial && sound < len(data) && !allZero(data[sound:]) {
+		return nil, 0, failure.New(failure.Corrupt, "read", p.name, "the page at %s is not of this place", p.start+pgwal.LSN(sound))
+	}
+	clear(data[sound:])
+	return data, sound, nil
+}
+
+// fill reads a copy into data and gives its length.
+func (l *wal) fill(ctx context.Context, c walCopy, data []byte) (int, error) {
+	if c.path != "" {
+		f, err := os.Open(c.path)
+		if err == nil {
+			defer f.Close()
+			var n int
+			for n < len(data) && err == nil {
+				var more int
+				more, err = f.Read(data[n:])
+				n += more
+			}
+			if n == len(data) || err != nil && err.Error() == "EOF" {
+				return n, nil
+			}
+		}
+		return 0, failure.WrapAs(failure.Unavailable, err, "read", c.path)
+	}
+	if c.bytes > int64(len(data)) {
+		return 0, failure.New(failure.Corrupt, "read", c.where, "a segment has %d bytes", c.bytes)
+	}
+	f, err := l.v.OpenFile(ctx, c.blobs)
+	if err != nil {
+		return 0, err
+	}
+	if f.Size() != c.bytes {
+		return 0, failure.New(failure.Corrupt, "read", c.where, "a segment's content has %d bytes instead of %d", f.Size(), c.bytes)
+	}
+	if c.bytes == 0 {
+		return 0, nil
+	}
+	return f.ReadAt(ctx, data[:c.bytes], 0)
+}
+
+func allZero(b []byte) bool {
+	return !slices.ContainsFunc(b, func(c byte) bool { return c != 0 })
+}
