@@ -4,8 +4,11 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"io"
+	"io/fs"
 	"maps"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 
@@ -46,8 +49,7 @@ type walCopy struct {
 	where   string // for people
 }
 
-// openWAL lists the log of the cluster that a base point is of. A spool that is not there or holds another cluster's log is an
-// error: whoever names it expects log in it.
+// openWAL lists the log of the cluster that a base point is of.
 func openWAL(ctx context.Context, v *vault.Vault, w pgpoint.Whose, system uint64, size pgwal.SegmentSize, spools []string) (*wal, error) {
 	logs, err := pgpoint.Logs(ctx, v, w)
 	if err != nil {
@@ -112,14 +114,37 @@ func (l *wal) addSnapshot(ctx context.Context, p pgpoint.LogPoint) error {
 	})
 }
 
+// addSpool adds what is in a receiver's folder for spools, which has one for each cluster, or in a spool itself. That there is
+// none of the cluster is no error: nothing may have come yet.
 func (l *wal) addSpool(dir string) error {
-	c, err := walspool.Read(dir)
-	if err != nil {
-		return err
+	entries, err := os.ReadDir(dir)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return failure.WrapAs(failure.Denied, err, "read the spool", dir)
 	}
-	if about := c.About(); about.SystemID != l.system || about.Segment != l.size {
-		return failure.New(failure.Conflict, "read the spool", dir, "it holds the log of the cluster %d, and the base point is of %d", about.SystemID, l.system)
+	folders := []string{dir}
+	for _, e := range entries {
+		if e.IsDir() {
+			folders = append(folders, filepath.Join(dir, e.Name()))
+		}
 	}
+	for _, folder := range folders {
+		c, err := walspool.Read(folder)
+		if errors.Is(err, failure.NotFound) {
+			continue
+		}
+		if err != nil {
+			return err
+		}
+		if about := c.About(); about.SystemID == l.system && about.Segment == l.size {
+			if err := l.addContent(c); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+func (l *wal) addContent(c *walspool.Content) error {
 	for _, s := range c.Segments {
 		name := pgwal.SegmentName(s.Timeline, s.At, l.size)
 		if s.Partial {
@@ -276,32 +301,34 @@ func (l *wal) at(t pgwal.Timeline, history []pgwal.Switch, start pgwal.LSN) (ste
 	return step{}, false
 }
 
-// read gives a segment as the server takes it, at its full size, and how much of it was ever written. The copies are tried
-// in their order. Corrupt: none of them is sound.
+// read gives a segment as the server takes it, at its full size with zeros behind what was written, and how much that is.
+// The copies are tried in their order, partial ones all, for the one that goes furthest. Corrupt: none of them is sound.
 func (l *wal) read(ctx context.Context, s step) ([]byte, int, error) {
 	var failed []error
 	var best []byte
 	written := -1
 	for _, c := range s.copies {
-		if !c.partial && written >= 0 || c.partial && s.whole && written < 0 && len(failed) == 0 {
-			break
+		if s.whole && c.partial {
+			break // it is whole in other places, none of which gives it: less is not enough
 		}
 		data, n, err := l.load(ctx, s.piece, c)
-		switch {
-		case err != nil && ctx.Err() != nil:
-			return nil, 0, err
-		case err != nil:
+		if err != nil {
+			if ctx.Err() != nil {
+				return nil, 0, err
+			}
 			failed = append(failed, failure.Wrap(err, "read the log from", c.where))
-		case n > written:
+			continue
+		}
+		if n > written {
 			best, written = data, n
 		}
-		if err == nil && !c.partial {
+		if s.whole {
 			break
 		}
 	}
-	if len(failed) > 0 && (best == nil || s.whole && written < int(l.size)) {
+	if best == nil {
 		return nil, 0, failure.WrapAs(failure.KindOf(failed[0]), errors.Join(failed...), "read the log segment", s.name).
-			WithHint("bring it back into a spool, or restore to a target before %s", s.start)
+			WithHint("name a spool that holds it, or restore to a target before %s", s.start)
 	}
 	if s.cut != 0 && s.cut < s.start+pgwal.LSN(written) {
 		written = int(s.cut - s.start)
@@ -310,7 +337,8 @@ func (l *wal) read(ctx context.Context, s step) ([]byte, int, error) {
 	return best, written, nil
 }
 
-// load reads one copy, and verifies that it is what its name says as far as its pages say so.
+// load reads one copy, and verifies that it is what its name says as far as its pages say so. It gives how much of it was
+// written: all of one that is not partial, for what is empty at the end of such was left out by the server.
 func (l *wal) load(ctx context.Context, p *piece, c walCopy) ([]byte, int, error) {
 	data := make([]byte, l.size)
 	n, err := l.fill(ctx, c, data)
@@ -320,10 +348,10 @@ func (l *wal) load(ctx context.Context, p *piece, c walCopy) ([]byte, int, error
 	if !c.partial && n != len(data) {
 		return nil, 0, failure.New(failure.Corrupt, "read", p.name, "it has %d bytes instead of %d", n, len(data))
 	}
-	h, err := pgwal.ParseHeader(data)
-	if err != nil && c.partial && allZero(data[:min(n, pgwal.PageSize)]) {
+	if c.partial && allZero(data[:min(n, pgwal.PageSize)]) {
 		return data, 0, nil // made, and never written to
 	}
+	h, err := pgwal.ParseHeader(data)
 	if err != nil {
 		return nil, 0, err
 	}
@@ -331,30 +359,30 @@ func (l *wal) load(ctx context.Context, p *piece, c walCopy) ([]byte, int, error
 		return nil, 0, failure.New(failure.Corrupt, "read", p.name, "it begins as the log of the cluster %d at %s on timeline %d", h.SystemID, h.Address, h.Timeline)
 	}
 	sound := pgwal.CheckPages(data[:n], p.start, h.Magic)
-	if !c.partial && sound < len(data) && !allZero(data[sound:]) {
+	if c.partial {
+		clear(data[sound:])
+		return data, sound, nil
+	}
+	// Behind a switch to the next segment the pages are empty (xlog.c, CopyXLogRecordToWAL).
+	if !allZero(data[sound:]) {
 		return nil, 0, failure.New(failure.Corrupt, "read", p.name, "the page at %s is not of this place", p.start+pgwal.LSN(sound))
 	}
-	clear(data[sound:])
-	return data, sound, nil
+	return data, len(data), nil
 }
 
 // fill reads a copy into data and gives its length.
 func (l *wal) fill(ctx context.Context, c walCopy, data []byte) (int, error) {
 	if c.path != "" {
 		f, err := os.Open(c.path)
-		if err == nil {
-			defer f.Close()
-			var n int
-			for n < len(data) && err == nil {
-				var more int
-				more, err = f.Read(data[n:])
-				n += more
-			}
-			if n == len(data) || err != nil && err.Error() == "EOF" {
-				return n, nil
-			}
+		if err != nil {
+			return 0, failure.WrapAs(failure.Unavailable, err, "read", c.path)
 		}
-		return 0, failure.WrapAs(failure.Unavailable, err, "read", c.path)
+		defer f.Close()
+		n, err := io.ReadFull(f, data)
+		if err != nil && !errors.Is(err, io.EOF) && !errors.Is(err, io.ErrUnexpectedEOF) {
+			return 0, failure.WrapAs(failure.Unavailable, err, "read", c.path)
+		}
+		return n, nil
 	}
 	if c.bytes > int64(len(data)) {
 		return 0, failure.New(failure.Corrupt, "read", c.where, "a segment has %d bytes", c.bytes)

@@ -1,0 +1,293 @@
+package pgrestore
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"net"
+	"os"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"sync"
+
+	"github.com/lifeboat-dr/lifeboat/failure"
+	"github.com/lifeboat-dr/lifeboat/internal/pgrestore/ask"
+	"github.com/lifeboat-dr/lifeboat/internal/pgwal"
+)
+
+// ahead is how many segments are fetched before they are asked for.
+const ahead = 8
+
+// aheadFolder is where they wait, in the data folder's pg_wal: from there a rename brings them to where the server wants
+// them.
+const aheadFolder = "lifeboat-ahead"
+
+// feeder gives a recovering server the log of a route. Its requests come from [ask.Main].
+type feeder struct {
+	wal    *wal
+	route  *route
+	index  map[string]int // of the route's steps, by name
+	data   string
+	owner  owner
+	socket string
+
+	cancel context.CancelFunc // ends everything that is under way
+	group  sync.WaitGroup
+	listen net.Listener
+	limit  chan struct{} // how many are fetched at once
+
+	mu    sync.Mutex
+	slots map[int]*slot
+	told  fed
+}
+
+// slot is a segment that is fetched, or was and waits.
+type slot struct {
+	done    chan struct{}
+	err     error
+	written int
+}
+
+// fed is what a feeder has done.
+type fed struct {
+	segments int
+	asked    int    // requests for anything
+	last     string // the segment that was asked for last
+	repeated int    // how often in a row it was asked for
+	missing  string // the last one that was asked for and is not there; empty: none, or others came after
+	written  int    // of the last one that was given
+	failed   error  // why the server was told to give up; the first reason
+}
+
+// feed begins to listen at socket, and to fetch. The caller closes it.
+func feed(ctx context.Context, l *wal, r *route, data, socket string, o owner) (*feeder, error) {
+	f := &feeder{wal: l, route: r, index: map[string]int{}, data: data, owner: o, socket: socket, slots: map[int]*slot{},
+		limit: make(chan struct{}, max(2, runtime.GOMAXPROCS(0)))}
+	for i, s := range r.steps {
+		f.index[s.name] = i
+	}
+	if err := f.makeFolder(); err != nil {
+		return nil, err
+	}
+	var config net.ListenConfig
+	listen, err := config.Listen(ctx, "unix", socket)
+	if err != nil {
+		return nil, failure.WrapAs(failure.Denied, err, "listen at", socket)
+	}
+	if err := errors.Join(os.Chmod(socket, 0o600), o.give(socket)); err != nil {
+		return nil, errors.Join(failure.WrapAs(failure.Denied, err, "listen at", socket), listen.Close())
+	}
+	f.listen = listen
+	ctx, f.cancel = context.WithCancel(ctx)
+	f.group.Add(1)
+	go f.serve(ctx)
+	f.fetchFrom(ctx, 0)
+	return f, nil
+}
+
+func (f *feeder) makeFolder() error {
+	dir := f.folder()
+	if err := os.RemoveAll(dir); err != nil {
+		return failure.WrapAs(failure.Denied, err, "remove", dir)
+	}
+	if err := os.Mkdir(dir, 0o700); err != nil {
+		return failure.WrapAs(failure.Denied, err, "make", dir)
+	}
+	return f.owner.give(dir)
+}
+
+func (f *feeder) folder() string { return filepath.Join(f.data, "pg_wal", aheadFolder) }
+
+// close ends all that is under way and waits for it. From then on the server is told that nothing is there, with over; else
+// that nobody answers.
+func (f *feeder) close(over bool) error {
+	f.cancel()
+	err := f.listen.Close()
+	f.group.Wait()
+	if errors.Is(err, net.ErrClosed) {
+		err = nil
+	}
+	if over {
+		err = errors.Join(err, os.WriteFile(f.socket, []byte(ask.Over), 0o600), f.owner.give(f.socket))
+	}
+	return errors.Join(err, os.RemoveAll(f.folder()))
+}
+
+// tells gives what was done so far.
+func (f *feeder) tells() fed {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.told
+}
+
+func (f *feeder) serve(ctx context.Context) {
+	defer f.group.Done()
+	for {
+		conn, err := f.listen.Accept()
+		if err != nil {
+			return // it is closed: a socket of this host gives no other reason that trying again would help against
+		}
+		f.group.Add(1)
+		go func() {
+			defer f.group.Done()
+			defer conn.Close()
+			stop := context.AfterFunc(ctx, func() { conn.Close() })
+			defer stop()
+			f.converse(ctx, conn)
+		}()
+	}
+}
+
+// converse answers one request.
+func (f *feeder) converse(ctx context.Context, conn net.Conn) {
+	line, err := bufio.NewReader(conn).ReadString('\n')
+	if err != nil {
+		return
+	}
+	name, path, _ := strings.Cut(strings.TrimSuffix(line, "\n"), " ")
+	there, err := f.give(ctx, name, path)
+	answer := ask.AnswerThere
+	switch {
+	case err != nil:
+		f.mu.Lock()
+		if f.told.failed == nil && ctx.Err() == nil {
+			f.told.failed = err
+		}
+		f.mu.Unlock()
+		answer = ask.AnswerFatal + strings.ReplaceAll(err.Error(), "\n", "; ")
+	case !there:
+		answer = ask.AnswerNotThere
+	}
+	fmt.Fprintln(conn, answer) // who asked and went away is told nothing
+}
+
+// give puts a file of the log where the server wants it, and reports whether there is such a file.
+func (f *feeder) give(ctx context.Context, name, path string) (bool, error) {
+	base, ok := strings.CutPrefix(path, "pg_wal/")
+	if !ok || base == "" || strings.ContainsAny(base, "/ ") {
+		return false, failure.New(failure.Invalid, "give the log", name, "%q is no place for it", path)
+	}
+	into := filepath.Join(f.data, path)
+	if t, ok := historyOf(name); ok {
+		f.count(name, false)
+		text, ok := f.wal.histories[t]
+		if !ok {
+			return false, nil
+		}
+		return true, f.write(into, text)
+	}
+	i, ok := f.index[name]
+	f.count(name, !ok)
+	if !ok {
+		return false, nil
+	}
+	written, err := f.take(ctx, i, into)
+	if err != nil {
+		return false, err
+	}
+	f.mu.Lock()
+	f.told.segments++
+	f.told.written = written
+	f.mu.Unlock()
+	f.fetchFrom(ctx, i+1)
+	return true, nil
+}
+
+func (f *feeder) count(name string, missing bool) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	t := &f.told
+	t.asked++
+	if _, _, err := pgwal.ParseSegmentName(name, f.wal.size); err != nil {
+		return
+	}
+	if t.last != name {
+		t.repeated = 0
+	}
+	t.last, t.missing = name, ""
+	t.repeated++
+	if missing {
+		t.missing = name
+	}
+}
+
+// take moves a segment to where it is wanted; it is fetched if it was not, or was taken before.
+func (f *feeder) take(ctx context.Context, i int, into string) (int, error) {
+	f.fetchFrom(ctx, i)
+	f.mu.Lock()
+	s := f.slots[i]
+	delete(f.slots, i)
+	f.mu.Unlock()
+	select {
+	case <-s.done:
+	case <-ctx.Done():
+		return 0, failure.Wrap(ctx.Err(), "give the log", f.route.steps[i].name)
+	}
+	if s.err != nil {
+		return 0, s.err
+	}
+	if err := os.Rename(f.waiting(i), into); err != nil {
+		return 0, failure.WrapAs(failure.Unavailable, err, "give the log", into)
+	}
+	return s.written, nil
+}
+
+func (f *feeder) waiting(i int) string { return filepath.Join(f.folder(), f.route.steps[i].name) }
+
+// fetchFrom sees to it that step i and some behind it are fetched, and drops what waits before it.
+func (f *feeder) fetchFrom(ctx context.Context, i int) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for n, s := range f.slots {
+		if n >= i {
+			continue
+		}
+		select {
+		case <-s.done:
+			delete(f.slots, n)
+			_ = os.Remove(f.waiting(n)) // its folder goes in the end
+		default: // it is under way, and dropped the next time
+		}
+	}
+	for n := i; n < min(i+ahead, len(f.route.steps)); n++ {
+		if f.slots[n] != nil {
+			continue
+		}
+		s := &slot{done: make(chan struct{})}
+		f.slots[n] = s
+		f.group.Add(1)
+		go func() {
+			defer f.group.Done()
+			defer close(s.done)
+			s.written, s.err = f.fetch(ctx, n)
+		}()
+	}
+}
+
+// fetch reads a segment into the folder where it waits.
+func (f *feeder) fetch(ctx context.Context, i int) (int, error) {
+	select {
+	case f.limit <- struct{}{}:
+		defer func() { <-f.limit }()
+	case <-ctx.Done():
+		return 0, failure.Wrap(ctx.Err(), "read the log segment", f.route.steps[i].name)
+	}
+	data, written, err := f.wal.read(ctx, f.route.steps[i])
+	if err != nil {
+		return 0, err
+	}
+	return written, f.write(f.waiting(i), data)
+}
+
+func (f *feeder) write(path string, data []byte) error {
+	if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return failure.WrapAs(failure.Unavailable, err, "give the log", path)
+	}
+	if err := os.WriteFile(path, data, 0o600); err != nil {
+		return failure.WrapAs(failure.Unavailable, err, "give the log", path)
+	}
+	return f.owner.give(path)
+}
