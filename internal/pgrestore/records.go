@@ -329,4 +329,3 @@ func preparedXID(m []byte, info byte) uint32 {
 	}
 	return o.Uint32(m[at:])
 }
-
