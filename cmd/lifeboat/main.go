@@ -22,6 +22,7 @@ import (
 	"github.com/lifeboat-dr/lifeboat/internal/cli"
 	"github.com/lifeboat-dr/lifeboat/internal/config"
 	"github.com/lifeboat-dr/lifeboat/internal/demo"
+	"github.com/lifeboat-dr/lifeboat/internal/pgrestore/ask"
 	"github.com/lifeboat-dr/lifeboat/internal/service"
 	"github.com/lifeboat-dr/lifeboat/internal/vaultservice"
 	"github.com/lifeboat-dr/lifeboat/model"
@@ -31,6 +32,9 @@ import (
 var version = "devel"
 
 func main() {
+	if len(os.Args) > 1 && os.Args[1] == ask.Program { // PostgreSQL starts it once for each segment of a recovery
+		os.Exit(ask.Main(os.Args[2:], os.Stderr))
+	}
 	ctx := context.Background()
 	if len(os.Args) > 1 {
 		if program, ok := hidden()[os.Args[1]]; ok {

@@ -48,7 +48,8 @@ var rules = []rule{
 	{"internal/pglog", with("internal/pgwal", "internal/pgrepl", "internal/pgpoint", "internal/walspool", "internal/walreceiver", "internal/vault",
 		"internal/vault/location", "internal/vault/object", "internal/vault/snapshot", "internal/vault/tree"), nil},
 	{"internal/pgrestore", with("internal/pgwal", "internal/pgpoint", "internal/pglog", "internal/walspool", "internal/vault", "internal/vault/restorer",
-		"internal/vault/object", "internal/vault/snapshot", "internal/vault/tree"), nil},
+		"internal/vault/object", "internal/vault/snapshot", "internal/vault/tree", "internal/hostexec", "internal/term/units", "internal/pgrestore/ask"), nil},
+	{"internal/pgrestore/ask", nil, std},
 	{"internal/pgbackrest", with("internal/pgwal", "internal/pgpoint", "internal/vault", "internal/vault/object", "internal/vault/snapshot", "internal/vault/tree"), nil},
 	{"internal/pgproof", with("internal/pgwal", "internal/pgpoint", "internal/vault", "internal/vault/object", "internal/vault/snapshot", "internal/vault/tree"), nil},
 	{"internal/pgbackrest", []string{"failure", "internal/pgwal"}, nil},
@@ -104,7 +105,7 @@ var rules = []rule{
 	{"internal/vault/snapshot", []string{"failure", "internal/vault/object"}, std},
 	{"internal/arch", nil, std},
 	{"cmd/lifeboat", with("driver", "drivers", "drivers/files", "drivers/postgres", "api", "internal/cli", "internal/config", "internal/service", "internal/demo",
-		"internal/report", "internal/term", "internal/vaultservice"), nil},
+		"internal/pgrestore/ask", "internal/report", "internal/term", "internal/vaultservice"), nil},
 	{"test", with("api", "driver", "driver/fake"), nil},
 	{"test/bench/vault", []string{"internal/vault/chunk", "internal/vault/crypto", "internal/vault/object"}, nil},
 }

@@ -15,7 +15,6 @@ import (
 
 	"github.com/lifeboat-dr/lifeboat/failure"
 	"github.com/lifeboat-dr/lifeboat/internal/pgrestore/ask"
-	"github.com/lifeboat-dr/lifeboat/internal/pgwal"
 )
 
 // ahead is how many segments are fetched before they are asked for.
@@ -46,20 +45,16 @@ type feeder struct {
 
 // slot is a segment that is fetched, or was and waits.
 type slot struct {
-	done    chan struct{}
-	err     error
-	written int
+	done chan struct{}
+	err  error
 }
 
 // fed is what a feeder has done.
 type fed struct {
 	segments int
-	asked    int    // requests for anything
-	last     string // the segment that was asked for last
-	repeated int    // how often in a row it was asked for
-	missing  string // the last one that was asked for and is not there; empty: none, or others came after
-	written  int    // of the last one that was given
-	failed   error  // why the server was told to give up; the first reason
+	asked    int   // requests for anything
+	furthest int   // how many steps of the route were asked for, at least
+	failed   error // why the server was told to give up; the first reason
 }
 
 // feed begins to listen at socket, and to fetch. The caller closes it.
@@ -148,6 +143,9 @@ func (f *feeder) converse(ctx context.Context, conn net.Conn) {
 		return
 	}
 	name, path, _ := strings.Cut(strings.TrimSuffix(line, "\n"), " ")
+	f.mu.Lock()
+	f.told.asked++
+	f.mu.Unlock()
 	there, err := f.give(ctx, name, path)
 	answer := ask.AnswerThere
 	switch {
@@ -172,7 +170,6 @@ func (f *feeder) give(ctx context.Context, name, path string) (bool, error) {
 	}
 	into := filepath.Join(f.data, path)
 	if t, ok := historyOf(name); ok {
-		f.count(name, false)
 		text, ok := f.wal.histories[t]
 		if !ok {
 			return false, nil
@@ -180,42 +177,22 @@ func (f *feeder) give(ctx context.Context, name, path string) (bool, error) {
 		return true, f.write(into, text)
 	}
 	i, ok := f.index[name]
-	f.count(name, !ok)
 	if !ok {
 		return false, nil
 	}
-	written, err := f.take(ctx, i, into)
-	if err != nil {
+	if err := f.take(ctx, i, into); err != nil {
 		return false, err
 	}
 	f.mu.Lock()
 	f.told.segments++
-	f.told.written = written
+	f.told.furthest = max(f.told.furthest, i+1)
 	f.mu.Unlock()
 	f.fetchFrom(ctx, i+1)
 	return true, nil
 }
 
-func (f *feeder) count(name string, missing bool) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	t := &f.told
-	t.asked++
-	if _, _, err := pgwal.ParseSegmentName(name, f.wal.size); err != nil {
-		return
-	}
-	if t.last != name {
-		t.repeated = 0
-	}
-	t.last, t.missing = name, ""
-	t.repeated++
-	if missing {
-		t.missing = name
-	}
-}
-
 // take moves a segment to where it is wanted; it is fetched if it was not, or was taken before.
-func (f *feeder) take(ctx context.Context, i int, into string) (int, error) {
+func (f *feeder) take(ctx context.Context, i int, into string) error {
 	f.fetchFrom(ctx, i)
 	f.mu.Lock()
 	s := f.slots[i]
@@ -224,15 +201,15 @@ func (f *feeder) take(ctx context.Context, i int, into string) (int, error) {
 	select {
 	case <-s.done:
 	case <-ctx.Done():
-		return 0, failure.Wrap(ctx.Err(), "give the log", f.route.steps[i].name)
+		return failure.Wrap(ctx.Err(), "give the log", f.route.steps[i].name)
 	}
 	if s.err != nil {
-		return 0, s.err
+		return s.err
 	}
 	if err := os.Rename(f.waiting(i), into); err != nil {
-		return 0, failure.WrapAs(failure.Unavailable, err, "give the log", into)
+		return failure.WrapAs(failure.Unavailable, err, "give the log", into)
 	}
-	return s.written, nil
+	return nil
 }
 
 func (f *feeder) waiting(i int) string { return filepath.Join(f.folder(), f.route.steps[i].name) }
@@ -262,24 +239,24 @@ func (f *feeder) fetchFrom(ctx context.Context, i int) {
 		go func() {
 			defer f.group.Done()
 			defer close(s.done)
-			s.written, s.err = f.fetch(ctx, n)
+			s.err = f.fetch(ctx, n)
 		}()
 	}
 }
 
 // fetch reads a segment into the folder where it waits.
-func (f *feeder) fetch(ctx context.Context, i int) (int, error) {
+func (f *feeder) fetch(ctx context.Context, i int) error {
 	select {
 	case f.limit <- struct{}{}:
 		defer func() { <-f.limit }()
 	case <-ctx.Done():
-		return 0, failure.Wrap(ctx.Err(), "read the log segment", f.route.steps[i].name)
+		return failure.Wrap(ctx.Err(), "read the log segment", f.route.steps[i].name)
 	}
-	data, written, err := f.wal.read(ctx, f.route.steps[i])
+	data, _, err := f.wal.read(ctx, f.route.steps[i])
 	if err != nil {
-		return 0, err
+		return err
 	}
-	return written, f.write(f.waiting(i), data)
+	return f.write(f.waiting(i), data)
 }
 
 func (f *feeder) write(path string, data []byte) error {

@@ -9,13 +9,17 @@ import (
 	"github.com/lifeboat-dr/lifeboat/internal/pgwal"
 )
 
-// tail reads the end of a route: where its last sound record ends, and when the last transaction in what was read for that
-// was committed (zero: there was none). Corrupt: what follows is a damaged record, and not merely one that never came whole.
-func (l *wal) tail(ctx context.Context, r *route) (end pgwal.LSN, last time.Time, err error) {
+// tail reads the end of a route: where its last sound record ends, why none follows, and when the last transaction in what
+// was read for that was committed (zero: there was none). Corrupt: what follows is a damaged record, and not merely one
+// that never came whole.
+func (l *wal) tail(ctx context.Context, r *route) (end pgwal.LSN, last time.Time, why ending, err error) {
 	for i := len(r.steps) - 1; i >= 0; i-- {
 		d, err := l.readFrom(ctx, r, i)
 		if err != nil {
-			return 0, last, err
+			return 0, last, why, err
+		}
+		if i == len(r.steps)-1 {
+			r.written = d.limit
 		}
 		found := false
 		for {
@@ -30,15 +34,15 @@ func (l *wal) tail(ctx context.Context, r *route) (end pgwal.LSN, last time.Time
 		}
 		switch {
 		case d.why == endsRead:
-			return 0, last, d.err
+			return 0, last, d.why, d.err
 		case d.why == endsDamaged:
-			return d.pos, last, failure.New(failure.Corrupt, "read the log at", d.pos.String(), "there is no sound record").
+			return d.pos, last, d.why, failure.New(failure.Corrupt, "read the log at", d.pos.String(), "there is no sound record").
 				WithHint("the log is good up to there: restore to a target before it, or say that less is accepted")
 		case found:
-			return d.pos, last, nil
+			return d.pos, last, d.why, nil
 		}
 	}
-	return 0, last, nil
+	return 0, last, endsWritten, nil
 }
 
 // firstAfter finds the first transaction of a route, from position from on, that ended after t (or, exclusive, at t): a

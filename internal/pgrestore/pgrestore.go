@@ -205,9 +205,11 @@ type Result struct {
 	Took            []Took
 	Warnings        []string
 	// Of a server that was left running: its process, where it listens, and the folder of its own when it is isolated, which
-	// [Result.Remove] removes.
+	// [Result.Stop] removes.
 	PID     int
-	Host    string // a socket's folder, or an address
+	Host    string // its socket's folder
 	Port    int
 	Scratch string
+
+	server *server
 }

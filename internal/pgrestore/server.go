@@ -45,8 +45,13 @@ func as(cmd *exec.Cmd, o owner) {
 // startServer starts a server on a data folder, with a session of its own so that no terminal's signals reach it.
 func startServer(bin, data string, set settings, log string, o owner, login *pgconn.Config) (*server, error) {
 	args := []string{"-D", data}
-	for _, name := range slices.Sorted(maps.Keys(set)) {
-		args = append(args, "-c", name+"="+set[name])
+	// What is emptied comes first: emptying one kind of recovery target would take back another one that was set before.
+	for _, full := range []bool{false, true} {
+		for _, name := range slices.Sorted(maps.Keys(set)) {
+			if full == (set[name] != "") {
+				args = append(args, "-c", name+"="+set[name])
+			}
+		}
 	}
 	f, err := os.OpenFile(log, os.O_WRONLY|os.O_CREATE|os.O_APPEND, 0o600)
 	if err != nil {

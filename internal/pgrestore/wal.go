@@ -221,6 +221,8 @@ type route struct {
 	// end is up to where the log goes without a gap, by the names and lengths of what is there; exact unless the last piece is
 	// partial, which is known once it is read.
 	end pgwal.LSN
+	// most is where it ends at the latest, written up to where its last piece was written once that was read, by whole pages.
+	most, written pgwal.LSN
 	// after is the first piece behind a gap; nil: there is none.
 	after *piece
 }
@@ -270,10 +272,14 @@ func (l *wal) way(b pgpoint.Base, t pgwal.Timeline) (*route, error) {
 			break
 		}
 		r.steps = append(r.steps, s)
+		r.most = r.end + pgwal.LSN(l.size)
+		if s.cut != 0 {
+			r.most = s.cut
+		}
 		if !s.whole || s.cut != 0 {
 			break
 		}
-		r.end += pgwal.LSN(l.size)
+		r.end = r.most
 	}
 	for _, p := range l.pieces {
 		if on := pgwal.On(t, history, p.start); p.timeline == on && p.start > r.end && (r.after == nil || p.start < r.after.start) {

@@ -98,10 +98,14 @@ func (c Change) String() string {
 	return text
 }
 
+// UserAndGroup owns a file.
+type UserAndGroup struct{ UID, GID uint32 }
+
 // Applier gives files the metadata of nodes. Its methods may be called from several goroutines at once; the fields are
 // set before.
 type Applier struct {
 	OwnerByName bool                   // owners by the nodes' names where these are known here
+	Owner       *UserAndGroup          // everybody's owner, whatever the nodes say; nil: theirs
 	Xattr       func(name string) bool // which extended attributes count; nil: all
 	DryRun      bool                   // tells what differs and changes nothing
 
@@ -131,6 +135,9 @@ func (a *Applier) Meta(n *tree.Node) Meta {
 			}
 			return g.Gid, nil
 		})
+	}
+	if a.Owner != nil {
+		m.uid, m.gid = a.Owner.UID, a.Owner.GID
 	}
 	var attrs []tree.Xattr
 	for _, x := range n.Xattrs {

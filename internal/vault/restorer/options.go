@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/lifeboat-dr/lifeboat/failure"
+	"github.com/lifeboat-dr/lifeboat/internal/vault/fsnode"
 	"github.com/lifeboat-dr/lifeboat/internal/vault/tree"
 )
 
@@ -42,6 +43,9 @@ func ParseOverwrite(text string) (Overwrite, error) {
 	return "", failure.New(failure.Invalid, "restore", "", "%q is no way to overwrite", text).
 		WithHint("use one of: always, if-changed, if-newer, never")
 }
+
+// Owner is a user and a group, by number.
+type Owner = fsnode.UserAndGroup
 
 // Options say where a tree is brought back to, and how. The zero value but for Target restores everything.
 type Options struct {
@@ -74,6 +78,8 @@ type Options struct {
 	DryRun bool
 	// OwnerByName takes owners by the names in the tree; a name that is not known here means the number.
 	OwnerByName bool
+	// Owner is given everything, whatever the tree says: of data whose owner is another user here; nil: the tree's.
+	Owner *Owner
 	// Xattr selects extended attributes by name: others are neither set nor removed. nil: all.
 	Xattr func(name string) bool
 

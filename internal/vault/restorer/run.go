@@ -111,7 +111,7 @@ func (r *run) check() error {
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
-	r.apply = &fsnode.Applier{OwnerByName: o.OwnerByName, Xattr: o.Xattr, DryRun: o.DryRun}
+	r.apply = &fsnode.Applier{OwnerByName: o.OwnerByName, Owner: o.Owner, Xattr: o.Xattr, DryRun: o.DryRun}
 	return nil
 }
 
