@@ -21,6 +21,7 @@ const (
 	codeNoDatabase     = "3D000"
 	codeNoSchema       = "3F000"
 	codeNoTable        = "42P01"
+	codeNoColumn       = "42703"
 	codeNoRights       = "42501"
 	codeWrongState     = "55000" // object_not_in_prerequisite_state: "recovery is (not) in progress"
 	codeReadOnly       = "25006"

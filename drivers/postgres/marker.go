@@ -14,14 +14,26 @@ import (
 )
 
 // Markers are rows of lifeboat.marker in the resource's database, one for each app and resource. at_ns is the marker's
-// time in nanoseconds since 1970, since timestamptz holds microseconds only; at is the same for people.
+// time in nanoseconds since 1970, since timestamptz holds microseconds only; at is the same for people. A row says on which
+// timeline it was written, and keeps the last marker of an earlier timeline: so the marker that a recovered copy came
+// up with is known for as long as the copy serves, however soon new ones are written into it.
 const (
 	createMarker = `create schema if not exists lifeboat;
 create table if not exists lifeboat.marker (app text, resource text, seq bigint not null, at timestamptz not null,
-	at_ns bigint not null, primary key (app, resource));`
-	writeMarker = `insert into lifeboat.marker (app, resource, seq, at, at_ns) values ($1, $2, $3, $4, $5)
-on conflict (app, resource) do update set seq = excluded.seq, at = excluded.at, at_ns = excluded.at_ns`
-	readMarker = `select seq, at_ns from lifeboat.marker where app = $1 and resource = $2`
+	at_ns bigint not null, primary key (app, resource));
+alter table lifeboat.marker add column if not exists timeline bigint, add column if not exists came_seq bigint, add column if not exists came_at_ns bigint`
+	writeMarker = `insert into lifeboat.marker as m (app, resource, seq, at, at_ns, timeline) values ($1, $2, $3, $4, $5, ` + timelineNow + `)
+on conflict (app, resource) do update set seq = excluded.seq, at = excluded.at, at_ns = excluded.at_ns, timeline = excluded.timeline,
+	came_seq = case when m.timeline = excluded.timeline then m.came_seq else m.seq end,
+	came_at_ns = case when m.timeline = excluded.timeline then m.came_at_ns else m.at_ns end`
+	// The last of an earlier timeline than the copy's own; the newest where the copy has none of its own yet.
+	readMarker = `select case when timeline = ` + timelineNow + ` then coalesce(came_seq, seq) else seq end,
+	case when timeline = ` + timelineNow + ` then coalesce(came_at_ns, at_ns) else at_ns end
+from lifeboat.marker where app = $1 and resource = $2`
+	// Of a table that an earlier Lifeboat made.
+	readOldMarker = `select seq, at_ns from lifeboat.marker where app = $1 and resource = $2`
+	// The timeline that a primary writes to; a standby has none, and nobody writes markers there.
+	timelineNow = `case when pg_is_in_recovery() then 0 else ('x' || substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8))::bit(32)::bigint end`
 )
 
 // othersGrace is how long the other sites may still answer once a primary has: enough to notice a second one, too
@@ -45,7 +57,7 @@ func (d *Driver) WriteMarker(ctx context.Context, t driver.Target, m model.Marke
 		return err
 	}
 	err = write()
-	if code := sqlState(err); code == codeNoSchema || code == codeNoTable {
+	if code := sqlState(err); code == codeNoSchema || code == codeNoTable || code == codeNoColumn {
 		if _, err := conn.Exec(ctx, createMarker); err != nil && !made(err) {
 			return wrapWrite(err, "create the marker table in", s.subject())
 		}
@@ -181,6 +193,9 @@ func (d *Driver) observeMarker(ctx context.Context, req driver.Request, h driver
 	defer closeConn(conn)
 	var seq, ns int64
 	err = conn.QueryRow(ctx, readMarker, string(req.App), string(req.Resource.ID)).Scan(&seq, &ns)
+	if sqlState(err) == codeNoColumn {
+		err = conn.QueryRow(ctx, readOldMarker, string(req.App), string(req.Resource.ID)).Scan(&seq, &ns)
+	}
 	if code := sqlState(err); err == pgx.ErrNoRows || code == codeNoSchema || code == codeNoTable {
 		return failed(failure.New(failure.NotFound, "read marker in", s.subject(), "there is none").
 			WithHint("lifeboat protect %s writes them", req.App))
