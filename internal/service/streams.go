@@ -1,0 +1,194 @@
+package service
+
+import (
+	"context"
+	"sync"
+	"time"
+
+	"github.com/lifeboat-dr/lifeboat/driver"
+	"github.com/lifeboat-dr/lifeboat/failure"
+	"github.com/lifeboat-dr/lifeboat/internal/journal"
+	"github.com/lifeboat-dr/lifeboat/model"
+)
+
+// Bounds of streams.
+const (
+	streamsEvery  = 3 * time.Second
+	streamTimeout = 20 * time.Second // to look, start and stop at one site
+)
+
+// streamed is a resource whose record of changes flows to its sites.
+type streamed struct {
+	resource model.Resource
+	streamer driver.Streamer
+}
+
+// streamedBy finds the resources of an app with such a record.
+func (s *Service) streamedBy(app model.App) ([]streamed, error) {
+	var out []streamed
+	for _, r := range app.Resources {
+		d, err := s.opts.Drivers.Get(r.Kind)
+		if err != nil {
+			return nil, err
+		}
+		if streamer, ok := driver.As[driver.Streamer](d); ok && streamer.Streams(r) {
+			out = append(out, streamed{r, streamer})
+		}
+	}
+	return out, nil
+}
+
+// eachStream calls f for every resource that streams and each of its sites, at once, and gives what it said in order.
+func (s *Service) eachStream(ctx context.Context, app model.App, all []streamed,
+	f func(context.Context, streamed, driver.Target) (model.Stream, error)) ([]model.Stream, []error) {
+	sites := append([]model.SiteID{app.Home}, app.Recovery...)
+	found, errs := make([]model.Stream, len(all)*len(sites)), make([]error, len(all)*len(sites))
+	each(len(found), func(i int) {
+		r, site := all[i/len(sites)], sites[i%len(sites)]
+		call, cancel := context.WithTimeout(ctx, streamTimeout)
+		defer cancel()
+		var err error
+		if found[i], err = f(call, r, driver.Target{App: app.ID, Resource: r.resource, Site: site}); err != nil {
+			errs[i] = failure.Wrap(err, "receive the changes of", string(r.resource.ID)+" at "+string(site))
+		}
+	})
+	var streams []model.Stream
+	var failed []error
+	for i := range found {
+		switch {
+		case errs[i] != nil:
+			failed = append(failed, errs[i])
+		case found[i].State != "":
+			streams = append(streams, found[i])
+		}
+	}
+	return streams, failed
+}
+
+// lookAtStreams says how an app's streams do. What cannot be looked at is a finding.
+func (s *Service) lookAtStreams(ctx context.Context, app model.App) ([]model.Stream, []model.Finding) {
+	all, err := s.streamedBy(app)
+	if err != nil || len(all) == 0 {
+		return nil, nil // the kinds were checked with the configuration
+	}
+	streams, failed := s.eachStream(ctx, app, all, func(ctx context.Context, r streamed, t driver.Target) (model.Stream, error) {
+		ctx, cancel := context.WithTimeout(ctx, lookTimeout)
+		defer cancel()
+		return r.streamer.LookAtStream(ctx, t)
+	})
+	var findings []model.Finding
+	for _, st := range streams {
+		findings = append(findings, st.Findings...)
+		if st.NeedsPoint != "" {
+			findings = append(findings, model.Finding{Severity: model.Warn, Code: "needs-point", Resource: st.Resource, Site: st.Site, What: st.NeedsPoint,
+				Why: "what is received since cannot be restored", Fix: "lifeboat protect " + string(app.ID) + " makes one by itself; at once: lifeboat protect " + string(app.ID) + " --now"})
+		}
+	}
+	for _, err := range failed {
+		findings = append(findings, model.Finding{Severity: model.Warn, Code: "stream-unknown", What: err.Error(),
+			Why: "whether changes are received is not known", Fix: failure.HintOf(err)})
+	}
+	return streams, findings
+}
+
+// streams keeps an app's streams alive. It belongs to one goroutine, but for what it saw last.
+type streams struct {
+	s     *Service
+	app   model.App
+	all   []streamed
+	again time.Time // nothing is done before
+
+	mu     sync.Mutex
+	last   []model.Stream
+	failed []error
+}
+
+func (s *Service) streams(app model.App) (*streams, error) {
+	all, err := s.streamedBy(app)
+	return &streams{s: s, app: app, all: all}, err
+}
+
+// seen is how the streams did last.
+func (k *streams) seen() ([]model.Stream, []error) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return k.last, k.failed
+}
+
+// keep makes every stream flow, unless the app is being moved: then the move's own steps say what receives. It gives the
+// resources that need a recovery point at once, and why.
+func (k *streams) keep(ctx context.Context) (map[model.ResourceID]string, error) {
+	if len(k.all) == 0 || time.Now().Before(k.again) {
+		return nil, nil
+	}
+	k.again = time.Now().Add(streamsEvery)
+	moving, err := k.s.moving(ctx, k.app.ID)
+	if err != nil {
+		return nil, err
+	}
+	found, failed := k.s.eachStream(ctx, k.app, k.all, func(ctx context.Context, r streamed, t driver.Target) (model.Stream, error) {
+		if moving {
+			return r.streamer.LookAtStream(ctx, t)
+		}
+		st, err := r.streamer.Stream(ctx, driver.StreamRequest{Target: t})
+		if err == nil && st.Held != "" && k.s.over(ctx, st.Held) {
+			return r.streamer.Stream(ctx, driver.StreamRequest{Target: t, Over: st.Held})
+		}
+		return st, err
+	})
+	if ctx.Err() != nil {
+		return nil, nil
+	}
+	k.mu.Lock()
+	k.last, k.failed = found, failed
+	k.mu.Unlock()
+	wanted := map[model.ResourceID]string{}
+	for _, st := range found {
+		if st.NeedsPoint != "" && !moving {
+			wanted[st.Resource] = st.NeedsPoint
+		}
+	}
+	return wanted, nil
+}
+
+// moving reports whether a run that moves the app is under way.
+func (s *Service) moving(ctx context.Context, app model.AppID) (bool, error) {
+	e, store, err := s.open(ctx)
+	if err != nil {
+		return false, err
+	}
+	active, err := e.Active(ctx)
+	if err != nil {
+		return false, err
+	}
+	for _, run := range active {
+		if run.Outcome != "" {
+			continue
+		}
+		moves, err := s.moves(ctx, store, run.ID, app)
+		if err != nil || moves {
+			return moves, err
+		}
+	}
+	return false, nil
+}
+
+// over reports whether a run is known here, and has ended.
+func (s *Service) over(ctx context.Context, run model.RunID) bool {
+	view, err := s.Run(ctx, run)
+	return err == nil && view.Final
+}
+
+// moves reports whether a run has steps that bring the app up elsewhere.
+func (s *Service) moves(ctx context.Context, _ journal.Store, run model.RunID, app model.AppID) (bool, error) {
+	view, err := s.Run(ctx, run)
+	if err != nil {
+		return false, err
+	}
+	for _, st := range view.Steps {
+		if st.Action == model.ActionPromote && (view.App == app || view.App == "") {
+			return true, nil
+		}
+	}
+	return false, nil
+}
