@@ -233,6 +233,7 @@ type StatusReply struct {
 	Home      model.SiteID        `json:"home"`
 	Objective model.Objective     `json:"objective"`
 	Resources []model.Description `json:"resources"`
+	Streams   []model.Stream      `json:"streams,omitempty"` // of resources whose record of changes flows to other sites
 	Findings  []model.Finding     `json:"findings"`
 	Active    []RunSummary        `json:"active,omitempty"`
 	LastDrill *RunSummary         `json:"last_drill,omitempty"`
@@ -253,6 +254,8 @@ type ProtectRound struct {
 	// Points are the recovery points whose making began or ended since the round before, by schedule.
 	Points []PointRound     `json:"points,omitempty"`
 	Errors []*failure.Error `json:"errors,omitempty"`
+	// Streams are how the records of changes flow, as of the last look.
+	Streams []model.Stream `json:"streams,omitempty"`
 }
 
 // PointRound is how far the making of recovery points by schedule is: a run of the operation protect.
@@ -260,6 +263,7 @@ type PointRound struct {
 	Resources []model.ResourceID `json:"resources"`
 	Run       model.RunID        `json:"run"`
 	Outcome   Outcome            `json:"outcome,omitempty"` // empty: it has just begun
+	Why       string             `json:"why,omitempty"`     // of points that no schedule asked for
 }
 
 // Measure is one measured duration against its objective.

@@ -161,6 +161,8 @@ func (s *Service) Status(ctx context.Context, id model.AppID) (*api.StatusReply,
 		}
 	}
 	reply.Findings = append(reply.Findings, s.overdue(ctx, app)...)
+	streams, found := s.lookAtStreams(ctx, app)
+	reply.Streams, reply.Findings = streams, append(reply.Findings, found...)
 	runs, err := s.Runs(ctx, api.RunsRequest{App: app.ID})
 	if err != nil {
 		return nil, err

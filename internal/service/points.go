@@ -3,6 +3,7 @@ package service
 import (
 	"context"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/lifeboat-dr/lifeboat/api"
@@ -21,6 +22,7 @@ type keeper struct {
 	s       *Service
 	app     model.App
 	due     []scheduled
+	streams *streams
 	running *api.PointRound // the run under way
 	again   time.Time       // nothing is tried before
 }
@@ -34,7 +36,11 @@ type scheduled struct {
 }
 
 func (s *Service) keeper(app model.App) (*keeper, error) {
-	k := &keeper{s: s, app: app}
+	flows, err := s.streams(app)
+	if err != nil {
+		return nil, err
+	}
+	k := &keeper{s: s, app: app, streams: flows}
 	for _, r := range app.Resources {
 		if r.Points == nil || r.Points.Schedule == "" {
 			continue
@@ -48,8 +54,9 @@ func (s *Service) keeper(app model.App) (*keeper, error) {
 	return k, nil
 }
 
-// round ends what is over and begins what is due, without waiting for it.
+// round keeps the streams alive, ends what is over and begins what is due, without waiting for it.
 func (k *keeper) round(ctx context.Context) ([]api.PointRound, error) {
+	wanted := k.streams.keep(ctx) // first: a point that nothing is received after is of little use
 	var out []api.PointRound
 	if k.running != nil {
 		view, err := k.s.Run(ctx, k.running.Run)
@@ -73,13 +80,21 @@ func (k *keeper) round(ctx context.Context) ([]api.PointRound, error) {
 		return out, nil
 	}
 	var due []model.ResourceID
+	var why []string
+	for _, r := range k.app.Resources {
+		if reason := wanted[r.ID]; reason != "" {
+			due = append(due, r.ID)
+			why = append(why, string(r.ID)+": "+reason)
+			k.s.log.Warn("a recovery point is made at once", "resource", r.ID, "why", reason)
+		}
+	}
 	for i := range k.due {
 		r := &k.due[i]
 		if err := k.look(ctx, r); err != nil {
 			k.again = now.Add(pointsRetry)
 			return out, err
 		}
-		if r.schedule.Due(r.last, now) {
+		if r.schedule.Due(r.last, now) && wanted[r.id] == "" {
 			due = append(due, r.id)
 		}
 	}
@@ -92,7 +107,7 @@ func (k *keeper) round(ctx context.Context) ([]api.PointRound, error) {
 		k.again = now.Add(pointsRetry)
 		return out, failure.Wrap(err, "make recovery points of", string(k.app.ID))
 	}
-	k.running = &api.PointRound{Resources: due, Run: view.ID}
+	k.running = &api.PointRound{Resources: due, Run: view.ID, Why: strings.Join(why, "; ")}
 	return append(out, *k.running), nil
 }
 
@@ -172,7 +187,7 @@ func (k *keeper) background(ctx context.Context) *keeping {
 	b := &keeping{cancel: cancel, ctx: ctx, made: make(chan pointsMade), done: make(chan struct{})}
 	go func() {
 		defer close(b.done)
-		if len(k.due) == 0 {
+		if len(k.due) == 0 && len(k.streams.all) == 0 {
 			return
 		}
 		for ctx.Err() == nil {

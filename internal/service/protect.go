@@ -85,6 +85,7 @@ func (s *Service) Protect(ctx context.Context, req api.ProtectRequest) iter.Seq2
 			} else {
 				beside.into(round)
 			}
+			points.streams.into(ctx, round)
 			if ctx.Err() != nil || !yield(round, nil) || req.Once {
 				return
 			}

@@ -5,9 +5,9 @@ import (
 	"sync"
 	"time"
 
+	"github.com/lifeboat-dr/lifeboat/api"
 	"github.com/lifeboat-dr/lifeboat/driver"
 	"github.com/lifeboat-dr/lifeboat/failure"
-	"github.com/lifeboat-dr/lifeboat/internal/journal"
 	"github.com/lifeboat-dr/lifeboat/model"
 )
 
@@ -108,28 +108,24 @@ func (s *Service) streams(app model.App) (*streams, error) {
 	return &streams{s: s, app: app, all: all}, err
 }
 
-// seen is how the streams did last.
-func (k *streams) seen() ([]model.Stream, []error) {
+// into adds how the streams did last to a round.
+func (k *streams) into(ctx context.Context, round *api.ProtectRound) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	return k.last, k.failed
+	round.Streams = k.last
+	for _, err := range k.failed {
+		add(ctx, round, nil, err)
+	}
 }
 
-// keep makes every stream flow, unless the app is being moved: then the move's own steps say what receives. It gives the
-// resources that need a recovery point at once, and why.
-func (k *streams) keep(ctx context.Context) (map[model.ResourceID]string, error) {
+// keep makes every stream flow; one that a move has stopped goes on when that run is over. It gives the resources that need
+// a recovery point at once, and why.
+func (k *streams) keep(ctx context.Context) map[model.ResourceID]string {
 	if len(k.all) == 0 || time.Now().Before(k.again) {
-		return nil, nil
+		return nil
 	}
 	k.again = time.Now().Add(streamsEvery)
-	moving, err := k.s.moving(ctx, k.app.ID)
-	if err != nil {
-		return nil, err
-	}
 	found, failed := k.s.eachStream(ctx, k.app, k.all, func(ctx context.Context, r streamed, t driver.Target) (model.Stream, error) {
-		if moving {
-			return r.streamer.LookAtStream(ctx, t)
-		}
 		st, err := r.streamer.Stream(ctx, driver.StreamRequest{Target: t})
 		if err == nil && st.Held != "" && k.s.over(ctx, st.Held) {
 			return r.streamer.Stream(ctx, driver.StreamRequest{Target: t, Over: st.Held})
@@ -137,58 +133,22 @@ func (k *streams) keep(ctx context.Context) (map[model.ResourceID]string, error)
 		return st, err
 	})
 	if ctx.Err() != nil {
-		return nil, nil
+		return nil
 	}
 	k.mu.Lock()
 	k.last, k.failed = found, failed
 	k.mu.Unlock()
 	wanted := map[model.ResourceID]string{}
 	for _, st := range found {
-		if st.NeedsPoint != "" && !moving {
+		if st.NeedsPoint != "" {
 			wanted[st.Resource] = st.NeedsPoint
 		}
 	}
-	return wanted, nil
-}
-
-// moving reports whether a run that moves the app is under way.
-func (s *Service) moving(ctx context.Context, app model.AppID) (bool, error) {
-	e, store, err := s.open(ctx)
-	if err != nil {
-		return false, err
-	}
-	active, err := e.Active(ctx)
-	if err != nil {
-		return false, err
-	}
-	for _, run := range active {
-		if run.Outcome != "" {
-			continue
-		}
-		moves, err := s.moves(ctx, store, run.ID, app)
-		if err != nil || moves {
-			return moves, err
-		}
-	}
-	return false, nil
+	return wanted
 }
 
 // over reports whether a run is known here, and has ended.
 func (s *Service) over(ctx context.Context, run model.RunID) bool {
 	view, err := s.Run(ctx, run)
 	return err == nil && view.Final
-}
-
-// moves reports whether a run has steps that bring the app up elsewhere.
-func (s *Service) moves(ctx context.Context, _ journal.Store, run model.RunID, app model.AppID) (bool, error) {
-	view, err := s.Run(ctx, run)
-	if err != nil {
-		return false, err
-	}
-	for _, st := range view.Steps {
-		if st.Action == model.ActionPromote && (view.App == app || view.App == "") {
-			return true, nil
-		}
-	}
-	return false, nil
 }
