@@ -22,7 +22,9 @@ func TestMarkerThatCameBack(t *testing.T) {
 			t.Errorf("marker: got %s, want %s", got, want)
 		}
 	}
-	caughtUp := func() { p.WaitFor(pgtest.East, "select count(*) = 1 from pg_stat_replication where replay_lsn >= pg_current_wal_lsn()") }
+	caughtUp := func() {
+		p.WaitFor(pgtest.East, "select count(*) = 1 from pg_stat_replication where replay_lsn >= pg_current_wal_lsn()")
+	}
 	caughtUp()
 	read("4")
 	for seq := range 3 {

@@ -133,6 +133,9 @@ func news(r *api.ProtectRound) []string {
 	for _, p := range r.Points {
 		list = append(list, fmt.Sprintf("run %s %s", p.Run, p.Outcome))
 	}
+	for _, st := range r.Streams {
+		list = append(list, fmt.Sprintf("stream %s %s %s", st.Resource, st.Site, st.State))
+	}
 	for _, e := range r.Errors {
 		list = append(list, e.Error())
 	}

@@ -28,6 +28,7 @@ func Status(w io.Writer, r *api.StatusReply, s Style) error {
 	p.blank()
 	p.resources(r.Resources)
 	p.blank()
+	p.streams(r.Streams)
 	p.findings(r.Findings)
 	if len(r.Active) > 0 {
 		p.blank()
@@ -41,6 +42,33 @@ func Status(w io.Writer, r *api.StatusReply, s Style) error {
 	p.blank()
 	p.lastDrill(r.LastDrill)
 	return p.flush(w)
+}
+
+// streams tells of the sites that receive; those that serve need not.
+func (p *page) streams(all []model.Stream) {
+	var rows [][]span
+	for _, st := range all {
+		if st.State == model.StreamStopped && len(st.Findings) == 0 {
+			continue
+		}
+		rows = append(rows, []span{{string(st.Resource), bold}, {string(st.Site), plain}, streamSpan(st), {st.Summary, plain}})
+	}
+	if len(rows) > 0 {
+		p.line(span{"received", bold})
+		p.table(2, rows)
+		p.blank()
+	}
+}
+
+// streamSpan is a stream's state in its colour.
+func streamSpan(st model.Stream) span {
+	switch st.State {
+	case model.StreamFlowing:
+		return span{string(st.State), good}
+	case model.StreamCatching, model.StreamHeld:
+		return span{string(st.State), warn}
+	}
+	return span{string(st.State), bad}
 }
 
 func (p *page) lastDrill(d *api.RunSummary) {
@@ -188,6 +216,14 @@ func Round(w io.Writer, r *api.ProtectRound, s Style) error {
 			state = span{"recovery points " + string(made.Outcome), bad}
 		}
 		spans = append(spans, span{"  ", plain}, state, span{fmt.Sprintf(" of %v, run %s", made.Resources, made.Run), plain})
+		if made.Why != "" {
+			spans = append(spans, span{"  at once: " + made.Why, warn})
+		}
+	}
+	for _, st := range r.Streams {
+		if st.State != model.StreamStopped || len(st.Findings) > 0 {
+			spans = append(spans, span{fmt.Sprintf("  %s at %s ", st.Resource, st.Site), plain}, streamSpan(st), span{": " + st.Summary, plain})
+		}
 	}
 	if len(ids) == 0 && r.ProbeOK == nil && len(r.Errors) == 0 && len(r.Points) == 0 {
 		spans = append(spans, span{"nothing to do", dim})
