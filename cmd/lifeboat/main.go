@@ -22,6 +22,7 @@ import (
 	"github.com/lifeboat-dr/lifeboat/internal/cli"
 	"github.com/lifeboat-dr/lifeboat/internal/config"
 	"github.com/lifeboat-dr/lifeboat/internal/demo"
+	"github.com/lifeboat-dr/lifeboat/internal/pglog"
 	"github.com/lifeboat-dr/lifeboat/internal/pgrestore/ask"
 	"github.com/lifeboat-dr/lifeboat/internal/service"
 	"github.com/lifeboat-dr/lifeboat/internal/vaultservice"
@@ -64,6 +65,7 @@ func hidden() map[string]func(context.Context, []string) error {
 	all := demo.Hidden()
 	all[filesjob.Program] = filesjob.Main
 	all[pgjob.Program] = pgjob.Main
+	all[pglog.Program] = pglog.Main
 	return all
 }
 

@@ -106,7 +106,7 @@ var rules = []rule{
 	{"internal/vault/tree", []string{"failure", "internal/vault/object"}, std},
 	{"internal/vault/snapshot", []string{"failure", "internal/vault/object"}, std},
 	{"internal/arch", nil, std},
-	{"cmd/lifeboat", with("driver", "drivers", "drivers/files", "drivers/postgres", "api", "internal/cli", "internal/config", "internal/service", "internal/demo",
+	{"cmd/lifeboat", with("driver", "drivers", "drivers/files", "drivers/postgres", "internal/pglog", "api", "internal/cli", "internal/config", "internal/service", "internal/demo",
 		"internal/pgrestore/ask", "internal/report", "internal/term", "internal/vaultservice"), nil},
 	{"test", with("api", "driver", "driver/fake"), nil},
 	{"test/bench/vault", []string{"internal/vault/chunk", "internal/vault/crypto", "internal/vault/object"}, nil},

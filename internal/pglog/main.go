@@ -2,8 +2,14 @@ package pglog
 
 import (
 	"context"
+	"fmt"
 	"log/slog"
 	"os"
+	"os/signal"
+	"path/filepath"
+	"sync"
+	"syscall"
+	"time"
 
 	"github.com/lifeboat-dr/lifeboat/failure"
 )
@@ -18,23 +24,63 @@ func Main(ctx context.Context, args []string) error {
 	if len(args) != 1 {
 		return failure.New(failure.Invalid, Program, "", "it is started by lifeboat itself, with the folder of a receiver")
 	}
-	c, err := load(args[0])
+	ctx, stop := signal.NotifyContext(ctx, syscall.SIGTERM, syscall.SIGINT)
+	defer stop()
+	again := make(chan os.Signal, 1)
+	signal.Notify(again, syscall.SIGHUP)
+	defer signal.Stop(again)
+	log := slog.New(slog.NewTextHandler(os.Stderr, nil))
+	for ctx.Err() == nil {
+		if err := generation(ctx, args[0], again, log); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// generation runs with one configuration, until another one is there.
+func generation(ctx context.Context, folder string, again <-chan os.Signal, log *slog.Logger) error {
+	c, err := load(folder)
 	if err != nil {
 		return err
 	}
-	return Run(ctx, Options{Config: c, Folder: args[0], Log: slog.New(slog.NewTextHandler(os.Stderr, nil))})
+	was := changed(folder)
+	ctx, cancel := context.WithCancel(ctx)
+	var watching sync.WaitGroup
+	watching.Go(func() {
+		tick := time.NewTicker(time.Second)
+		defer tick.Stop()
+		for {
+			select {
+			case <-ctx.Done():
+				return
+			case <-again:
+			case <-tick.C:
+				if is := changed(folder); is == was || is == "" {
+					continue
+				}
+			}
+			if _, err := load(folder); err != nil {
+				log.Error("the new configuration cannot be used: the old one stays", "error", err)
+				was = changed(folder)
+				continue
+			}
+			log.Info("the configuration was replaced")
+			cancel()
+			return
+		}
+	})
+	err = Run(ctx, Options{Config: c, Folder: folder, Log: log})
+	cancel()
+	watching.Wait()
+	return err
 }
 
-// Options are what a receiver is run with.
-type Options struct {
-	Config Config
-	Folder string // for its state and its lock
-	Log    *slog.Logger
-}
-
-// Run receives and folds until ctx ends, then flushes, folds what is left for as long as DrainFor, and returns nil. Whatever the
-// server, the network or the vault does, it goes on and says so in its state. Errors: Invalid for a configuration that
-// cannot be, Conflict when another receiver runs in the folder, Denied when folder or spool cannot be written.
-func Run(ctx context.Context, o Options) error {
-	return failure.New(failure.Unsupported, "receive", "", "not yet")
+// changed tells one state of the configuration's file from another; empty: it is not there.
+func changed(folder string) string {
+	info, err := os.Stat(filepath.Join(folder, configFile))
+	if err != nil {
+		return ""
+	}
+	return fmt.Sprint(info.ModTime().UnixNano(), info.Size(), info.Sys().(*syscall.Stat_t).Ino)
 }

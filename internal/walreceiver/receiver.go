@@ -209,14 +209,27 @@ func (r *receiver) begin(ctx context.Context, system pgrepl.System) (walspool.Po
 	return at, nil
 }
 
-// here is where the server is now, as the start of a segment. The slot is there before the place is asked for, so nothing
-// from there on goes away.
+// here is where the server is now, as the start of a segment, or from where on its slot keeps the log. The slot is there
+// before the place is asked for, so nothing from there on goes away.
 func (r *receiver) here(ctx context.Context) (walspool.Position, error) {
 	if err := r.slot(ctx); err != nil {
 		return walspool.Position{}, err
 	}
 	system, err := r.c.Identify(ctx)
-	return walspool.Position{Timeline: system.Timeline, At: r.size.Start(system.At)}, err
+	if err != nil {
+		return walspool.Position{}, err
+	}
+	at := walspool.Position{Timeline: system.Timeline, At: r.size.Start(system.At)}
+	if r.o.Slot != "" && r.c.Major() >= 15 {
+		s, err := r.c.ReadSlot(ctx, r.o.Slot)
+		if err != nil {
+			return at, err
+		}
+		if s.Restart != 0 && s.Timeline == system.Timeline {
+			at.At = min(at.At, r.size.Start(s.Restart))
+		}
+	}
+	return at, nil
 }
 
 // follow finds where to go on, on a server that has left our timeline since: there, or where it left when we have log
@@ -353,7 +366,7 @@ func (r *receiver) take(s *pgrepl.Stream, p *Progress, a arrived, incoming <-cha
 			over, more = &a.Message, false
 		default:
 			reply = reply || a.Reply
-			if a.End > p.Server {
+			if a.End >= p.Server {
 				p.Server, p.Sent = a.End, a.Sent
 			}
 			if len(a.Data) > 0 {

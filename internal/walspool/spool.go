@@ -165,6 +165,9 @@ func (s *Spool) Begin(p Position, why string, now time.Time) error {
 		return err
 	}
 	at := c.resume()
+	if n := len(c.Starts); n > 0 && at == p && c.Starts[n-1].Position == p {
+		return nil // nothing came since
+	}
 	if s.about.Segment.Offset(p.At) != 0 || !Before(at, p) {
 		return failure.New(failure.Invalid, "begin anew in", s.dir, "at %s on timeline %d, when it is at %s on %d", p.At, p.Timeline, at.At, at.Timeline)
 	}
