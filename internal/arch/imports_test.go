@@ -47,7 +47,7 @@ var rules = []rule{
 	{"internal/pgpoint", []string{"failure", "model", "internal/pgwal", "internal/vault", "internal/vault/object", "internal/vault/snapshot", "internal/vault/tree"}, std},
 	{"internal/pgbase", with("internal/pgwal", "internal/pgrepl", "internal/pgpoint", "internal/vault", "internal/vault/object", "internal/vault/snapshot",
 		"internal/vault/tree", "internal/vault/fsnode"), nil},
-	{"internal/pglog", with("internal/pgwal", "internal/pgrepl", "internal/pgpoint", "internal/walspool", "internal/walreceiver", "internal/vault",
+	{"internal/pglog", with("internal/pgwal", "internal/pgrepl", "internal/pgpoint", "internal/walspool", "internal/walreceiver", "internal/vault", "internal/vault/blob",
 		"internal/vault/location", "internal/vault/object", "internal/vault/snapshot", "internal/vault/tree"), nil},
 	{"internal/pgrestore", with("internal/pgwal", "internal/pgpoint", "internal/pglog", "internal/walspool", "internal/vault", "internal/vault/restorer",
 		"internal/vault/object", "internal/vault/snapshot", "internal/vault/tree", "internal/hostexec", "internal/term/units", "internal/pgrestore/ask"), nil},

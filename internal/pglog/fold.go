@@ -1,6 +1,7 @@
 package pglog
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"io"
@@ -120,7 +121,9 @@ func (f *folder) open(ctx context.Context) (*vault.Vault, error) {
 	if f.v != nil {
 		return f.v, nil
 	}
-	v, closer, err := location.Open(ctx, f.r.c.Vault, location.Options{Log: f.r.log, Vault: vault.Options{Log: f.r.log, RetryLock: lockPatience}, Patience: vaultPatience, Memory: f.r.memory})
+	o := f.r.location
+	o.Log, o.Vault.Log, o.Vault.RetryLock, o.Patience = f.r.log, f.r.log, lockPatience, cmp.Or(o.Patience, vaultPatience)
+	v, closer, err := location.Open(ctx, f.r.c.Vault, o)
 	if err != nil {
 		return nil, err
 	}

@@ -14,7 +14,7 @@ import (
 	"github.com/lifeboat-dr/lifeboat/failure"
 	"github.com/lifeboat-dr/lifeboat/internal/pgpoint"
 	"github.com/lifeboat-dr/lifeboat/internal/pgwal"
-	"github.com/lifeboat-dr/lifeboat/internal/vault/blob/memory"
+	"github.com/lifeboat-dr/lifeboat/internal/vault/location"
 	"github.com/lifeboat-dr/lifeboat/internal/walreceiver"
 	"github.com/lifeboat-dr/lifeboat/internal/walspool"
 	"github.com/lifeboat-dr/lifeboat/model"
@@ -29,9 +29,9 @@ type Options struct {
 	DrainFor time.Duration
 	// LookAround is how often the other servers are asked whether one was promoted, while one is streamed from; 0: 10 s.
 	LookAround time.Duration
-	// Memory is what memory: vaults stand for, in tests.
-	Memory map[string]*memory.Space
-	Now    func() time.Time // nil: time.Now
+	// Location is how the vault is opened; the zero one is right outside of tests.
+	Location location.Options
+	Now      func() time.Time // nil: time.Now
 }
 
 // drainFor is Options.DrainFor's default.
@@ -43,7 +43,7 @@ type runner struct {
 	folder     string
 	log        *slog.Logger
 	now        func() time.Time
-	memory     map[string]*memory.Space
+	location   location.Options
 	drainFor   time.Duration
 	lookAround time.Duration
 	status     *status
@@ -100,7 +100,7 @@ func Run(ctx context.Context, o Options) error {
 }
 
 func newRunner(o Options) (*runner, error) {
-	r := &runner{c: o.Config.WithDefaults(), folder: o.Folder, log: o.Log, now: o.Now, memory: o.Memory, drainFor: o.DrainFor, lookAround: o.LookAround, wake: make(chan struct{}, 1)}
+	r := &runner{c: o.Config.WithDefaults(), folder: o.Folder, log: o.Log, now: o.Now, location: o.Location, drainFor: o.DrainFor, lookAround: o.LookAround, wake: make(chan struct{}, 1)}
 	if r.log == nil {
 		r.log = slog.New(slog.DiscardHandler)
 	}
