@@ -30,6 +30,10 @@ type Vaults interface {
 	// Copy copies points to another vault. What could not be copied is in the reply, which there is also beside an error.
 	Copy(ctx context.Context, req VaultCopyRequest, watch VaultWatch) (*VaultCopyReply, error)
 
+	// ImportPgBackRest makes points and log of what a pgBackRest repository holds. What could not be imported is in the
+	// reply, which there is also beside an error.
+	ImportPgBackRest(ctx context.Context, req VaultImportRequest, watch VaultWatch) (*VaultImportReply, error)
+
 	// Points lists recovery points, oldest first.
 	Points(ctx context.Context, req VaultPointsRequest) ([]VaultPoint, error)
 	// List yields what a point holds, a directory before its content. The first error ends it.

@@ -89,7 +89,7 @@ var rules = []rule{
 	{"internal/vault/mount", []string{"failure", "internal/vault", "internal/vault/object", "internal/vault/snapshot", "internal/vault/tree"}, nil},
 	{"internal/vaultservice", with("api", "internal/vault", "internal/vault/blob", "internal/vault/location", "internal/vault/server", "internal/vault/retention",
 		"internal/vault/filter", "internal/vault/archiver", "internal/vault/restorer", "internal/vault/mount", "internal/vault/object",
-		"internal/vault/snapshot", "internal/vault/tree"), nil},
+		"internal/vault/snapshot", "internal/vault/tree", "internal/pgbackrest", "internal/pgbackrest/importer", "internal/pgbackrest/s3", "internal/pgpoint"), nil},
 	{"internal/vaultjob", with("driver", "internal/hostexec", "internal/term/units", "internal/vault", "internal/vault/location", "internal/vault/retention",
 		"internal/vault/object", "internal/vault/snapshot"), std},
 	{"drivers/postgres", with("driver", "internal/hostexec", "internal/hostproc", "internal/vaultjob", "internal/term/units", "internal/pgwal", "internal/pgpoint", "internal/pgbase",

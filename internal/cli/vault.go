@@ -61,7 +61,7 @@ POINT is a recovery point's id, any beginning of it that only one point has, or 
 	}
 	add(groupVaultUse, newVaultInit(v), newVaultBackup(v), newVaultRestore(v), newVaultDump(v), newVaultMount(v))
 	add(groupVaultLook, newVaultPoints(v), newVaultLs(v), newVaultFind(v), newVaultDiff(v), newVaultStats(v), newVaultCat(v))
-	add(groupVaultKeep, newVaultCheck(v), newVaultForget(v), newVaultPrune(v), newVaultTag(v), newVaultHold(v), newVaultUnhold(v), newVaultRetain(v), newVaultCopy(v), newVaultRepair(v))
+	add(groupVaultKeep, newVaultCheck(v), newVaultForget(v), newVaultPrune(v), newVaultTag(v), newVaultHold(v), newVaultUnhold(v), newVaultRetain(v), newVaultCopy(v), newVaultImport(v), newVaultRepair(v))
 	old := newVaultRepairIndex(v) // as restic called it up to 0.15
 	old.Use, old.Aliases, old.Hidden = "rebuild-index", nil, true
 	old.Example = strings.ReplaceAll(old.Example, "repair index", "rebuild-index")
