@@ -22,6 +22,7 @@ import (
 	"github.com/lifeboat-dr/lifeboat/internal/cli"
 	"github.com/lifeboat-dr/lifeboat/internal/config"
 	"github.com/lifeboat-dr/lifeboat/internal/demo"
+	"github.com/lifeboat-dr/lifeboat/internal/demo/world"
 	"github.com/lifeboat-dr/lifeboat/internal/pglog"
 	"github.com/lifeboat-dr/lifeboat/internal/pgrestore/ask"
 	"github.com/lifeboat-dr/lifeboat/internal/service"
@@ -100,7 +101,7 @@ func runDemo(ctx context.Context, opt cli.DemoOptions) error {
 	if opt.Stop != "" {
 		return demo.Stop(ctx, opt.Stop, opt.Out)
 	}
-	err := demo.Run(ctx, demo.Options{JSON: opt.JSON, Keep: opt.Keep, Dir: opt.Dir, Out: opt.Out, Err: opt.Err})
+	err := demo.Run(ctx, demo.Options{JSON: opt.JSON, DB: world.Recovery(opt.DB), Keep: opt.Keep, Dir: opt.Dir, Out: opt.Out, Err: opt.Err})
 	if errors.Is(err, demo.ErrNotWell) {
 		return errors.Join(cli.ErrUnsuccessful, err)
 	}

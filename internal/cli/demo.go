@@ -14,9 +14,11 @@ func newDemo(inv *invocation) *cobra.Command {
 		Use:   "demo",
 		Short: "Destroy a site of its own making and bring the app back, for real",
 		Long: `Two sites with a real PostgreSQL, a shop and a name server are made on this machine, under load. One of them is
-destroyed, the shop fails over, and comes back. It takes under two minutes, needs PostgreSQL's server programs, and
-cleans up after itself. The exit code is 0 only if no order was lost and every check passed.`,
+destroyed, the shop fails over, and comes back: the database from a synchronous standby, or with --db vault from a vault and
+from its log, which the other site receives. It takes under two minutes, needs PostgreSQL's server programs, and cleans up
+after itself. The exit code is 0 only if no order was lost and every check passed.`,
 		Example: `  lifeboat demo
+  lifeboat demo --db vault
   lifeboat demo --keep
   lifeboat demo --stop FOLDER
   lifeboat demo -o json`,
@@ -24,12 +26,15 @@ cleans up after itself. The exit code is 0 only if no order was lost and every c
 		RunE: func(cmd *cobra.Command, _ []string) error { return runDemo(cmd.Context(), inv, opt) },
 	}, "text", "json")
 	cmd.Flags().BoolVar(&opt.Keep, "keep", false, "leave its world running, to drive it with the ordinary commands")
+	cmd.Flags().StringVar(&opt.DB, "db", "standby", "the database comes back from a `WAY`: standby or vault")
 	cmd.Flags().StringVar(&opt.Dir, "dir", "", "make its world in `FOLDER` (default: a new temporary one)")
 	cmd.Flags().StringVar(&opt.Stop, "stop", "", "end the world that --keep left in `FOLDER`, and remove it")
+	complete(cmd, "db", cobra.FixedCompletions([]string{"standby", "vault"}, cobra.ShellCompDirectiveNoFileComp))
 	_ = cmd.MarkFlagDirname("dir")
 	_ = cmd.MarkFlagDirname("stop")
 	cmd.MarkFlagsMutuallyExclusive("stop", "keep")
 	cmd.MarkFlagsMutuallyExclusive("stop", "dir")
+	cmd.MarkFlagsMutuallyExclusive("stop", "db")
 	return cmd
 }
 

@@ -13,6 +13,7 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
+	"slices"
 	"syscall"
 	"time"
 
@@ -20,16 +21,18 @@ import (
 	"github.com/lifeboat-dr/lifeboat/internal/demo/clients"
 	"github.com/lifeboat-dr/lifeboat/internal/demo/programs"
 	"github.com/lifeboat-dr/lifeboat/internal/demo/world"
+	"github.com/lifeboat-dr/lifeboat/model"
 )
 
 // Options steer a demo.
 type Options struct {
-	JSON    bool      // one JSON document on Out; what happens is told on Err
-	Keep    bool      // leave the world running at the end
-	Dir     string    // its folder; empty: a new temporary one
-	Reports string    // folder of the reports; empty: a new one in lifeboat-demo-reports here
-	Binary  string    // the lifeboat program; empty: the running one
-	Out     io.Writer // nil: nowhere
+	JSON    bool           // one JSON document on Out; what happens is told on Err
+	Keep    bool           // leave the world running at the end
+	Dir     string         // its folder; empty: a new temporary one
+	DB      world.Recovery // where the database comes back from; empty: from a standby
+	Reports string         // folder of the reports; empty: a new one in lifeboat-demo-reports here
+	Binary  string         // the lifeboat program; empty: the running one
+	Out     io.Writer      // nil: nowhere
 	Err     io.Writer
 }
 
@@ -60,12 +63,12 @@ func Run(ctx context.Context, opt Options) (err error) {
 	if opt, err = opt.complete(); err != nil {
 		return err
 	}
-	d := &demo{opt: opt, began: time.Now(), ledger: clients.NewLedger(), result: Result{Operations: []Operation{}}}
+	d := &demo{opt: opt, began: time.Now(), ledger: clients.NewLedger(), result: Result{DB: opt.DB, Operations: []Operation{}}}
 	if err := world.CleanLeftovers(ctx, opt.Dir, d.say); err != nil {
 		return err
 	}
 	d.say("making a world of two sites")
-	d.world, err = world.Create(ctx, world.Options{Dir: opt.Dir, Binary: opt.Binary, Say: d.say})
+	d.world, err = world.Create(ctx, world.Options{DB: opt.DB, Dir: opt.Dir, Binary: opt.Binary, Say: d.say})
 	if err != nil {
 		return err
 	}
@@ -95,6 +98,14 @@ func (opt Options) complete() (Options, error) {
 	}
 	if opt.Err == nil {
 		opt.Err = io.Discard
+	}
+	switch opt.DB {
+	case "":
+		opt.DB = world.FromStandby
+	case world.FromStandby, world.FromVault:
+	default:
+		return opt, failure.New(failure.Invalid, "demo", "", "the database comes back from a standby or from the vault, not from %q", opt.DB).
+			WithHint("--db %s or --db %s", world.FromStandby, world.FromVault)
 	}
 	if opt.Binary == "" {
 		self, err := os.Executable()
@@ -146,7 +157,10 @@ func (d *demo) run(ctx context.Context) error {
 		return err
 	}
 	d.say("in the background: lifeboat protect %s", world.App)
-	if err := d.world.Protect(); err != nil {
+	if d.opt.DB == world.FromVault {
+		d.say("waiting until west receives the database's log, and no commit is acknowledged before it has it")
+	}
+	if err := d.world.Protect(ctx); err != nil {
 		return err
 	}
 	d.fleet = clients.Start(ctx, clients.Config{URL: d.world.ShopURL(), Resolver: d.world.Resolver(), Clients: clientCount,
@@ -159,7 +173,7 @@ func (d *demo) run(ctx context.Context) error {
 		return err
 	}
 	d.say("waiting for a recovery point of the uploads that was made by schedule")
-	if err := d.captured(ctx); err != nil {
+	if err := d.captured(ctx, "uploads", time.Now()); err != nil {
 		return err
 	}
 	err := d.operate(ctx, operation{name: "drill", from: world.East, to: world.West, serves: world.East,
@@ -172,8 +186,7 @@ func (d *demo) run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	d.say("a new, empty machine in east")
-	if err := d.world.Rack(world.East); err != nil {
+	if err := d.newMachine(ctx, time.Now()); err != nil {
 		return err
 	}
 	return d.operate(ctx, operation{name: "failback", mode: "planned", from: world.West, to: world.East, serves: world.East,
@@ -190,13 +203,27 @@ func (d *demo) disaster(ctx context.Context) error {
 	return nil
 }
 
+// newMachine gives east another machine. A database that comes back from the vault is protected anew from then on: from
+// where it serves now, to there. A failback needs that; a standby is made by the failback itself.
+func (d *demo) newMachine(ctx context.Context, failedOver time.Time) error {
+	d.say("a new, empty machine in east")
+	if err := d.world.Rack(world.East); err != nil || d.opt.DB != world.FromVault {
+		return err
+	}
+	d.say("waiting until the database in west is in the vault, east receives its log, and commits wait for that")
+	if err := d.captured(ctx, "db", failedOver); err != nil {
+		return err
+	}
+	return d.world.Protected(ctx, world.West)
+}
+
 // serving waits until the clients get good answers.
 func (d *demo) serving(ctx context.Context) error {
 	return d.wait(ctx, "the clients' first orders", func() bool { return d.ledger.Acknowledged(time.Time{}, time.Now()) >= clientCount })
 }
 
-// captured waits until there is a recovery point of the uploads.
-func (d *demo) captured(ctx context.Context) error {
+// captured waits until there is a recovery point of a resource from since or later.
+func (d *demo) captured(ctx context.Context, id model.ResourceID, since time.Time) error {
 	ctx, cancel := context.WithTimeout(ctx, 60*time.Second)
 	defer cancel()
 	for {
@@ -204,14 +231,12 @@ func (d *demo) captured(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		for _, p := range points {
-			if p.Resource == "uploads" {
-				return nil
-			}
+		if slices.ContainsFunc(points, func(p model.Point) bool { return p.Resource == id && !p.Live && !p.At.Before(since) }) {
+			return nil
 		}
 		select {
 		case <-ctx.Done():
-			return failure.WrapAs(failure.Unavailable, ctx.Err(), "wait for", "a recovery point of the uploads").
+			return failure.WrapAs(failure.Unavailable, ctx.Err(), "wait for", "a recovery point of "+string(id)).
 				WithHint("see protect.log in %s", d.world.Dir())
 		case <-time.After(200 * time.Millisecond):
 		}

@@ -8,16 +8,19 @@ import (
 	"time"
 
 	"github.com/lifeboat-dr/lifeboat/failure"
+	"github.com/lifeboat-dr/lifeboat/internal/demo/world"
 )
 
 // Result is the outcome of a whole demo: what `lifeboat demo -o json` prints.
 type Result struct {
-	OK         bool        `json:"ok"` // no order was lost, no upload but within the RPO, and every check passed, in every operation
-	Operations []Operation `json:"operations"`
-	Reports    string      `json:"reports"` // folder of the reports
-	Seconds    float64     `json:"seconds"` // how long the demo took, with building the world
-	World      string      `json:"world,omitempty"`
-	Error      string      `json:"error,omitempty"` // why the demo ended before its end
+	OK bool `json:"ok"` // no order was lost, no upload but within the RPO, and every check passed, in every operation
+	// DB is where the database comes back from: a standby, or the vault.
+	DB         world.Recovery `json:"db"`
+	Operations []Operation    `json:"operations"`
+	Reports    string         `json:"reports"` // folder of the reports
+	Seconds    float64        `json:"seconds"` // how long the demo took, with building the world
+	World      string         `json:"world,omitempty"`
+	Error      string         `json:"error,omitempty"` // why the demo ended before its end
 }
 
 // Operation is one operation as its users' side and its report saw it. Seconds that were not measured are null.
@@ -53,8 +56,8 @@ type Operation struct {
 	ChecksFailed int `json:"checks_failed"`
 
 	OrdersPerSecond Phases[float64] `json:"orders_per_second"`
-	// ReplicationLag is the furthest that the standby was seen behind its primary, in bytes of the log; null while there
-	// was no standby.
+	// ReplicationLag is the furthest that the standby, or the receiver of the log, was seen behind the primary, in bytes of
+	// the log; null while there was none.
 	ReplicationLag Phases[*int64] `json:"replication_lag_bytes"`
 
 	ReportHTML string   `json:"report_html"`

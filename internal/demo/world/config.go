@@ -19,6 +19,9 @@ import (
 // text is a YAML one.
 var configuration = template.Must(template.New("lifeboat.yaml").Funcs(template.FuncMap{"quote": quote, "list": list}).Parse(
 	`# The shop of the demo: PostgreSQL, a folder of uploads, a web program and a name, at two sites on this machine.
+{{- if .FromVault}} The
+# database has no standby: it comes back from the vault, and from the log that the other site receives.
+{{- end}}
 version: 1
 state: state
 
@@ -27,7 +30,12 @@ sites:
   west: {description: "the recovery site, on {{.West}}"}
 
 vaults:
-  main: {url: {{quote .Vault}}, password: {{quote .VaultPassword}}, cache: none}
+  main:
+    url: {{quote .Vault}}
+    user: {{.App}}
+    user_password: {{quote .VaultUser}}
+    password: {{quote .VaultPassword}}
+    cache: none
 
 apps:
   shop:
@@ -41,11 +49,18 @@ apps:
     resources:
       db:
         kind: postgres
+        {{- if .FromVault}}
+        vault: main
+        protect: {schedule: "@every 15s"}
+        {{- end}}
         settings:
           database: {{.Database}}
           user: {{.Admin}}
           password: {{quote .AdminPassword}}
           synchronous: true         # an order is acknowledged only when both sites have it
+          {{- if .FromVault}}
+          recovery: vault
+          {{- end}}
         sites:
           {{- range .Sites}}
           {{.Name}}:
@@ -58,6 +73,10 @@ apps:
             {{- end}}
             options: {cluster_name: {{.Name}}}
             drill: {folder: {{quote .Drill}}}
+            {{- if $.FromVault}}
+            spool: {{quote .Spool}}
+            lifeboat: {{quote $.HostBinary}}
+            {{- end}}
           {{- end}}
         checks:
           - name: orders are readable
@@ -120,7 +139,7 @@ apps:
 
 // siteData is what the template says of one site.
 type siteData struct {
-	Name, Address, Data, Drill, Program, ProgramDrill, Shop, ShopDrill, Uploads, UploadsDrill string
+	Name, Address, Data, Drill, Spool, Program, ProgramDrill, Shop, ShopDrill, Uploads, UploadsDrill string
 
 	Start []string
 }
@@ -131,7 +150,7 @@ func (w *World) writeConfig(context.Context) error {
 	for _, site := range []string{East, West} {
 		at := func(port int) string { return net.JoinHostPort(Addresses[site], strconv.Itoa(port)) }
 		start := append(w.shopArgs(site), "--listen", "${self.endpoint}", "--database", "${db.endpoint}", "--uploads", "${uploads.path}")
-		sites = append(sites, siteData{Name: site, Address: Addresses[site], Data: w.path(site, "pgdata"), Drill: w.path(site, "drill"),
+		sites = append(sites, siteData{Name: site, Address: Addresses[site], Data: w.path(site, "pgdata"), Drill: w.path(site, "drill"), Spool: w.path(site, "spool"),
 			Uploads: w.path(site, uploads), UploadsDrill: w.path(site, "uploads-drill"),
 			Program: w.path(site, "shop"), ProgramDrill: w.path(site, "shop-drill"),
 			Shop: at(w.state.Ports.Shop), ShopDrill: at(w.state.Ports.ShopDrill), Start: start})
@@ -141,7 +160,8 @@ func (w *World) writeConfig(context.Context) error {
 		"HealthByName": fmt.Sprintf("http://%s:%d/healthz", trimDot(Name), w.state.Ports.Shop),
 		"Database":     Database, "Admin": cluster.Admin, "AdminPassword": "file:" + w.path("secrets", adminPassword),
 		"Bin": w.inst.Bin, "Via": w.inst.As, "Zone": Zone, "Name": Name, "TTL": TTL.String(),
-		"Vault": w.path("vault"), "VaultPassword": "file:" + w.path("secrets", vaultPassword),
+		"App": App, "FromVault": w.db == FromVault, "HostBinary": w.hostBinary(),
+		"Vault": w.vaultURL(), "VaultPassword": "file:" + w.path("secrets", vaultPassword), "VaultUser": "file:" + w.path("secrets", vaultUser),
 		"Key": keyName, "Algorithm": strings.TrimSuffix(keyAlg, "."), "Secret": "file:" + w.path("secrets", tsigKey),
 	}
 	var text bytes.Buffer

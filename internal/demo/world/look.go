@@ -27,9 +27,23 @@ func (w *World) ShopAddress(site string) string {
 	return net.JoinHostPort(Addresses[site], strconv.Itoa(w.state.Ports.Shop))
 }
 
-// Protect starts `lifeboat protect` in the background.
-func (w *World) Protect() error {
-	return w.spawn("protect", w.path("protect.log"), w.binary, "-c", w.Config(), "protect", App)
+// Protect starts `lifeboat protect` in the background, and waits until commits wait for the other site.
+func (w *World) Protect(ctx context.Context) error {
+	if err := w.spawn("protect", w.path("protect.log"), w.binary, "-c", w.Config(), "protect", App); err != nil {
+		return err
+	}
+	return w.Protected(ctx, East)
+}
+
+// Protected waits until the commits of the primary at a site wait for the other site.
+func (w *World) Protected(ctx context.Context, site string) error {
+	return until(ctx, "commits in "+site+" to wait for the other site", func(ctx context.Context) error {
+		sync, err := w.Synchronous(ctx, site)
+		if err == nil && !sync {
+			err = failure.New(failure.Unavailable, "ask", "PostgreSQL in "+site, "nobody follows it synchronously")
+		}
+		return err
+	})
 }
 
 // NameAt is the site that the shop's name leads to, as the name server says.
@@ -55,13 +69,13 @@ func (w *World) InRecovery(ctx context.Context, site string) (standby bool, err 
 	return standby, err
 }
 
-// Synchronous reports whether the primary at a site waits for a standby with each commit.
+// Synchronous reports whether the primary at a site waits with each commit for a standby or a receiver of its log.
 func (w *World) Synchronous(ctx context.Context, site string) (sync bool, err error) {
 	err = w.ask(ctx, site, `select exists (select from pg_stat_replication where state = 'streaming' and sync_state in ('sync', 'quorum'))`, &sync)
 	return sync, err
 }
 
-// Lag is how far the standbys of the primary at a site are behind in writing its log to disk, in bytes.
+// Lag is how far those who follow the primary at a site are behind in writing its log to disk, in bytes.
 func (w *World) Lag(ctx context.Context, site string) (bytes int64, err error) {
 	err = w.ask(ctx, site, `select pg_wal_lsn_diff(pg_current_wal_lsn(), flush_lsn)::bigint from pg_stat_replication
 		where state = 'streaming' and application_name <> 'pg_basebackup' order by 1 desc limit 1`, &bytes)

@@ -58,8 +58,12 @@ func finder(match func(process.Info) bool) func() ([]process.Info, error) {
 	}
 }
 
-// serves reports whether a process is a server in a folder: PostgreSQL, with its data folder there, or one of our own
-// services with a file there. A reader's editor or pager that names such a file is none.
+// ownPrograms are the hidden programs of the binary that name folders of the host that they run on: our services, and what
+// Lifeboat runs on hosts.
+var ownPrograms = []string{programs.Shop, programs.NameServer, "pg-receiver", "pg-job", "files-job"}
+
+// serves reports whether a process is a server in a folder: PostgreSQL, with its data folder there, or a hidden program
+// of ours with a file there. A reader's editor or pager that names such a file is none.
 func (w *World) serves(info process.Info, folder string) bool {
 	inside := func(arg string) bool {
 		_, path, _ := strings.Cut(arg, "/") // also of file:/path
@@ -71,7 +75,7 @@ func (w *World) serves(info process.Info, folder string) bool {
 		return i > 0 && i+1 < len(info.Args) && inside(info.Args[i+1]) || inside(process.Folder(info.PID))
 	case strings.HasPrefix(info.Args[0], "postgres: "): // a backend's title; its working folder is the data folder
 		return inside(process.Folder(info.PID))
-	case len(info.Args) > 2 && (info.Args[1] == programs.Shop || info.Args[1] == programs.NameServer):
+	case len(info.Args) > 2 && slices.Contains(ownPrograms, info.Args[1]):
 		return slices.ContainsFunc(info.Args[2:], inside)
 	}
 	return false

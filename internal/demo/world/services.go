@@ -5,9 +5,11 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"net"
 	"net/http"
 	"os"
 	"os/exec"
+	"strconv"
 	"syscall"
 	"time"
 
@@ -22,7 +24,7 @@ import (
 )
 
 // startTimeout bounds how long a service of the world may take to answer.
-const startTimeout = 30 * time.Second
+const startTimeout = 60 * time.Second
 
 // Cluster is the database server of a site.
 func (w *World) Cluster(site string) *cluster.Cluster {
@@ -103,16 +105,7 @@ func (w *World) synchronize(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	conn, err := w.Connect(ctx, East, "postgres")
-	if err != nil {
-		return err
-	}
-	defer conn.Close(context.WithoutCancel(ctx))
-	return until(ctx, "PostgreSQL in west to replicate synchronously", func(ctx context.Context) error {
-		var name string
-		const query = `select application_name from pg_stat_replication where state = 'streaming' and sync_state in ('sync', 'quorum')`
-		return conn.QueryRow(ctx, query).Scan(&name)
-	})
+	return w.Protected(ctx, East)
 }
 
 // sql runs statements, one after the other, at a site's server.
@@ -157,28 +150,80 @@ func (w *World) shopArgs(site string) []string {
 // uploads is the folder of uploaded files at a site.
 const uploads = "uploads"
 
-// makeVault makes the vault, at a place of its own that no site's disaster reaches, and the folder of uploads in east.
+// startVault starts the vault server, at a place of its own that no site's disaster reaches.
+func (w *World) startVault(ctx context.Context) error {
+	address := w.vaultAddress()
+	w.say("vault server, in restic's format: %s", w.vaultURL())
+	if err := w.lifeboat(ctx, "add a user to", "the vault server", "vault", "serve", "user", "add", App, "--data", w.path("vault", "data"),
+		"--user-password-file", w.path("secrets", vaultUser)); err != nil {
+		return err
+	}
+	if err := w.spawn("vault", w.path("vault", "log"), w.binary, "vault", "serve", "--data", w.path("vault", "data"), "--listen", address); err != nil {
+		return err
+	}
+	return until(ctx, "the vault server", func(ctx context.Context) error {
+		conn, err := (&net.Dialer{}).DialContext(ctx, "tcp", address)
+		if err == nil {
+			err = conn.Close()
+		}
+		return err
+	})
+}
+
+func (w *World) vaultAddress() string {
+	return net.JoinHostPort(thirdPlace, strconv.Itoa(w.state.Ports.Vault))
+}
+
+func (w *World) vaultURL() string { return fmt.Sprintf("rest:http://%s/%s/", w.vaultAddress(), App) }
+
+// makeVault makes the vault, and the folder of uploads in east.
 func (w *World) makeVault(ctx context.Context) error {
-	w.say("a vault for the uploads, in restic's format: %s", w.path("vault"))
 	if err := os.Mkdir(w.path(East, uploads), 0o755); err != nil {
 		return failure.WrapAs(failure.Denied, err, "make folder", w.path(East, uploads))
 	}
-	cmd := exec.CommandContext(ctx, w.binary, "vault", "init", "-r", w.path("vault"), "--password-file", w.path("secrets", vaultPassword), "--no-cache")
-	cmd.Env, cmd.Dir = append(os.Environ(), w.tag()), w.dir
+	return w.lifeboat(ctx, "make", "the vault", "-c", w.Config(), "vault", "init", "-r", vaultName)
+}
+
+// vaultName is the vault's in lifeboat.yaml.
+const vaultName = "main"
+
+// lifeboat runs the program to its end. Op and subject say what for.
+func (w *World) lifeboat(ctx context.Context, op, subject string, words ...string) error {
+	cmd := exec.CommandContext(ctx, w.binary, words...)
+	cmd.Env, cmd.Dir = w.Env(), w.dir
 	if out, err := cmd.CombinedOutput(); err != nil {
-		return failure.WrapAs(failure.Unavailable, fmt.Errorf("%w: %s", err, out), "make", "the vault")
+		return failure.WrapAs(failure.Unavailable, fmt.Errorf("%w: %s", err, out), op, subject)
 	}
 	return nil
 }
 
-// firstPoint has the uploads captured once, so that the world can be recovered from its beginning on.
-func (w *World) firstPoint(ctx context.Context) error {
-	cmd := exec.CommandContext(ctx, w.binary, "-c", w.Config(), "protect", App, "--once")
-	cmd.Env, cmd.Dir = append(os.Environ(), w.tag()), w.dir
-	if out, err := cmd.CombinedOutput(); err != nil {
-		return failure.WrapAs(failure.Unavailable, fmt.Errorf("%w: %s", err, out), "make", "a first recovery point")
+// installBinary puts the program where the servers' user can run it: it works for him on the hosts, and the one that runs
+// may lie in a folder that is closed to him.
+func (w *World) installBinary(context.Context) error {
+	if w.inst.User == "" {
+		return nil
+	}
+	program, err := os.ReadFile(w.binary)
+	if err == nil {
+		err = os.WriteFile(w.hostBinary(), program, 0o755)
+	}
+	if err != nil {
+		return failure.WrapAs(failure.Denied, err, "install", w.hostBinary())
 	}
 	return nil
+}
+
+// hostBinary is the lifeboat program on the hosts.
+func (w *World) hostBinary() string {
+	if w.inst.User == "" {
+		return w.binary
+	}
+	return w.path("lifeboat")
+}
+
+// firstPoint has everything in the vault captured once, so that the world can be recovered from its beginning on.
+func (w *World) firstPoint(ctx context.Context) error {
+	return w.lifeboat(ctx, "make", "a first recovery point", "-c", w.Config(), "protect", App, "--once")
 }
 
 // Upload reads a file of the uploads at a site.

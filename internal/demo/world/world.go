@@ -1,7 +1,8 @@
 // Package world makes the place in which the demo happens: two sites on loopback, each with a folder of its own, a
-// PostgreSQL primary in east with a synchronous hot standby in west, the shop in east, and a name server that belongs to
-// neither. It can destroy a site for real, and it can prove which processes and folders are its own, so that it takes
-// all of them away again, also those of a demo that was killed.
+// PostgreSQL primary in east, the shop in east, and a name server and a vault server that belong to neither. West has a
+// synchronous hot standby, or no database at all when it is to come from the vault. The world can destroy a site for real,
+// and it can prove which processes and folders are its own, so that it takes all of them away again, also those of a demo
+// that was killed.
 //
 // It knows nothing of recovery. That is done by what reads the lifeboat.yaml that the world writes.
 //
@@ -20,6 +21,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"sync"
 	"time"
@@ -38,7 +40,7 @@ const (
 	West = "west"
 )
 
-// Addresses of the sites and of the third place, where the name server is.
+// Addresses of the sites and of the third place, where the name server and the vault server are.
 var Addresses = map[string]string{East: "127.0.0.2", West: "127.0.0.3"}
 
 const thirdPlace = "127.0.0.1"
@@ -60,10 +62,22 @@ type Ports struct {
 	ShopDrill int `json:"shop_drill"`
 	Postgres  int `json:"postgres"`
 	DNS       int `json:"dns"`
+	Vault     int `json:"vault"`
 }
+
+// Recovery is where the database of a world comes back from.
+type Recovery string
+
+// The ways of recovery.
+const (
+	FromStandby Recovery = "standby" // a synchronous standby, which is there already
+	FromVault   Recovery = "vault"   // base points, and a log that a receiver at the other site gets synchronously
+)
 
 // Options say what world to make.
 type Options struct {
+	// DB is where the database comes back from. Empty: from a standby.
+	DB Recovery
 	// Dir is its folder: one that does not exist or is empty. Empty: a new one in the folder for temporary files.
 	Dir string
 	// Binary is the lifeboat program, which also holds the shop and the name server.
@@ -76,13 +90,15 @@ type Options struct {
 type World struct {
 	dir    string
 	binary string
+	db     Recovery
 	state  state
 	inst   *cluster.Installation
 	say    func(format string, args ...any)
 	reaped sync.WaitGroup // children of this process, each waited for
 }
 
-// Create makes a world and returns when the shop takes orders. When it fails, or ctx ends, nothing is left of it.
+// Create makes a world and returns when the shop takes orders. With [FromVault] commits wait for nobody until
+// [World.Protect] has run. When it fails, or ctx ends, nothing is left of it.
 func Create(ctx context.Context, opt Options) (*World, error) {
 	if opt.Say == nil {
 		opt.Say = func(string, ...any) {}
@@ -94,7 +110,10 @@ func Create(ctx context.Context, opt Options) (*World, error) {
 	if err := checkAddresses(); err != nil {
 		return nil, err
 	}
-	w := &World{binary: opt.Binary, inst: inst, say: opt.Say}
+	if opt.DB == "" {
+		opt.DB = FromStandby
+	}
+	w := &World{binary: opt.Binary, db: opt.DB, inst: inst, say: opt.Say}
 	made := opt.Dir == ""
 	if made {
 		if opt.Dir, err = os.MkdirTemp("", folderPrefix); err != nil {
@@ -175,9 +194,13 @@ func (w *World) build(ctx context.Context) error {
 		return err
 	}
 	w.state.Ports = ports
-	for _, step := range []func(context.Context) error{
-		w.makeFolders, w.makeSecrets, w.startDNS, w.makePrimary, w.makeStandby, w.synchronize, w.makeVault, w.writeConfig, w.startShop, w.firstPoint,
-	} {
+	copies := []func(context.Context) error{w.makeStandby, w.synchronize}
+	if w.db == FromVault {
+		copies = []func(context.Context) error{w.installBinary} // the rest is Lifeboat's to do
+	}
+	for _, step := range slices.Concat(
+		[]func(context.Context) error{w.makeFolders, w.makeSecrets, w.startDNS, w.startVault, w.makePrimary}, copies,
+		[]func(context.Context) error{w.writeConfig, w.makeVault, w.startShop, w.firstPoint}) {
 		if err := step(ctx); err != nil {
 			return err
 		}
@@ -189,8 +212,8 @@ func (w *World) build(ctx context.Context) error {
 }
 
 func (w *World) makeFolders(context.Context) error {
-	for name, mode := range map[string]fs.FileMode{"secrets": 0o700, "dns": 0o755, "state": 0o700} {
-		if err := os.Mkdir(w.path(name), mode); err != nil {
+	for name, mode := range map[string]fs.FileMode{"secrets": 0o700, "dns": 0o755, "state": 0o700, "vault/data": 0o700} {
+		if err := os.MkdirAll(w.path(name), mode); err != nil {
 			return failure.WrapAs(failure.Denied, err, "make folder", w.path(name))
 		}
 	}
@@ -207,7 +230,7 @@ func (w *World) Rack(site string) error {
 
 // makeSecrets writes new passwords and a new TSIG key, each to a file that its owner alone may read.
 func (w *World) makeSecrets(context.Context) error {
-	for _, name := range []string{adminPassword, shopPassword, vaultPassword, tsigKey} {
+	for _, name := range []string{adminPassword, shopPassword, vaultPassword, vaultUser, tsigKey} {
 		var b [32]byte
 		rand.Read(b[:]) // never fails
 		text := hex.EncodeToString(b[:])
@@ -226,6 +249,7 @@ const (
 	adminPassword = "postgres.password"
 	shopPassword  = "shop.password"
 	vaultPassword = "vault.password"
+	vaultUser     = "vault-user.password" // that the vault server asks for
 	tsigKey       = "tsig.key"
 )
 
@@ -239,7 +263,7 @@ func (w *World) secret(ctx context.Context, name string) (string, error) {
 func freePorts() (Ports, error) {
 	var p Ports
 	taken := map[int]bool{}
-	for _, port := range []*int{&p.Shop, &p.ShopDrill, &p.Postgres, &p.DNS} {
+	for _, port := range []*int{&p.Shop, &p.ShopDrill, &p.Postgres, &p.DNS, &p.Vault} {
 		for attempt := 0; *port == 0; attempt++ {
 			var b [2]byte
 			rand.Read(b[:]) // never fails
