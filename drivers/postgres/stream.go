@@ -153,7 +153,7 @@ func (d *Driver) lookAtStream(ctx context.Context, t driver.Target) (*looked, er
 	switch {
 	case ctx.Err() != nil:
 		return nil, failure.Wrap(ctx.Err(), "look at what receives", s.subject())
-	case failure.KindOf(err) == failure.Conflict:
+	case err != nil && failure.KindOf(err) == failure.Conflict:
 		l.conflict = err
 	case err != nil:
 		l.why = err

@@ -47,7 +47,7 @@ func (w *worker) capture(ctx context.Context) error {
 	}
 	way := "by reading the data folder on its host"
 	res, err := pgbase.Capture(ctx, v, o)
-	if kind := failure.KindOf(err); err != nil && o.Folder != "" && (kind == failure.Denied || kind == failure.Unsupported) {
+	if err != nil && o.Folder != "" && (errors.Is(err, failure.Denied) || errors.Is(err, failure.Unsupported)) {
 		w.Log.Warn("the data folder cannot be read: capturing by protocol", "folder", o.Folder, "error", err)
 		way, o.Folder = "by the replication protocol, because the data folder cannot be read: "+err.Error(), ""
 		res, err = pgbase.Capture(ctx, v, o)
