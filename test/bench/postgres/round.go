@@ -1,0 +1,281 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+)
+
+// The tools.
+const (
+	ours   = "lifeboat"
+	theirs = "pgbackrest"
+)
+
+// The steps, in order. Their names are lines of the table.
+const (
+	full      = "full backup"
+	restore   = "restore"
+	changed   = "backup after changes"
+	unchanged = "backup, nothing changed"
+	protocol  = "full backup, by protocol"
+)
+
+var steps = []string{full, restore, changed, unchanged, protocol}
+
+// key is a cell of the table.
+type key struct{ tool, step string }
+
+// measurement is what one process took, with those that it started.
+type measurement struct {
+	wall, cpu time.Duration
+	rss       int64 // peak of the largest process, bytes
+	added     int64 // to the repository, bytes
+}
+
+type bench struct {
+	*cluster
+	pages, differ int64 // of the data, and of those that changed
+	bytes         int64
+	results       map[key][]measurement
+}
+
+// round does every step once with each tool, in repositories of their own. Who goes first changes.
+func (b *bench) round(ctx context.Context, n int) error {
+	tools := []string{ours, theirs}
+	if n%2 == 1 {
+		slices.Reverse(tools)
+	}
+	if err := b.repositories(ctx); err != nil {
+		return err
+	}
+	for _, s := range steps {
+		switch s {
+		case changed:
+			if err := b.change(ctx); err != nil {
+				return err
+			}
+		case protocol:
+			if err := b.run(ctx, b.self, b.task("init", "-vault", b.path("vault-2"))...); err != nil {
+				return err
+			}
+		}
+		for _, t := range tools {
+			if s == protocol && t == theirs {
+				continue // it has none
+			}
+			if err := b.step(ctx, n, s, t); err != nil {
+				return err
+			}
+		}
+		if s == restore {
+			if err := b.same(); err != nil {
+				return err
+			}
+		}
+	}
+	for _, name := range []string{"vault", "vault-2", "pgbackrest"} {
+		if err := os.RemoveAll(b.path(name)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (b *bench) repositories(ctx context.Context) error {
+	return errors.Join(b.run(ctx, b.self, b.task("init", "-vault", b.path("vault"))...), b.run(ctx, b.rest, "--stanza=demo", "--no-online", "stanza-create"))
+}
+
+// task is the command line of this program for a task.
+func (b *bench) task(what string, more ...string) []string {
+	return append([]string{"-do", what}, more...)
+}
+
+func (b *bench) step(ctx context.Context, n int, s, t string) error {
+	program, args, repo := b.self, []string(nil), b.path("vault")
+	capture := b.task("capture", "-vault", repo, "-folder", b.path("data"), "-port", strconv.Itoa(b.port))
+	switch {
+	case t == theirs:
+		program, repo = b.rest, b.path("pgbackrest")
+		args = []string{"--stanza=demo", "--type=incr", "backup"}
+		if s == full {
+			args[1] = "--type=full"
+		}
+		if s == restore {
+			args = []string{"--stanza=demo", "--type=none", "--pg1-path=" + b.path("restored-"+t), "restore"}
+			if err := b.emptyFolder("restored-" + t); err != nil {
+				return err
+			}
+		}
+	case s == restore:
+		args = b.task("restore", "-vault", repo, "-target", b.path("restored-"+t))
+	case s == protocol:
+		repo = b.path("vault-2")
+		args = b.task("capture", "-protocol", "-vault", repo, "-port", strconv.Itoa(b.port))
+	default:
+		args = capture
+	}
+	before, err := size(repo)
+	if err != nil {
+		return err
+	}
+	m, err := b.measure(ctx, program, args)
+	if err != nil {
+		return fmt.Errorf("%s, %s: %w", t, s, err)
+	}
+	after, err := size(repo)
+	if err != nil {
+		return err
+	}
+	m.added = after - before
+	b.results[key{t, s}] = append(b.results[key{t, s}], m)
+	load, _ := os.ReadFile("/proc/loadavg") // elsewhere it is not said
+	fmt.Fprintf(os.Stderr, "round %d: %-10s %-26s %6.2f s, %6.2f s of processors, %4d MiB, %+.1f MB stored (load %s)\n",
+		n+1, t, s, m.wall.Seconds(), m.cpu.Seconds(), m.rss>>20, float64(m.added)/1e6, strings.TrimSpace(string(load)))
+	return nil
+}
+
+// emptyFolder makes a folder of the server's user, which pgBackRest does not make itself.
+func (b *bench) emptyFolder(name string) error {
+	if err := os.Mkdir(b.path(name), 0o700); err != nil || b.who == nil {
+		return err
+	}
+	return os.Chown(b.path(name), int(b.who.Uid), int(b.who.Gid))
+}
+
+// measure runs one command to its end. What earlier ones wrote is on disk before it starts, and in the page cache.
+func (b *bench) measure(ctx context.Context, program string, args []string) (measurement, error) {
+	syscall.Sync()
+	cmd := b.command(ctx, program, args...)
+	var out bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &out, &out
+	begun := time.Now()
+	err := cmd.Run()
+	m := measurement{wall: time.Since(begun)}
+	if err != nil {
+		return m, fmt.Errorf("%s: %w\n%s", filepath.Base(program), err, out.String())
+	}
+	usage, ok := cmd.ProcessState.SysUsage().(*syscall.Rusage)
+	if !ok {
+		return m, errors.New("this system does not say what a process used")
+	}
+	m.cpu = cmd.ProcessState.UserTime() + cmd.ProcessState.SystemTime()
+	m.rss = peak(usage)
+	return m, nil
+}
+
+// size is how much lies in a folder.
+func size(dir string) (n int64, err error) {
+	err = filepath.WalkDir(dir, func(_ string, d fs.DirEntry, err error) error {
+		if err != nil || d.IsDir() {
+			return err
+		}
+		info, err := d.Info()
+		if err == nil {
+			n += info.Size()
+		}
+		return err
+	})
+	return n, err
+}
+
+// relations calls each for every relation's file in the data folder.
+func (b *bench) relations(each func(rel, path string) error) error {
+	base := b.path("data/base")
+	return filepath.WalkDir(base, func(path string, d fs.DirEntry, err error) error {
+		if err != nil || d.IsDir() || strings.Trim(d.Name(), "0123456789._fsmvm") != "" {
+			return err
+		}
+		rel, err := filepath.Rel(b.path("data"), path)
+		if err != nil {
+			return err
+		}
+		return each(rel, path)
+	})
+}
+
+// same compares what both restored with the data: nothing has written to it since. Then it removes what they restored.
+func (b *bench) same() error {
+	err := b.relations(func(rel, path string) error {
+		for _, t := range []string{ours, theirs} {
+			if err := sameFile(path, filepath.Join(b.path("restored-"+t), rel)); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	return errors.Join(err, os.RemoveAll(b.path("restored-"+ours)), os.RemoveAll(b.path("restored-"+theirs)))
+}
+
+// change lets pgbench's own transactions change pages until about as many differ as are wanted, and counts them.
+func (b *bench) change(ctx context.Context) error {
+	before := map[string][]uint64{}
+	b.pages, b.bytes = 0, 0
+	err := b.relations(func(rel, path string) error {
+		sums, err := pageSums(path)
+		before[rel] = sums
+		b.pages += int64(len(sums))
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	b.bytes = b.pages * page
+	// A transaction changes a page of accounts and one of their index, here and there; the other tables are small.
+	transactions := int(float64(b.pages) * b.changed / 100 / 2.05)
+	clients := runtime.NumCPU()
+	if err := b.pgbench(ctx, "-n", "-c", strconv.Itoa(clients), "-t", strconv.Itoa(max(1, transactions/clients))); err != nil {
+		return err
+	}
+	if err := b.sql(ctx, "checkpoint"); err != nil {
+		return err
+	}
+	b.differ = 0
+	return b.relations(func(rel, path string) error {
+		sums, err := pageSums(path)
+		for i, s := range sums {
+			if i >= len(before[rel]) || before[rel][i] != s {
+				b.differ++
+			}
+		}
+		return err
+	})
+}
+
+func sameFile(want, got string) error {
+	a, err := os.Open(want)
+	if err != nil {
+		return err
+	}
+	defer a.Close()
+	b, err := os.Open(got)
+	if err != nil {
+		return err
+	}
+	defer b.Close()
+	x, y := make([]byte, 256<<10), make([]byte, 256<<10)
+	for {
+		n, errA := io.ReadFull(a, x)
+		m, errB := io.ReadFull(b, y)
+		if n != m || !bytes.Equal(x[:n], y[:m]) {
+			return fmt.Errorf("%s was not restored as it is", want)
+		}
+		if errA != nil || errB != nil {
+			if (errA == io.EOF || errA == io.ErrUnexpectedEOF) && (errB == io.EOF || errB == io.ErrUnexpectedEOF) {
+				return nil
+			}
+			return errors.Join(errA, errB)
+		}
+	}
+}

@@ -1,0 +1,91 @@
+package main
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"hash/maphash"
+	"io"
+	"os"
+	"runtime"
+	"slices"
+	"strings"
+)
+
+// page is how long a page of a relation is.
+const page = 8192
+
+var seed = maphash.MakeSeed()
+
+// pageSums hashes the pages of a file.
+func pageSums(path string) ([]uint64, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	var sums []uint64
+	for buf := make([]byte, 128*page); ; {
+		n, err := io.ReadFull(f, buf)
+		for i := 0; i < n; i += page {
+			sums = append(sums, maphash.Bytes(seed, buf[i:min(i+page, n)]))
+		}
+		if err == io.EOF || err == io.ErrUnexpectedEOF {
+			return sums, nil
+		}
+		if err != nil {
+			return nil, err
+		}
+	}
+}
+
+// print writes the medians as a table of Markdown.
+func (b *bench) print(w io.Writer, rounds int) error {
+	version, err := b.command(context.Background(), b.rest, "version").Output()
+	if err != nil {
+		return err
+	}
+	load, _ := os.ReadFile("/proc/loadavg") // elsewhere it is not said
+	fmt.Fprintf(w, "\n%s; %.2f GB of relations, pgbench at scale %d; %d of %d pages changed (%.2f %%); %d processors; medians of %d rounds; load average at the end: %s\n\n",
+		strings.TrimSpace(string(version)), float64(b.bytes)/1e9, b.scale, b.differ, b.pages, 100*float64(b.differ)/float64(b.pages), runtime.NumCPU(), rounds,
+		cmp.Or(strings.TrimSpace(string(load)), "unknown"))
+	fmt.Fprintln(w, "| | lifeboat | pgBackRest | factor | processor time | factor | peak memory | stored | factor |")
+	fmt.Fprintln(w, "|---|---|---|---|---|---|---|---|---|")
+	for _, s := range steps {
+		us, them := b.results[key{ours, s}], b.results[key{theirs, s}]
+		wall := func(m measurement) float64 { return m.wall.Seconds() }
+		cpu := func(m measurement) float64 { return m.cpu.Seconds() }
+		rss := func(m measurement) float64 { return float64(m.rss) / (1 << 20) }
+		added := func(m measurement) float64 { return float64(m.added) / 1e6 }
+		if s == protocol {
+			them = b.results[key{theirs, full}]
+		}
+		fmt.Fprintf(w, "| %s | %.2f s | %.2f s | %s | %.1f s, %.1f s | %s | %.0f MiB, %.0f MiB | %.1f MB, %.1f MB | %s |\n", s,
+			median(us, wall), median(them, wall), ratio(median(them, wall), median(us, wall)),
+			median(us, cpu), median(them, cpu), ratio(median(them, cpu), median(us, cpu)),
+			median(us, rss), median(them, rss),
+			median(us, added), median(them, added), ratio(median(them, added), median(us, added)))
+	}
+	return nil
+}
+
+// ratio is nothing for what is hardly anything.
+func ratio(a, b float64) string {
+	if a < 0.1 || b < 0.1 {
+		return "-"
+	}
+	return fmt.Sprintf("%.2f x", a/b)
+}
+
+func median(all []measurement, of func(measurement) float64) float64 {
+	if len(all) == 0 {
+		return 0
+	}
+	var values []float64
+	for _, m := range all {
+		values = append(values, of(m))
+	}
+	slices.Sort(values)
+	n := len(values)
+	return (values[(n-1)/2] + values[n/2]) / 2
+}
