@@ -9,7 +9,6 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
-	"github.com/lifeboat-dr/lifeboat/internal/pgpoint"
 	"github.com/lifeboat-dr/lifeboat/internal/vault"
 	"github.com/lifeboat-dr/lifeboat/internal/vault/object"
 	"github.com/lifeboat-dr/lifeboat/internal/vault/tree"
@@ -36,14 +35,14 @@ type source struct {
 type block struct {
 	f    *file
 	n    int
+	at   int64 // in the file
 	data []byte
 }
-
-func (b block) offset() int64 { return int64(b.n) * pgpoint.Block }
 
 // blocks stores files' blocks, several at once. Memory is bounded by that of the buffers.
 type blocks struct {
 	session *vault.Session
+	size    int64  // bytes of a block; the last one of a file is shorter
 	pages   *pages // nil: checksums are not verified
 	jobs    chan block
 	free    chan []byte
@@ -57,8 +56,8 @@ type blocks struct {
 }
 
 // startBlocks starts the workers. The caller calls finish or abandon.
-func startBlocks(ctx context.Context, s *vault.Session, p *pages, workers int) *blocks {
-	b := &blocks{session: s, pages: p, jobs: make(chan block, workers), free: make(chan []byte, 2*workers+1), open: map[*source]struct{}{}}
+func startBlocks(ctx context.Context, s *vault.Session, size int, p *pages, workers int) *blocks {
+	b := &blocks{session: s, size: int64(size), pages: p, jobs: make(chan block, workers), free: make(chan []byte, 2*workers+1), open: map[*source]struct{}{}}
 	for range cap(b.free) {
 		b.free <- nil // allocated when it is first needed
 	}
@@ -90,12 +89,22 @@ func (b *blocks) buffer() ([]byte, error) {
 	select {
 	case data := <-b.free:
 		if data == nil {
-			data = make([]byte, pgpoint.Block)
+			data = make([]byte, b.size)
 		}
 		return data, nil
 	case <-b.ctx.Done():
 		return nil, context.Cause(b.ctx)
 	}
+}
+
+// next gives the block number n of a file, with memory for its data.
+func (b *blocks) next(f *file, n int) (block, error) {
+	data, err := b.buffer()
+	if err != nil {
+		return block{}, err
+	}
+	at := int64(n) * b.size
+	return block{f, n, at, data[:min(int64(f.node.Size)-at, b.size)]}, nil
 }
 
 // put hands a block to the workers, with the memory of its data.
@@ -118,7 +127,7 @@ func (b *blocks) work() error {
 			return err
 		}
 		b.bytes.Add(int64(len(x.data)))
-		b.free <- x.data[:pgpoint.Block]
+		b.free <- x.data[:b.size]
 	}
 	return nil
 }
@@ -159,25 +168,23 @@ func (b *blocks) from(f *file, r io.ReaderAt, close func()) {
 
 // begin takes a file in whose size is known.
 func (b *blocks) begin(f *file) {
-	f.ids = make([]object.ID, (f.node.Size+pgpoint.Block-1)/pgpoint.Block)
+	f.ids = make([]object.ID, (int64(f.node.Size)+b.size-1)/b.size)
 	b.files.Add(1)
 }
 
 // stream stores a file whose content comes in order, and computes its CRC.
 func (b *blocks) stream(f *file, r io.Reader) error {
 	b.begin(f)
-	for left, n := int64(f.node.Size), 0; left > 0; n++ {
-		data, err := b.buffer()
+	for n := range f.ids {
+		x, err := b.next(f, n)
 		if err != nil {
 			return err
 		}
-		data = data[:min(left, pgpoint.Block)]
-		if _, err := io.ReadFull(r, data); err != nil {
+		if _, err := io.ReadFull(r, x.data); err != nil {
 			return err
 		}
-		f.crc = crc32.Update(f.crc, castagnoli, data)
-		left -= int64(len(data))
-		if err := b.put(block{f, n, data}); err != nil {
+		f.crc = crc32.Update(f.crc, castagnoli, x.data)
+		if err := b.put(x); err != nil {
 			return err
 		}
 	}

@@ -174,7 +174,12 @@ func (c *capture) copying(ctx context.Context, at pgwal.LSN, t pgwal.Timeline, t
 	if c.base.Checksums {
 		p = &pages{start: at, segment: c.segment}
 	}
-	b := startBlocks(ctx, c.session, p, c.o.Workers)
+	var before *pgpoint.Base
+	if c.newest != nil {
+		before = &c.newest.Base
+	}
+	c.base.Block = pgpoint.BlockFor(total, before)
+	b := startBlocks(ctx, c.session, c.base.Block, p, c.o.Workers)
 	c.mu.Lock()
 	c.blocks, c.phase, c.total = b, Copying, total
 	c.mu.Unlock()

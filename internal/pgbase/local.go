@@ -258,7 +258,7 @@ func pause(ctx context.Context, d time.Duration) error {
 // fill reads the block's data. What a file lost since it was opened counts as zeros, as the server has it: replay
 // truncates it again.
 func (s *source) fill(x block) error {
-	n, err := s.ReadAt(x.data, x.offset())
+	n, err := s.ReadAt(x.data, x.at)
 	if err == io.EOF {
 		clear(x.data[n:])
 		err = nil

@@ -48,7 +48,7 @@ func (p badPage) String() string { return fmt.Sprintf("%s block %d", p.path, p.b
 
 // check judges the whole pages of a block. Those that can be read again, are, and take the place of what was read.
 func (p *pages) check(ctx context.Context, x block) error {
-	first := uint32(x.f.rel.segment)*p.segment + uint32(x.offset()/pgwal.PageSize)
+	first := uint32(x.f.rel.segment)*p.segment + uint32(x.at/pgwal.PageSize)
 	for i := 0; (i+1)*pgwal.PageSize <= len(x.data); i++ {
 		page := (*[pgwal.PageSize]byte)(x.data[i*pgwal.PageSize:])
 		if pgwal.PageSound(page, first+uint32(i)) {
@@ -68,7 +68,7 @@ func (p *pages) suspect(ctx context.Context, x block, page *[pgwal.PageSize]byte
 		if err := pause(ctx, reread); err != nil {
 			return err
 		}
-		k, err := x.f.src.ReadAt(page[:], x.offset()+int64(i)*pgwal.PageSize)
+		k, err := x.f.src.ReadAt(page[:], x.at+int64(i)*pgwal.PageSize)
 		if err == io.EOF { // the file was truncated
 			clear(page[k:])
 			return nil

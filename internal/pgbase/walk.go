@@ -386,15 +386,14 @@ func (w *walk) readFile(ctx context.Context, d *fsnode.Dir, p place, name string
 
 func (w *walk) readBlocks(ctx context.Context, x *file) error {
 	for n := range x.ids {
-		size := min(int64(x.node.Size)-int64(n)*pgpoint.Block, pgpoint.Block)
-		if err := w.pay(ctx, size); err != nil {
-			return err
-		}
-		data, err := w.blocks.buffer()
+		b, err := w.blocks.next(x, n)
 		if err != nil {
 			return err
 		}
-		if err := w.blocks.put(block{x, n, data[:size]}); err != nil {
+		if err := w.pay(ctx, int64(len(b.data))); err != nil {
+			return err
+		}
+		if err := w.blocks.put(b); err != nil {
 			return err
 		}
 	}

@@ -30,9 +30,30 @@ const (
 	LogPath      = "/wal"             // of a log snapshot
 )
 
-// Block is the size of the blocks that files of whole pages are stored in, in bytes. All writers use the same, so that
-// equal pages of different points are stored once.
+// Block is the size of the blocks that log, and files of large clusters, are stored in, in bytes.
 const Block = 256 << 10
+
+// What BlockFor goes by: the shortest block, and how many of them a cluster is cut into at most while they are not Block.
+const (
+	shortest   = 32 << 10
+	mostBlocks = 1 << 20
+)
+
+// BlockFor is the size of the blocks that a cluster of so many bytes is best stored in: whole pages, a power of two. A page
+// that has changed costs its block, so they are short; every block costs some 60 bytes of a vault's memory and 34 in every
+// point, so there are not too many: up to 32 GiB they are 32 KiB, from 128 GiB on Block. Only points with equal blocks share
+// them, so a resource keeps the size of its points (Base.Block) as long as it makes no more than four times as many.
+func BlockFor(bytes int64, newest *Base) int {
+	if newest != nil && newest.Source == "" && newest.Block >= shortest && newest.Block <= Block && newest.Block%pgwal.PageSize == 0 &&
+		(newest.Block == Block || bytes/int64(newest.Block) <= 4*mostBlocks) {
+		return newest.Block
+	}
+	block := shortest
+	for block < Block && bytes/int64(block) > mostBlocks {
+		block *= 2
+	}
+	return block
+}
 
 // SegmentPath is where a log snapshot holds a segment: apart by timeline, by the upper half of its position and by the
 // next hexadecimal digit (256 MiB), so that what is added every few seconds rewrites one small directory. Partial ones
@@ -114,7 +135,8 @@ type Base struct {
 	SystemID uint64            `json:"system_id,string"`
 	Major    int               `json:"major"` // of the server
 	Segment  pgwal.SegmentSize `json:"segment_size"`
-	Page     int               `json:"page_size"` // bytes
+	Page     int               `json:"page_size"`       // bytes
+	Block    int               `json:"block,omitempty"` // bytes of the blocks that files are stored in; 0: pgpoint.Block
 	Timeline pgwal.Timeline    `json:"timeline"`
 	// Replay begins at Start; from Stop on the copy is consistent.
 	Start pgwal.LSN `json:"start_lsn"`
