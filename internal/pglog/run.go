@@ -25,7 +25,7 @@ type Options struct {
 	Config Config
 	Folder string       // for its state and its lock
 	Log    *slog.Logger // nil: silent
-	// DrainFor is for how long, at the end, it is tried to fold what is left; 0: 20 s. The spool keeps the rest.
+	// DrainFor is for how long, at the end, it is tried to fold what is left; 0: 8 s. The spool keeps the rest.
 	DrainFor time.Duration
 	// LookAround is how often the other servers are asked whether one was promoted, while one is streamed from; 0: 10 s.
 	LookAround time.Duration
@@ -35,7 +35,7 @@ type Options struct {
 }
 
 // drainFor is Options.DrainFor's default.
-const drainFor = 20 * time.Second
+const drainFor = 8 * time.Second
 
 // runner is one run.
 type runner struct {
