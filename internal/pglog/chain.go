@@ -91,6 +91,9 @@ func (c *chain) load(ctx context.Context, v *vault.Vault) error {
 		c.log.ErrorContext(ctx, "the newest log snapshot was removed from the vault by somebody else", "snapshot", c.newest.ID.Short())
 	}
 	c.reset()
+	if err := v.LoadIndex(ctx); err != nil { // others write, too
+		return err
+	}
 	all, err := v.Snapshots(ctx, c.filter())
 	if err != nil {
 		return err
@@ -171,17 +174,22 @@ const maxFold = 64
 func (c *chain) todo(content *walspool.Content, e edge) (todo []piece, more bool, err error) {
 	for i, g := range content.Segments {
 		p := piece{Segment: g, end: g.At + pgwal.LSN(c.size)}
-		if g.Partial {
-			if e.live && i == len(content.Segments)-1 {
-				if e.flushed.Timeline != g.Timeline || e.flushed.At <= g.At {
-					continue
-				}
-				p.end = min(e.flushed.At, p.end)
-			} else if p.end, err = g.Written(); errors.Is(err, failure.NotFound) {
+		switch {
+		case !g.Partial:
+		case e.live && i == len(content.Segments)-1:
+			if e.flushed.Timeline != g.Timeline || e.flushed.At <= g.At {
 				continue
-			} else if err != nil {
+			}
+			p.end = min(e.flushed.At, p.end)
+		default:
+			p.end, err = g.Written()
+			if errors.Is(err, failure.NotFound) {
+				continue
+			}
+			if err != nil {
 				return nil, false, err
 			}
+			p.open = true
 		}
 		if p.end == g.At || !walspool.Before(c.folded(), pgwal.Position{Timeline: g.Timeline, At: p.end}) ||
 			c.tail != nil && c.tail.damaged && c.tail.Position == g.Position {
@@ -198,7 +206,8 @@ func (c *chain) todo(content *walspool.Content, e edge) (todo []piece, more bool
 // piece is a segment of the spool with where it ends.
 type piece struct {
 	walspool.Segment
-	end pgwal.LSN
+	end  pgwal.LSN
+	open bool // that is where its last byte is that is not zero
 }
 
 // commit makes one snapshot of what is there and todo.

@@ -22,6 +22,9 @@ func (c *chain) look(ctx context.Context, v *vault.Vault, margin time.Duration) 
 	if err := c.load(ctx, v); err != nil {
 		return false, err
 	}
+	if err := v.LoadIndex(ctx); err != nil { // others write, too
+		return false, err
+	}
 	bases, err := pgpoint.Bases(ctx, v, c.whose)
 	if err != nil {
 		return false, err

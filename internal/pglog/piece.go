@@ -49,7 +49,11 @@ func (c *chain) addPiece(ctx context.Context, s *vault.Session, content *walspoo
 	}
 	defer f.Close()
 	c.connect(ctx, content, histories, p)
-	end, damaged := p.end, c.verify(f, p)
+	damaged := c.verify(f, p)
+	if damaged == nil && p.open {
+		p.end = c.lengthen(f, p)
+	}
+	end := p.end
 	if damaged != nil {
 		end = c.tail.verifier.Whole()
 		if !errors.Is(damaged, failure.Corrupt) {
@@ -142,6 +146,25 @@ func (c *chain) verify(f io.ReaderAt, p piece) error {
 		}
 	}
 	return nil
+}
+
+// lengthen finds the end of a segment whose last record ends with zeros, which its file does not tell from what was never
+// written: the record's own length and checksum do.
+func (c *chain) lengthen(f io.ReaderAt, p piece) pgwal.LSN {
+	v := c.tail.verifier
+	page := make([]byte, -p.end&(pgwal.PageSize-1))
+	if _, err := f.ReadAt(page, int64(p.end-p.At)); err != nil {
+		return p.end
+	}
+	further := *v
+	_, _ = further.Write(page) // it fails behind the record, where none begins
+	if further.Whole() <= p.end {
+		return p.end
+	}
+	if _, err := v.Write(page[:further.Whole()-p.end]); err != nil {
+		return p.end
+	}
+	return further.Whole()
 }
 
 // hurtBy remembers what cannot be folded, once.

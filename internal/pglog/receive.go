@@ -202,13 +202,16 @@ func (r *runner) flowing() {
 	r.flow.Lock()
 	p, from, heard, caughtUp, since, last := r.received, r.from, r.heard, r.caughtUp, r.since, r.last
 	r.flow.Unlock()
+	if last.At != 0 {
+		r.status.set(func(s *State) { s.Flushed, s.Heard, s.LagSince = last, heard.UTC(), caughtUp.UTC() })
+	}
 	if p == nil {
 		return
 	}
 	r.well()
 	r.status.set(func(s *State) {
-		s.Flushed, s.Server, s.ServerTime, s.Heard = last, p.Server, p.Sent.UTC(), heard.UTC()
-		s.LagBytes, s.LagSince = max(0, int64(p.Server)-int64(last.At)), caughtUp.UTC()
+		s.Server, s.ServerTime = p.Server, p.Sent.UTC()
+		s.LagBytes = max(0, int64(p.Server)-int64(last.At))
 		s.From, s.Since = from.server.Site, since.UTC()
 		s.Address = net.JoinHostPort(from.login.Host, strconv.Itoa(int(from.login.Port)))
 		s.Streaming = true
