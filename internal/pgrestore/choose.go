@@ -247,6 +247,17 @@ func (c *course) aim(ctx context.Context, o Options) error {
 		if o.Target.LSN > c.tail {
 			return c.tooLate(o)
 		}
+		rec, found, err := c.wal.firstFrom(ctx, c.route, o.Target.LSN)
+		switch {
+		case err != nil:
+			return err
+		case !found:
+			c.stop, c.at, c.atTime = Target{}, c.tail, c.last // all of the log is before it
+		case o.Target.Exclusive:
+			c.at = rec.at
+		default:
+			c.at = rec.end
+		}
 	case Time:
 		h, found, err := c.wal.firstAfter(ctx, c.route, c.base.Stop, o.Target.Time, o.Target.Exclusive)
 		if err != nil {

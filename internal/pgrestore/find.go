@@ -98,6 +98,27 @@ func (l *wal) firstIn(ctx context.Context, r *route, i int) (happening, bool, er
 	}
 }
 
+// firstFrom finds the first record of a route that begins at a position or behind it.
+func (l *wal) firstFrom(ctx context.Context, r *route, at pgwal.LSN) (record, bool, error) {
+	i := int((l.size.Start(at) - r.start(l)) / pgwal.LSN(l.size))
+	if i < 0 || i >= len(r.steps) {
+		return record{}, false, nil
+	}
+	d, err := l.readFrom(ctx, r, i)
+	if err != nil {
+		return record{}, false, err
+	}
+	for {
+		rec, ok := d.record(ctx)
+		if !ok {
+			return rec, false, d.failed()
+		}
+		if rec.at >= at {
+			return rec, true, nil
+		}
+	}
+}
+
 // failed is the error of a reader that found no more records; nil: the log just ends there.
 func (d *reader) failed() error {
 	if d.why == endsRead {

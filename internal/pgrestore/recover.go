@@ -304,7 +304,7 @@ func fits(t Target, why string) bool {
 	case Time:
 		return strings.Contains(why, "before commit of") || strings.Contains(why, "before abort of") || strings.Contains(why, "after commit of") || strings.Contains(why, "after abort of")
 	case LSN:
-		return strings.Contains(why, fmt.Sprintf("WAL location (LSN) %q", t.LSN.String()))
+		return strings.Contains(why, "WAL location (LSN)") // of the first record there or behind: where it is is known
 	case Name:
 		return strings.Contains(why, fmt.Sprintf("restore point \"%s\"", t.Name))
 	case XID, BeforeXID:
@@ -316,7 +316,8 @@ func fits(t Target, why string) bool {
 // promote makes a primary of the server, unless the log's end has, and finds out on which timeline.
 func (r *run) promote(ctx context.Context, now standing) error {
 	if now.recovering {
-		if _, err := r.server.ask(ctx, "select pg_promote(false)"); err != nil {
+		// At the target, to go on means to be promoted; it is noticed at once, and pg_promote after up to a second.
+		if _, err := r.server.ask(ctx, "select pg_wal_replay_resume()"); err != nil {
 			return err
 		}
 	}

@@ -38,7 +38,7 @@ func recoverySettings(o Options, c *course, more settings, scratch string) setti
 		"restore_command": restoreCommand(o, scratch),
 
 		"listen_addresses": "", "unix_socket_directories": scratch, "unix_socket_permissions": "0700", "port": strconv.Itoa(o.Server.Port),
-		"ssl": "off", "external_pid_file": "", "restart_after_crash": "off",
+		"ssl": "off", "external_pid_file": filepath.Join(scratch, "pid"), "restart_after_crash": "off",
 		"primary_conninfo": "", "primary_slot_name": "", "synchronous_standby_names": "", "max_logical_replication_workers": "0",
 		"archive_command": "", "archive_cleanup_command": "", "recovery_end_command": "", "recovery_min_apply_delay": "0",
 		"wal_retrieve_retry_interval": "100ms",
