@@ -12,6 +12,7 @@ import (
 	"runtime"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/lifeboat-dr/lifeboat/failure"
 	"github.com/lifeboat-dr/lifeboat/internal/pgrestore/ask"
@@ -21,7 +22,8 @@ import (
 const ahead = 8
 
 // aheadFolder is where they wait, in the data folder's pg_wal: from there a rename brings them to where the server wants
-// them.
+// them. It is tried by the restore_command itself, since to start a program of this size for each segment takes longer than
+// to replay some.
 const aheadFolder = "lifeboat-ahead"
 
 // feeder gives a recovering server the log of a route. Its requests come from [ask.Main].
@@ -77,8 +79,8 @@ func feed(ctx context.Context, l *wal, r *route, data, socket string, o owner) (
 	}
 	f.listen = listen
 	ctx, f.cancel = context.WithCancel(ctx)
-	f.group.Add(1)
-	go f.serve(ctx)
+	f.group.Go(func() { f.serve(ctx) })
+	f.group.Go(func() { f.watch(ctx) })
 	f.fetchFrom(ctx, 0)
 	return f, nil
 }
@@ -119,20 +121,17 @@ func (f *feeder) tells() fed {
 }
 
 func (f *feeder) serve(ctx context.Context) {
-	defer f.group.Done()
 	for {
 		conn, err := f.listen.Accept()
 		if err != nil {
 			return // it is closed: a socket of this host gives no other reason that trying again would help against
 		}
-		f.group.Add(1)
-		go func() {
-			defer f.group.Done()
+		f.group.Go(func() {
 			defer conn.Close()
 			stop := context.AfterFunc(ctx, func() { conn.Close() })
 			defer stop()
 			f.converse(ctx, conn)
-		}()
+		})
 	}
 }
 
@@ -143,6 +142,7 @@ func (f *feeder) converse(ctx context.Context, conn net.Conn) {
 		return
 	}
 	name, path, _ := strings.Cut(strings.TrimSuffix(line, "\n"), " ")
+	f.notice(ctx)
 	f.mu.Lock()
 	f.told.asked++
 	f.mu.Unlock()
@@ -184,11 +184,58 @@ func (f *feeder) give(ctx context.Context, name, path string) (bool, error) {
 		return false, err
 	}
 	f.mu.Lock()
-	f.told.segments++
-	f.told.furthest = max(f.told.furthest, i+1)
+	f.given(i)
 	f.mu.Unlock()
 	f.fetchFrom(ctx, i+1)
 	return true, nil
+}
+
+// given notes that the server has a step of the route. The caller holds mu.
+func (f *feeder) given(i int) {
+	f.told.segments++
+	f.told.furthest = max(f.told.furthest, i+1)
+}
+
+// watch notices what the server takes by itself.
+func (f *feeder) watch(ctx context.Context) {
+	tick := time.NewTicker(noticeEvery)
+	defer tick.Stop()
+	for {
+		select {
+		case <-tick.C:
+			f.notice(ctx)
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// noticeEvery is shorter than a server takes to replay what is fetched ahead.
+const noticeEvery = 10 * time.Millisecond
+
+// notice finds out what the server took by itself, and fetches what comes next.
+func (f *feeder) notice(ctx context.Context) {
+	next := -1
+	f.mu.Lock()
+	for n, s := range f.slots {
+		select {
+		case <-s.done:
+		default:
+			continue
+		}
+		if s.err != nil {
+			continue
+		}
+		if _, err := os.Lstat(f.waiting(n)); errors.Is(err, fs.ErrNotExist) {
+			delete(f.slots, n)
+			f.given(n)
+			next = max(next, n+1)
+		}
+	}
+	f.mu.Unlock()
+	if next >= 0 {
+		f.fetchFrom(ctx, next)
+	}
 }
 
 // take moves a segment to where it is wanted; it is fetched if it was not, or was taken before.
@@ -235,12 +282,10 @@ func (f *feeder) fetchFrom(ctx context.Context, i int) {
 		}
 		s := &slot{done: make(chan struct{})}
 		f.slots[n] = s
-		f.group.Add(1)
-		go func() {
-			defer f.group.Done()
+		f.group.Go(func() {
 			defer close(s.done)
 			s.err = f.fetch(ctx, n)
-		}()
+		})
 	}
 }
 
@@ -256,7 +301,14 @@ func (f *feeder) fetch(ctx context.Context, i int) error {
 	if err != nil {
 		return err
 	}
-	return f.write(f.waiting(i), data)
+	part := f.waiting(i) + ".new"
+	if err := f.write(part, data); err != nil {
+		return err
+	}
+	if err := os.Rename(part, f.waiting(i)); err != nil {
+		return failure.WrapAs(failure.Unavailable, err, "give the log", part)
+	}
+	return nil
 }
 
 func (f *feeder) write(path string, data []byte) error {

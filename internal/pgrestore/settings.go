@@ -87,10 +87,10 @@ func configFile(o Options, scratch string) string {
 	return filepath.Join(scratch, "postgresql.conf")
 }
 
-// restoreCommand is the program that asks us for log. The shell is replaced by it.
+// restoreCommand takes a segment that waits already, or runs the program that asks us for it, and that replaces the shell.
 func restoreCommand(o Options, scratch string) string {
 	escape := func(s string) string { return strings.ReplaceAll(hostexec.Join([]string{s}), "%", "%%") }
-	return "exec " + escape(o.Program) + " " + ask.Program + " " + escape(socketIn(scratch)) + " %f %p"
+	return "mv pg_wal/" + aheadFolder + "/%f %p 2>/dev/null || exec " + escape(o.Program) + " " + ask.Program + " " + escape(socketIn(scratch)) + " %f %p"
 }
 
 func socketIn(scratch string) string { return filepath.Join(scratch, "log") }
