@@ -34,8 +34,9 @@ type Service interface {
 	Report(ctx context.Context, run model.RunID) (*Report, error)
 	// Status describes an app's resources at all its sites.
 	Status(ctx context.Context, app model.AppID) (*StatusReply, error)
-	// Points lists an app's recovery points.
-	Points(ctx context.Context, app model.AppID) ([]model.Point, error)
+	// Points lists an app's recovery points, each with what its last real restore said, and the stretches of time in which
+	// its resources can be brought back to every state.
+	Points(ctx context.Context, app model.AppID) (*PointsReply, error)
 	// Protect writes markers, probes the app, and makes the recovery points that are due by their schedules: once, or at
 	// the app's intervals until ctx ends. Each round is yielded.
 	Protect(ctx context.Context, req ProtectRequest) iter.Seq2[*ProtectRound, error]
@@ -51,8 +52,23 @@ type PlanRequest struct {
 	To        model.SiteID    `json:"to,omitempty"`   // empty: the app's first recovery site, or home for a failback
 	From      model.SiteID    `json:"from,omitempty"` // empty: where the app serves now, as seen
 	Custom    string          `json:"custom,omitempty"`
-	// Resources are those to protect; empty: all that have recovery points. Other operations take none.
+	// Resources are those to protect or to prove; empty: all that have recovery points. A restore takes exactly one, other
+	// operations none.
 	Resources []model.ResourceID `json:"resources,omitempty"`
+	// Prove says what a prove proves, nil: what the policies say. Restore says what a restore restores, and where.
+	Prove   *ProveAsk          `json:"prove,omitempty"`
+	Restore *model.RestoreSpec `json:"restore,omitempty"`
+}
+
+// ProveAsk says which points are proved, and how.
+type ProveAsk struct {
+	Points []string `json:"points,omitempty"` // by their ids, or beginnings of them; empty: as Every says
+	Every  string   `json:"every,omitempty"`  // newest, all, or a share such as 20%; empty: each resource's policy, else newest
+	Checks []string `json:"checks,omitempty"` // beside the policy's
+	// Bisect finds the newest state of one resource that passes Checks; the policy's are not asked then. It ends once good
+	// and bad are no further apart than Within, or, when that is zero, than one transaction.
+	Bisect bool           `json:"bisect,omitempty"`
+	Within model.Duration `json:"within,omitempty"`
 }
 
 // PlanReply is a plan with what was seen while making it.
@@ -239,6 +255,12 @@ type StatusReply struct {
 	LastDrill *RunSummary         `json:"last_drill,omitempty"`
 }
 
+// PointsReply is what an app can be brought back to.
+type PointsReply struct {
+	Points []model.Point `json:"points"` // newest first
+	Ranges []model.Range `json:"ranges"` // by resource, oldest first
+}
+
 // ProtectRequest asks for markers and probes.
 type ProtectRequest struct {
 	App   model.AppID     `json:"app"`
@@ -252,13 +274,15 @@ type ProtectRound struct {
 	Markers map[model.ResourceID]model.Marker `json:"markers,omitempty"`
 	ProbeOK *bool                             `json:"probe_ok,omitempty"`
 	// Points are the recovery points whose making began or ended since the round before, by schedule.
-	Points []PointRound     `json:"points,omitempty"`
+	Points []PointRound `json:"points,omitempty"`
+	// Proofs are the same of proofs: runs of the operation prove.
+	Proofs []PointRound     `json:"proofs,omitempty"`
 	Errors []*failure.Error `json:"errors,omitempty"`
 	// Streams are how the records of changes flow, as of the last look.
 	Streams []model.Stream `json:"streams,omitempty"`
 }
 
-// PointRound is how far the making of recovery points by schedule is: a run of the operation protect.
+// PointRound is how far the making of recovery points by schedule is, a run of the operation protect, or their proof.
 type PointRound struct {
 	Resources []model.ResourceID `json:"resources"`
 	Run       model.RunID        `json:"run"`

@@ -583,16 +583,20 @@ func (s *fakeService) Status(ctx context.Context, app model.AppID) (*api.StatusR
 	}, nil
 }
 
-func (s *fakeService) Points(ctx context.Context, app model.AppID) ([]model.Point, error) {
+func (s *fakeService) Points(ctx context.Context, app model.AppID) (*api.PointsReply, error) {
 	s.w.mu.Lock()
 	defer s.w.mu.Unlock()
 	if err := s.fail(ctx, "Points"); err != nil {
 		return nil, err
 	}
 	if app != "shop" {
-		return nil, nil
+		return &api.PointsReply{}, nil
 	}
-	return []model.Point{{ID: "p1", Resource: "db", Site: "west", At: s.w.now, Live: true, Summary: "standby"}}, nil
+	return &api.PointsReply{
+		Points: []model.Point{{ID: "p1", Resource: "db", Site: "west", At: s.w.now, Live: true, Summary: "standby"},
+			{ID: "p2", Resource: "uploads", Site: "west", At: s.w.now, Summary: "in vault main"}},
+		Ranges: []model.Range{{Resource: "db", From: "1/0/3000100", To: "1/0/5000000", FromTime: s.w.now, ToTime: s.w.now}},
+	}, nil
 }
 
 func (s *fakeService) Protect(ctx context.Context, req api.ProtectRequest) iter.Seq2[*api.ProtectRound, error] {

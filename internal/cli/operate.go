@@ -21,13 +21,15 @@ type planOptions struct {
 	to, from           string
 	planned, unplanned bool
 	custom             string
-	resources          []string // of a protect
+	resources          []string // of a protect, a prove or a restore
+	prove              *api.ProveAsk
+	restore            *model.RestoreSpec
 }
 
 func (o *planOptions) request() api.PlanRequest {
 	req := api.PlanRequest{
 		App: model.AppID(o.app), Operation: o.operation, Custom: o.custom,
-		To: model.SiteID(o.to), From: model.SiteID(o.from),
+		To: model.SiteID(o.to), From: model.SiteID(o.from), Prove: o.prove, Restore: o.restore,
 	}
 	for _, r := range o.resources {
 		req.Resources = append(req.Resources, model.ResourceID(r))
@@ -122,7 +124,7 @@ func (o *operateOptions) check(cmd *cobra.Command) error {
 func runOperation(ctx context.Context, inv *invocation, opt operateOptions) error {
 	if opt.confirm && !opt.yes && !inv.interactive() {
 		return failure.New(failure.Invalid, "", "", "%s is not confirmed, and nobody is at a terminal to ask", opt.title()).
-			WithHint("read the plan with `%s`, then add --yes", inv.command("plan", opt.title()))
+			WithHint("read the plan with `%s`, then add --yes", opt.planCommand(inv))
 	}
 	return inv.withService(ctx, func(svc api.Service) error {
 		plan, err := svc.Plan(ctx, opt.request())
@@ -154,10 +156,21 @@ func runOperation(ctx context.Context, inv *invocation, opt operateOptions) erro
 
 // title is the operation in words, as it is typed.
 func (o *operateOptions) title() string {
-	if o.custom != "" {
+	switch {
+	case o.custom != "":
 		return "run " + o.custom
+	case o.restore != nil:
+		return string(o.operation) + " " + o.app + "/" + o.resources[0]
 	}
 	return string(o.operation) + " " + o.app
+}
+
+// planCommand is what shows the plan and changes nothing.
+func (o *operateOptions) planCommand(inv *invocation) string {
+	if o.restore != nil {
+		return inv.command(o.title()) + " ... --preview"
+	}
+	return inv.command("plan", o.title())
 }
 
 // blocked refuses to go on while something blocks the plan that was shown and no person set that aside. The service

@@ -106,7 +106,7 @@ func showRound(inv *invocation, opt protectOptions, last, round *api.ProtectRoun
 		return inv.writeJSON(round)
 	case inv.json():
 		return inv.writeJSONLine(round)
-	case last != nil && inv.verbose == 0 && len(round.Points) == 0 && sameRound(last, round):
+	case last != nil && inv.verbose == 0 && len(round.Points) == 0 && len(round.Proofs) == 0 && sameRound(last, round):
 		return nil
 	}
 	return term.Round(inv.Out, round, inv.style(inv.Out))
@@ -135,6 +135,9 @@ func news(r *api.ProtectRound) []string {
 	}
 	for _, st := range r.Streams {
 		list = append(list, fmt.Sprintf("stream %s %s %s", st.Resource, st.Site, st.State))
+	}
+	for _, p := range r.Proofs {
+		list = append(list, fmt.Sprintf("proof %s %s", p.Run, p.Outcome))
 	}
 	for _, e := range r.Errors {
 		list = append(list, e.Error())

@@ -3,6 +3,7 @@ package cli
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"flag"
 	"fmt"
 	"io"
@@ -78,6 +79,7 @@ func benchOf(ts *testscript.TestScript) *bench { return ts.Value(benchKey).(*ben
 //	apps ID...        the world's apps
 //	round TEXT        one more round of protect: "ok", "down" or an error's text
 //	shifting          every plan is another one
+//	asked JSON        what the last run was started for
 //	signaled N TEXT   the Nth signal that was sent, as written by %v
 func TestScripts(t *testing.T) {
 	testscript.Run(t, testscript.Params{
@@ -152,6 +154,16 @@ func TestScripts(t *testing.T) {
 					r.Errors = []*failure.Error{failure.New(failure.Unavailable, "write marker", "db", "%s", args[0])}
 				}
 				w.rounds = append(w.rounds, r)
+			},
+			"asked": func(ts *testscript.TestScript, _ bool, args []string) {
+				w := benchOf(ts).world
+				w.mu.Lock()
+				defer w.mu.Unlock()
+				got, err := json.Marshal(w.starts[len(w.starts)-1].PlanRequest)
+				ts.Check(err)
+				if string(got) != args[0] {
+					ts.Fatalf("asked for %s, want %s", got, args[0])
+				}
 			},
 			"shifting": func(ts *testscript.TestScript, neg bool, _ []string) { benchOf(ts).world.shifts = !neg },
 			"signaled": func(ts *testscript.TestScript, _ bool, args []string) {

@@ -120,10 +120,10 @@ func nearestCommand(cmd *cobra.Command, word string) string {
 			best, least = c.CommandPath(), d
 		}
 	}
-	if best != "" {
-		return best
+	if path := commandNamed(cmd.Root(), word); path != "" && least > 1 {
+		return path
 	}
-	return commandNamed(cmd.Root(), word)
+	return best
 }
 
 func commandNamed(cmd *cobra.Command, word string) string {

@@ -93,6 +93,13 @@ var brokenLines = [][]string{
 	{"vault", "serve"}, {"vault", "serve", "--data", "x", "--tls-cert", "y"}, {"vault", "serve", "--data", "x", "--tls-self-signed", "--no-tls"},
 	{"vault", "serve", "--data", "x", "--quota", "y"}, {"vault", "serve", "user"}, {"vault", "serve", "user", "add", "x"},
 	{"vault", "serve", "user", "add", "x", "--data", "y", "--admin", "--append-only"}, {"help", "vault", "snapshts"},
+	{"points", "shop/"}, {"points", "/db"}, {"prove"}, {"prove", "shop", "--all", "--share", "20%"}, {"prove", "shop", "--share", "lots"},
+	{"prove", "shop", "--bisect", "--check", "x"}, {"prove", "shop/db", "--bisect"}, {"prove", "shop/db", "--bisect", "--check", "x", "--all"},
+	{"prove", "shop", "--within", "1s"}, {"prove", "shop", "--check", " "}, {"prove", "shop/db/x"},
+	{"restore", "shop"}, {"restore", "shop", "--into", "x"}, {"restore", "shop/db"}, {"restore", "shop/db", "--in-place"},
+	{"restore", "shop/db", "--in-place", "--into", "x"}, {"restore", "shop/db", "--into", "x", "--site", "west"},
+	{"restore", "shop/db", "--into", "x", "--to", "yesterday"}, {"restore", "shop/db", "--into", "x", "--to", "lsn:"},
+	{"restore", "shop/db", "--in-place", "--site", "west"},
 	{"-c"}, {"--sate", "x", "status", "shop"}, {"status", "shop", "-c", "nope.yaml"}, {"---"},
 }
 

@@ -21,6 +21,8 @@ type appChecker struct {
 	sure  bool     // whether home and recovery had no problem
 	order []string // the names of the resources, in the order of the file
 	built map[string]builtResource
+
+	proves bool // some resource's points can be proved
 }
 
 // builtResource is a resource as far as it could be made.
@@ -62,6 +64,7 @@ func (c *checker) app(id string, d appDoc) model.App {
 	}
 	app.Checks = a.checks(d.Node, d.Checks, a.where, scope{names: a.order, in: a.where.String()})
 	a.markers()
+	a.provers()
 	return app
 }
 

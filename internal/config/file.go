@@ -101,8 +101,16 @@ type protectDoc struct {
 
 // pointsDoc is when recovery points are made, and which stay.
 type pointsDoc struct {
-	Schedule string   `json:"schedule,omitempty" jsonschema:"minLength=1" jsonschema_description:"When recovery points are made: a cron expression of five fields in UTC, or @hourly, @daily, @every 15m. Default: only when asked."`
-	Keep     *keepDoc `json:"keep,omitempty" jsonschema_description:"Which recovery points stay: those that one of these keeps. Default: all."`
+	Schedule string    `json:"schedule,omitempty" jsonschema:"minLength=1" jsonschema_description:"When recovery points are made: a cron expression of five fields in UTC, or @hourly, @daily, @every 15m. Default: only when asked."`
+	Keep     *keepDoc  `json:"keep,omitempty" jsonschema_description:"Which recovery points stay: those that one of these keeps. Default: all."`
+	Prove    *proveDoc `json:"prove,omitempty" jsonschema_description:"Which recovery points are proved by a real restore, and when. Default: only when asked."`
+}
+
+// proveDoc has the fields of model.ProvePolicy.
+type proveDoc struct {
+	Every    string   `json:"every,omitempty" jsonschema:"pattern=^(newest|all|(100|[1-9][0-9]?)%)$" jsonschema_description:"Which points a round proves: newest, all, or a share such as 20%, those proved longest ago first. Default newest."`
+	Schedule string   `json:"schedule,omitempty" jsonschema:"minLength=1" jsonschema_description:"When a round is due: a cron expression of five fields in UTC, or @daily, @every 6h. Default: only when asked."`
+	Checks   []string `json:"checks,omitempty" jsonschema:"minItems=1" jsonschema_description:"Questions to the restored copy, such as SQL queries. Each passes when it answers true."`
 }
 
 // keepDoc has the fields of model.Retention.

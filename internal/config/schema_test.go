@@ -113,7 +113,7 @@ func TestSchemaDescribesEveryField(t *testing.T) {
 	}
 	fields := 0
 	for _, def := range []string{"document", "journal", "limits", "site", "app", "objective", "protect", "probe", "resource",
-		"check", "hook", "vault", "s3", "points", "keep", "hookStep", "plan", "step"} {
+		"check", "hook", "vault", "s3", "points", "keep", "prove", "hookStep", "plan", "step"} {
 		for name, p := range s.Defs[def].Properties {
 			fields++
 			if m, ok := p.(map[string]any); !ok || m["description"] == nil || m["description"] == "" {

@@ -139,8 +139,67 @@ func (a *appChecker) points(d resourceDoc, r *model.Resource, facts driver.Facts
 		policy.Keep = (*model.Retention)(d.Protect.Keep)
 	}
 	a.policy(own, d.Protect)
+	policy.Prove = a.proving(d.Protect.Prove, own.get("prove"), r.Kind)
 	if policy != (model.PointPolicy{}) {
 		r.Points = &policy
+	}
+}
+
+// proving is how a resource's points are proved: as it says itself, else as the app says if its kind can.
+func (a *appChecker) proving(own *proveDoc, n *node, kind model.Kind) *model.ProvePolicy {
+	d, err := a.reg.Get(kind)
+	if err != nil {
+		return nil // reported already
+	}
+	can := driver.Can(d, model.ActionProve)
+	a.proves = a.proves || can
+	switch {
+	case own != nil && !can:
+		a.p.add(n.head, "remove it: drills bring points of this kind back", "the kind %s cannot prove single points", quote(string(kind)))
+		return nil
+	case own == nil && can:
+		own = a.doc.Protect.Prove
+	}
+	if own == nil || !can {
+		return nil
+	}
+	return (*model.ProvePolicy)(own)
+}
+
+// provers reports a policy for proofs that no resource can follow.
+func (a *appChecker) provers() {
+	n := a.doc.Node.get("protect").get("prove")
+	if n == nil || a.proves {
+		return
+	}
+	for _, r := range a.built {
+		if r.driver == nil {
+			return
+		}
+	}
+	a.p.add(n.head, "remove it", "no resource of %s keeps points in a vault that can be proved one by one", a.where)
+}
+
+// provePolicy checks how points are proved, where that was written.
+func (a *appChecker) provePolicy(n *node, d *proveDoc) {
+	if d == nil {
+		return
+	}
+	if _, err := model.ParseEvery(d.Every, 1); err != nil {
+		a.p.add(n.place("every"), "", "every: %v", err)
+	}
+	if d.Schedule != "" {
+		if _, err := schedule.Parse(d.Schedule); err != nil {
+			a.p.add(n.place("schedule"), failure.HintOf(err), "%v", err)
+		}
+	}
+	for i, check := range d.Checks {
+		if strings.TrimSpace(check) == "" {
+			a.p.add(n.place("checks"), "", "check %d is empty", i+1)
+		}
+	}
+	if (model.ProvePolicy)(*d).Empty() {
+		a.p.add(n.head, `say when, as in {schedule: "@daily"}`, "prove says nothing")
 	}
 }
 
@@ -154,6 +213,7 @@ func (a *appChecker) policy(n *node, d pointsDoc) {
 			a.p.add(n.place("schedule"), failure.HintOf(err), "%v", err)
 		}
 	}
+	a.provePolicy(n.get("prove"), d.Prove)
 	if d.Keep == nil {
 		return
 	}

@@ -67,7 +67,7 @@ func standIn(command string) error {
 	case command == "validate", command == "vault", command == "protect" && slices.Contains(os.Args, "--once"):
 		return nil
 	case command == "points":
-		fmt.Println(`[{"resource": "uploads", "at": "9999-01-01T00:00:00Z"}]`)
+		fmt.Println(`{"points": [{"resource": "uploads", "at": "9999-01-01T00:00:00Z"}]}`)
 		return nil
 	case command == "drill" && os.Getenv("STAND_IN_DRILL") == "no report":
 		return errors.New("the plan is blocked")

@@ -181,11 +181,11 @@ func (d *demo) points(ctx context.Context) ([]model.Point, error) {
 	if err != nil {
 		return nil, failure.WrapAs(failure.Unavailable, err, "run", "lifeboat points")
 	}
-	var points []model.Point
-	if err := json.Unmarshal(out, &points); err != nil {
+	var reply api.PointsReply
+	if err := json.Unmarshal(out, &reply); err != nil {
 		return nil, failure.WrapAs(failure.Corrupt, err, "read", "lifeboat points")
 	}
-	return points, nil
+	return reply.Points, nil
 }
 
 // look asks the world itself what the operation has left: where the name points, who is primary, and after a drill that

@@ -68,6 +68,19 @@ func (b *builder) move(app model.App, op model.Operation, mode model.Mode, to mo
 			return nil, invalid("lifeboat failover "+string(app.ID)+" --to "+string(m.to)+" --unplanned", "a failback is planned: it needs both sites")
 		}
 		m.mode = model.Planned
+	case model.OpProve, model.OpRestore:
+		if m.mode != "" {
+			return nil, invalid("leave the mode out", "nothing moves")
+		}
+		if i := slices.IndexFunc(app.Recovery, func(s model.SiteID) bool { return s != m.from }); m.to == "" && i >= 0 {
+			m.to = app.Recovery[i]
+		} else if m.to == "" {
+			m.to = app.Home
+		}
+		if m.to != app.Home && !slices.Contains(app.Recovery, m.to) {
+			return nil, invalid(fmt.Sprintf("its sites: %s, %v", app.Home, app.Recovery), "%q is not one of its sites", m.to)
+		}
+		return m, nil
 	case model.OpProtect:
 		if m.to != "" || m.mode != "" {
 			return nil, invalid("leave the site and the mode out", "points are made where it serves")
@@ -75,7 +88,7 @@ func (b *builder) move(app model.App, op model.Operation, mode model.Mode, to mo
 		m.to = m.from
 		return m, nil
 	default:
-		return nil, invalid("operations: protect, failover, failback, drill", "%q is no operation on an app", op)
+		return nil, invalid("operations: protect, prove, restore, failover, failback, drill", "%q is no operation on an app", op)
 	}
 	if m.mode == "" {
 		m.mode = model.Planned
@@ -100,6 +113,10 @@ func (b *builder) operation(prefix string, m *move, needs []model.StepID) (model
 		return b.drill(m)
 	case model.OpProtect:
 		return b.protect(m)
+	case model.OpProve:
+		return b.prove(m)
+	case model.OpRestore:
+		return b.restore(m)
 	}
 	if err := b.prepareAndApprove(m); err != nil {
 		return "", err

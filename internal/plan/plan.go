@@ -32,8 +32,23 @@ type Input struct {
 	Custom    string
 	// Resources are those to protect; empty: all. Of other operations it is empty.
 	Resources []model.ResourceID
+	// Prove is what a prove proves, in order; Restore what a restore restores. Of other operations they are empty.
+	Prove   []Proving
+	Restore *Restoring
 	// Serving says where each app serves now. An app that is missing serves at home.
 	Serving map[model.AppID]model.SiteID
+}
+
+// Proving is one proof.
+type Proving struct {
+	Resource model.ResourceID
+	Spec     model.ProveSpec
+}
+
+// Restoring is one restore.
+type Restoring struct {
+	Resource model.ResourceID
+	Spec     model.RestoreSpec
 }
 
 // Defaults of steps.
@@ -86,8 +101,11 @@ func Compile(in Input) (*model.Plan, []model.Finding, error) {
 	p.Name = string(in.Operation) + " " + string(app.ID)
 	p.App, p.Mode, p.From, p.To = app.ID, move.mode, move.from, move.to
 	p.Objective, p.Probe = app.Objective, app.Probe
-	// Nobody need be asked about a drill or a recovery point: it is made again.
-	p.GiveUp = in.Operation == model.OpDrill || in.Operation == model.OpProtect
+	// Nobody need be asked about a drill, a recovery point or its proof: it is made again.
+	switch in.Operation {
+	case model.OpDrill, model.OpProtect, model.OpProve, model.OpRestore:
+		p.GiveUp = true
+	}
 	if _, err := b.operation("", move, nil); err != nil {
 		return nil, nil, err
 	}

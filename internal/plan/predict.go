@@ -7,8 +7,9 @@ import (
 )
 
 // Predict gives the length of the critical path through the steps that clients wait for (in a drill: through those that
-// bring the copy up and check it), from the durations of earlier runs of the same steps. Steps on which nothing is known are listed; then the length says nothing. Approvals count as
-// no time: people take theirs.
+// bring the copy up and check it; in a prove or a restore: through those), from the durations of earlier runs of the same
+// steps. Steps on which nothing is known are listed; then the length says nothing. Approvals count as no time: people take
+// theirs.
 func Predict(p *model.Plan, took map[model.StepID]time.Duration) (rto time.Duration, unknown []model.StepID) {
 	ends := make(map[model.StepID]time.Duration, len(p.Steps))
 	for _, s := range p.Steps {
@@ -39,6 +40,8 @@ func counts(p *model.Plan, s *model.Step) bool {
 		return false
 	case model.ActionDrill, model.ActionVerify, model.ActionRun:
 		return s.Outage || p.Operation == model.OpDrill
+	case model.ActionProve, model.ActionRestore:
+		return true
 	}
 	return s.Outage
 }

@@ -163,6 +163,7 @@ func (s *Service) Status(ctx context.Context, id model.AppID) (*api.StatusReply,
 	reply.Findings = append(reply.Findings, s.overdue(ctx, app)...)
 	streams, found := s.lookAtStreams(ctx, app)
 	reply.Streams, reply.Findings = streams, append(reply.Findings, found...)
+	reply.Findings = append(reply.Findings, s.unproved(ctx, app)...)
 	runs, err := s.Runs(ctx, api.RunsRequest{App: app.ID})
 	if err != nil {
 		return nil, err
@@ -204,35 +205,27 @@ func (s *Service) holdsData(app model.App, id model.ResourceID) bool {
 	return err == nil && d.Facts().Stateful
 }
 
-// Points lists the recovery points of an app, newest first. When no place can be asked that is the error; when some cannot,
-// it is logged.
-func (s *Service) Points(ctx context.Context, id model.AppID) ([]model.Point, error) {
+// Points lists the recovery points of an app, and what lies between them. When no place can be asked that is the error; when
+// some cannot, it is logged.
+func (s *Service) Points(ctx context.Context, id model.AppID) (*api.PointsReply, error) {
 	app, err := s.app(id)
 	if err != nil {
 		return nil, err
 	}
+	reply := &api.PointsReply{}
+	if reply.Points, err = s.points(ctx, app); err != nil {
+		return nil, err
+	}
+	reply.Ranges, err = s.ranges(ctx, app)
+	return reply, err
+}
+
+func (s *Service) points(ctx context.Context, app model.App) ([]model.Point, error) {
 	points := []model.Point{}
 	var missed error
 	for _, r := range app.Resources {
-		d, err := s.opts.Drivers.Get(r.Kind)
-		if err != nil {
-			return nil, err
-		}
-		lister, ok := driver.As[driver.Lister](d)
-		if !ok {
-			continue
-		}
-		for _, site := range append([]model.SiteID{app.Home}, app.Recovery...) {
-			call, cancel := context.WithTimeout(ctx, lookTimeout)
-			found, err := lister.Points(call, driver.Target{App: app.ID, Resource: r, Site: site})
-			cancel()
-			if err != nil {
-				s.log.Warn("recovery points not listed", "resource", r.ID, "site", site, "err", err)
-				missed = cmp.Or(missed, err) // the first one
-				continue
-			}
-			points = append(points, found...)
-		}
+		found, err := s.pointsOf(ctx, app, r)
+		points, missed = append(points, found...), cmp.Or(missed, err) // the first one
 	}
 	if len(points) == 0 && missed != nil {
 		return nil, missed // "none" would not be true
@@ -244,21 +237,28 @@ func (s *Service) Points(ctx context.Context, id model.AppID) ([]model.Point, er
 	return points, nil
 }
 
-// prove says of each point when it was last recovered from: a live one by a drill at its site, another by any run that
-// brought it back and passed its checks.
-func (s *Service) prove(ctx context.Context, app model.App, points []model.Point) error {
-	past, err := s.past(ctx)
+// pointsOf lists the recovery points of one resource at all its sites, newest first, each once. The error is of the first
+// place that could not be asked: beside it stands what the others said.
+func (s *Service) pointsOf(ctx context.Context, app model.App, r model.Resource) (points []model.Point, missed error) {
+	d, err := s.opts.Drivers.Get(r.Kind)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	for i := range points {
-		for _, p := range past {
-			live := points[i].Live && p.Operation == model.OpDrill && p.To == points[i].Site
-			if p.App == app.ID && p.OK && (live || !points[i].Live && p.Points[points[i].Resource] == points[i].ID) {
-				points[i].ProvedAt, points[i].ProvedBy = p.Ended, p.ID
-				break
-			}
+	lister, ok := driver.As[driver.Lister](d)
+	if !ok {
+		return nil, nil
+	}
+	for _, site := range append([]model.SiteID{app.Home}, app.Recovery...) {
+		call, cancel := context.WithTimeout(ctx, lookTimeout)
+		found, err := lister.Points(call, driver.Target{App: app.ID, Resource: r, Site: site})
+		cancel()
+		if err != nil {
+			s.log.Warn("recovery points not listed", "resource", r.ID, "site", site, "err", err)
+			missed = cmp.Or(missed, err)
+			continue
 		}
+		points = append(points, found...)
 	}
-	return nil
+	slices.SortStableFunc(points, func(a, b model.Point) int { return b.At.Compare(a.At) })
+	return points, missed
 }

@@ -74,12 +74,18 @@ func measured(d time.Duration, objective *model.Duration, basis string) api.Meas
 	return m
 }
 
+// apart reports whether an operation works beside the app and moves nothing of it.
+func apart(op model.Operation) bool { return op == model.OpProve || op == model.OpRestore }
+
 // measureRTO is, for a move, the time between the last good answer that a client's probe got before the outage and the
 // first one after it; for a drill, the time from its start until the recovered copy had passed its checks.
 func measureRTO(rec engine.Record, view *api.RunView) api.Measure {
 	objective := rec.Plan.Objective.RTO
 	if !view.Final {
 		return api.Measure{Objective: objective, Basis: "not measured yet: the run is not over"}
+	}
+	if apart(rec.Plan.Operation) {
+		return api.Measure{Basis: "nothing was out of service"}
 	}
 	if rec.Plan.Operation == model.OpDrill {
 		return untilChecked(view, objective, "from the start of the drill until the isolated copy had passed its checks; no client waited")

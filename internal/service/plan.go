@@ -50,6 +50,9 @@ func (s *Service) Plan(ctx context.Context, req api.PlanRequest) (*api.PlanReply
 			in.Mode = modeFor(app, from, seen)
 		}
 	}
+	if err := s.pointsFor(ctx, req, &in); err != nil {
+		return nil, err
+	}
 	p, findings, err := plan.Compile(in)
 	if err != nil {
 		return nil, err

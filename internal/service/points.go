@@ -111,6 +111,9 @@ func (k *keeper) round(ctx context.Context) ([]api.PointRound, error) {
 	return append(out, *k.running), nil
 }
 
+// any reports whether there is anything to do.
+func (k *keeper) any() bool { return len(k.due) > 0 || len(k.streams.all) > 0 }
+
 // look finds when the newest point of r is from, unless that is known.
 func (k *keeper) look(ctx context.Context, r *scheduled) error {
 	if r.known {
@@ -181,17 +184,17 @@ type pointsMade struct {
 	err    error
 }
 
-// background looks once a second what is due. The caller stops it.
-func (k *keeper) background(ctx context.Context) *keeping {
+// background calls a round once a second, if there is anything to do. The caller stops it.
+func background(ctx context.Context, any bool, each func(context.Context) ([]api.PointRound, error)) *keeping {
 	ctx, cancel := context.WithCancel(ctx)
 	b := &keeping{cancel: cancel, ctx: ctx, made: make(chan pointsMade), done: make(chan struct{})}
 	go func() {
 		defer close(b.done)
-		if len(k.due) == 0 && len(k.streams.all) == 0 {
+		if !any {
 			return
 		}
 		for ctx.Err() == nil {
-			points, err := k.round(ctx)
+			points, err := each(ctx)
 			if len(points) > 0 || err != nil {
 				select {
 				case b.made <- pointsMade{points, err}:
@@ -208,10 +211,10 @@ func (k *keeper) background(ctx context.Context) *keeping {
 }
 
 // into adds what was made since the round before.
-func (b *keeping) into(round *api.ProtectRound) {
+func (b *keeping) into(round *api.ProtectRound, to *[]api.PointRound) {
 	select {
 	case m := <-b.made:
-		add(b.ctx, round, m.points, m.err)
+		add(b.ctx, round, to, m.points, m.err)
 	default:
 	}
 }
@@ -226,14 +229,22 @@ func (k *keeper) wait(ctx context.Context) ([]api.PointRound, error) {
 	if k.running == nil {
 		return nil, nil
 	}
-	for view, err := range k.s.Watch(ctx, k.running.Run) {
+	if err := k.s.await(ctx, k.running.Run); err != nil {
+		return nil, err
+	}
+	k.again = time.Now().Add(pointsRetry) // nothing new is begun by this look
+	return k.round(ctx)
+}
+
+// await waits until a run is over.
+func (s *Service) await(ctx context.Context, run model.RunID) error {
+	for view, err := range s.Watch(ctx, run) {
 		if err != nil {
-			return nil, err
+			return err
 		}
 		if view.Final {
 			break
 		}
 	}
-	k.again = time.Now().Add(pointsRetry) // nothing new is begun by this look
-	return k.round(ctx)
+	return nil
 }

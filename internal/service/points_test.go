@@ -100,8 +100,8 @@ func TestPointsAreMadeWhenTheyAreDue(t *testing.T) {
 		t.Errorf("another process, at once: %+v %v", again.Points, again.Errors)
 	}
 	points, err := first.Points(t.Context(), "shop")
-	if err != nil || len(points) != 1 {
-		t.Errorf("%d points, %v", len(points), err)
+	if err != nil || len(points.Points) != 1 {
+		t.Errorf("%+v, %v", points, err)
 	}
 }
 

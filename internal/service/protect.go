@@ -65,6 +65,11 @@ func (s *Service) Protect(ctx context.Context, req api.ProtectRequest) iter.Seq2
 			yield(nil, err)
 			return
 		}
+		proofs, err := s.prover(app)
+		if err != nil {
+			yield(nil, err)
+			return
+		}
 		every := time.Duration(app.Protect.Marker)
 		if req.Every != nil {
 			every = req.Every.Std()
@@ -72,18 +77,21 @@ func (s *Service) Protect(ctx context.Context, req api.ProtectRequest) iter.Seq2
 		if every <= 0 {
 			every = protectEvery
 		}
-		var beside *keeping
+		var beside, proving *keeping
 		if !req.Once {
-			beside = points.background(ctx)
+			beside, proving = background(ctx, points.any(), points.round), background(ctx, len(proofs.due) > 0, proofs.round)
 			defer beside.stop()
+			defer proving.stop()
 		}
 		for {
 			began := time.Now()
 			round := s.round(ctx, store, app)
 			if req.Once {
-				s.keep(ctx, points, round)
+				s.keep(ctx, round, &round.Points, points.round, points.wait)
+				s.keep(ctx, round, &round.Proofs, proofs.round, proofs.wait)
 			} else {
-				beside.into(round)
+				beside.into(round, &round.Points)
+				proving.into(round, &round.Proofs)
 			}
 			points.streams.into(ctx, round)
 			if ctx.Err() != nil || !yield(round, nil) || req.Once {
@@ -132,17 +140,17 @@ func (s *Service) round(ctx context.Context, store journal.Store, app model.App)
 	return round
 }
 
-// keep makes the points that are due and waits for them.
-func (s *Service) keep(ctx context.Context, points *keeper, round *api.ProtectRound) {
-	for _, step := range []func(context.Context) ([]api.PointRound, error){points.round, points.wait} {
+// keep does what is due and waits for it.
+func (s *Service) keep(ctx context.Context, round *api.ProtectRound, to *[]api.PointRound, steps ...func(context.Context) ([]api.PointRound, error)) {
+	for _, step := range steps {
 		made, err := step(ctx)
-		add(ctx, round, made, err)
+		add(ctx, round, to, made, err)
 	}
 }
 
-// add notes in a round what became of points.
-func add(ctx context.Context, round *api.ProtectRound, made []api.PointRound, err error) {
-	round.Points = append(round.Points, made...)
+// add notes in a round what became of points or proofs.
+func add(ctx context.Context, round *api.ProtectRound, to *[]api.PointRound, made []api.PointRound, err error) {
+	*to = append(*to, made...)
 	if err != nil && ctx.Err() == nil {
 		round.Errors = append(round.Errors, failure.From(err))
 	}

@@ -88,8 +88,13 @@ func locks(p *model.Plan) []string {
 			continue
 		}
 		name := "move/" + string(step.App)
-		if step.Operation == model.OpDrill || step.Operation == model.OpProtect {
+		switch apart := step.Restore == nil || !step.Restore.InPlace; step.Operation {
+		case model.OpDrill, model.OpProtect, model.OpProve:
 			name = string(step.Operation) + "/" + string(step.App)
+		case model.OpRestore:
+			if apart {
+				name = string(step.Operation) + "/" + string(step.App)
+			}
 		}
 		if !slices.Contains(out, name) {
 			out = append(out, name)

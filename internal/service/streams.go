@@ -114,7 +114,7 @@ func (k *streams) into(ctx context.Context, round *api.ProtectRound) {
 	defer k.mu.Unlock()
 	round.Streams = k.last
 	for _, err := range k.failed {
-		add(ctx, round, nil, err)
+		add(ctx, round, &round.Points, nil, err)
 	}
 }
 

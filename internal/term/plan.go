@@ -75,6 +75,10 @@ func (p *page) prediction(r *api.PlanReply) {
 	if pr.RPO != nil {
 		rpo = against(*pr.RPO, obj.RPO)
 	}
+	if r.Plan.Operation == model.OpProve || r.Plan.Operation == model.OpRestore { // nothing is out of service
+		p.table(0, [][]span{{{"predicted time", plain}, rto[0], {detail, dim}}})
+		return
+	}
 	row := func(name string, value span, objective *model.Duration, basis string) []span {
 		o := span{"no objective", dim}
 		if objective != nil {

@@ -6,6 +6,7 @@ import (
 
 	"github.com/lifeboat-dr/lifeboat/api"
 	"github.com/lifeboat-dr/lifeboat/internal/term/units"
+	"github.com/lifeboat-dr/lifeboat/model"
 )
 
 // Report sums a report up: the verdict, objective against measured, the checks, and what was set aside.
@@ -14,9 +15,13 @@ func Report(w io.Writer, r *api.Report, s Style) error {
 	p.text(0, 2, span{runTitle(&r.Run.RunSummary), bold}, span{"  run " + string(r.Run.ID), dim})
 	p.verdict(r)
 	p.blank()
-	rows := [][]span{{{"", dim}, {"OBJECTIVE", dim}, {"MEASURED", dim}, {"", dim}, {"FROM", dim}}}
-	rows = append(rows, measureRow("RTO", r.RTO), measureRow("RPO", r.RPO))
-	p.table(0, rows)
+	if op := r.Run.Operation; op == model.OpProve || op == model.OpRestore {
+		p.outcomes(r)
+	} else {
+		rows := [][]span{{{"", dim}, {"OBJECTIVE", dim}, {"MEASURED", dim}, {"", dim}, {"FROM", dim}}}
+		rows = append(rows, measureRow("RTO", r.RTO), measureRow("RPO", r.RPO))
+		p.table(0, rows)
+	}
 	if len(r.Checks) > 0 {
 		p.blank()
 		passed := 0
@@ -41,6 +46,28 @@ func Report(w io.Writer, r *api.Report, s Style) error {
 		p.text(0, 2, span{"~ ", warn}, span{st.Title, bold}, span{" was set aside", warn}, span{by(st.By) + ": " + st.Reason, plain})
 	}
 	return p.flush(w)
+}
+
+// outcomes says what was seen of each point that was proved or restored.
+func (p *page) outcomes(r *api.Report) {
+	for _, st := range r.Run.Steps {
+		if st.Action != model.ActionProve && st.Action != model.ActionRestore {
+			continue
+		}
+		m := markOf(st.Status)
+		p.text(0, 2, span{m.sign + " ", m.look}, span{st.Title, bold}, span{"  " + stepTook(&st, r.Run.At), dim})
+		if st.Err != nil {
+			p.failure(2, st.Err)
+		}
+		var rows [][]span
+		for _, f := range st.Evidence {
+			rows = append(rows, []span{{f.Name, dim}, {f.Value, plain}})
+		}
+		p.table(2, rows)
+		if good, found := st.Outputs["good"]; found {
+			p.text(2, 4, span{"to have it: ", plain}, span{p.command("restore", string(r.Run.App)+"/"+string(st.Resource), "--to", good.Text, "--into", "FOLDER"), accent})
+		}
+	}
 }
 
 func by(who string) string {

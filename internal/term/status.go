@@ -155,37 +155,6 @@ func lag(d model.Description) string {
 	return text
 }
 
-// Points lists recovery points, newest first as given.
-func Points(w io.Writer, points []model.Point, s Style) error {
-	p := newPage(s)
-	if len(points) == 0 {
-		p.line(span{"no recovery points", warn})
-		return p.flush(w)
-	}
-	rows := [][]span{{{"POINT", dim}, {"RESOURCE", dim}, {"SITE", dim}, {"STATE OF", dim}, {"PROVED", dim}, {"WHAT", dim}}}
-	for _, pt := range points {
-		at := units.Instant(pt.At, s.Zone)
-		if !p.Now.IsZero() {
-			at += " (" + units.Ago(pt.At, p.Now) + ")"
-		}
-		if pt.Live {
-			at += ", live"
-		}
-		proved := span{"never", warn}
-		if pt.ProvedAt != nil {
-			proved = span{units.Instant(*pt.ProvedAt, s.Zone), good}
-			if pt.ProvedBy != "" {
-				proved.text += " by run " + string(pt.ProvedBy)
-			}
-		}
-		rows = append(rows, []span{
-			{pt.ID, plain}, {string(pt.Resource), plain}, {string(pt.Site), plain}, {at, plain}, proved, {pt.Summary, plain},
-		})
-	}
-	p.table(0, rows)
-	return p.flush(w)
-}
-
 // Round shows one round of protection on one line, and its errors below.
 func Round(w io.Writer, r *api.ProtectRound, s Style) error {
 	p := newPage(s)
@@ -206,26 +175,14 @@ func Round(w io.Writer, r *api.ProtectRound, s Style) error {
 			spans = append(spans, span{"probe failed", bad})
 		}
 	}
-	for _, made := range r.Points {
-		state := span{"recovery points begun", plain}
-		switch made.Outcome {
-		case "":
-		case api.Succeeded:
-			state = span{"recovery points made", good}
-		default:
-			state = span{"recovery points " + string(made.Outcome), bad}
-		}
-		spans = append(spans, span{"  ", plain}, state, span{fmt.Sprintf(" of %v, run %s", made.Resources, made.Run), plain})
-		if made.Why != "" {
-			spans = append(spans, span{"  at once: " + made.Why, warn})
-		}
-	}
+	spans = append(spans, rounds("recovery points", "made", r.Points)...)
+	spans = append(spans, rounds("proofs of recovery points", "passed", r.Proofs)...)
 	for _, st := range r.Streams {
 		if st.State != model.StreamStopped || len(st.Findings) > 0 {
 			spans = append(spans, span{fmt.Sprintf("  %s at %s ", st.Resource, st.Site), plain}, streamSpan(st), span{": " + st.Summary, plain})
 		}
 	}
-	if len(ids) == 0 && r.ProbeOK == nil && len(r.Errors) == 0 && len(r.Points) == 0 {
+	if len(ids) == 0 && r.ProbeOK == nil && len(r.Errors) == 0 && len(r.Points) == 0 && len(r.Proofs) == 0 {
 		spans = append(spans, span{"nothing to do", dim})
 	}
 	p.text(0, 10, spans...)
@@ -233,6 +190,25 @@ func Round(w io.Writer, r *api.ProtectRound, s Style) error {
 		p.failure(10, e)
 	}
 	return p.flush(w)
+}
+
+// rounds says of runs by schedule that they began, or how they ended.
+func rounds(what, done string, all []api.PointRound) (spans []span) {
+	for _, r := range all {
+		state := span{what + " begun", plain}
+		switch r.Outcome {
+		case "":
+		case api.Succeeded:
+			state = span{what + " " + done, good}
+		default:
+			state = span{what + " " + string(r.Outcome), bad}
+		}
+		spans = append(spans, span{"  ", plain}, state, span{fmt.Sprintf(" of %v, run %s", r.Resources, r.Run), plain})
+		if r.Why != "" {
+			spans = append(spans, span{"  at once: " + r.Why, warn})
+		}
+	}
+	return spans
 }
 
 func zone(s Style) *time.Location {

@@ -100,7 +100,21 @@ func TestGolden(t *testing.T) {
 				{Resource: "db", Site: "east", Role: model.RoleStandby, LagBytes: ptr(int64(16384)), LagTime: dur(85 * time.Millisecond), Sync: true, Summary: "streaming"}}, LastDrill: &done}, style)
 		},
 		"points": func(w io.Writer) error {
-			return Points(w, []model.Point{{ID: "p1", Resource: "db", Site: "west", At: at(48), Live: true, Summary: "standby"}}, style)
+			id := strings.Repeat("0123456789abcdef", 4)
+			return Points(w, &api.PointsReply{
+				Points: []model.Point{
+					{ID: "p1", Resource: "db", Site: "west", At: at(48), Live: true, Summary: "standby"},
+					{ID: id, Resource: "db", Site: "west", At: at(47), Summary: "in vault main", Position: "1/0/3000100", Bytes: 3 << 30, ProvedAt: ptr(at(48)), ProvedBy: "RUN1",
+						Proof: &model.Proof{OK: true, At: at(48), By: "RUN1", Took: model.Duration(42 * time.Second)}},
+					{ID: id, Resource: "db", Site: "west", At: at(20), Summary: "in vault main", Proof: &model.Proof{At: at(48), By: "RUN1", What: "3 pages are damaged"}},
+					{ID: id, Resource: "db", Site: "west", At: at(10), Summary: "in vault main"},
+				},
+				Ranges: []model.Range{
+					{Resource: "db", Site: "west", From: "1/0/2000000", To: "1/0/5000000", FromTime: at(10), ToTime: at(20), Gap: "the slot was lost", Points: []string{id}, LogBytes: 48 << 20},
+					{Resource: "db", Site: "west", From: "1/0/9000028", To: "2/0/B000000", FromTime: at(30), ToTime: at(48), VaultTo: "2/0/A000000", VaultToTime: ptr(at(47)), Points: []string{id, id}},
+					{Resource: "old", From: "1/0/2000000", To: "1/0/5000000", FromTime: at(10), ToTime: at(20), Gap: "the receiver was stopped"},
+				},
+			}, style)
 		},
 		"error": func(w io.Writer) error {
 			return Error(w, errors.Join(failure.New(failure.Denied, "start", "shop", "it is blocked").WithHint("mend it"), errors.New("other")), style)

@@ -1,0 +1,106 @@
+package service
+
+import (
+	"cmp"
+	"context"
+	"path/filepath"
+	"regexp"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/lifeboat-dr/lifeboat/driver"
+	"github.com/lifeboat-dr/lifeboat/failure"
+	"github.com/lifeboat-dr/lifeboat/model"
+)
+
+// positionForm is how PostgreSQL writes a position in its log.
+var positionForm = regexp.MustCompile(`^[0-9A-Fa-f]{1,8}/[0-9A-Fa-f]{1,8}$`)
+
+// checkRestore finds what cannot be meant by any kind.
+func checkRestore(spec model.RestoreSpec) error {
+	invalid := func(hint, format string, args ...any) error {
+		return failure.New(failure.Invalid, "", "", format, args...).WithHint("%s", hint)
+	}
+	switch {
+	case spec.InPlace && (spec.Folder != "" || spec.Here):
+		return invalid("name a folder, or restore in place", "in place goes without a folder")
+	case !spec.InPlace && spec.Folder == "":
+		return invalid("--into FOLDER", "no folder is named to restore into")
+	case spec.Folder != "" && !filepath.IsAbs(spec.Folder):
+		return invalid("write the whole path", "the folder %q is not absolute", spec.Folder)
+	case spec.Folder != "" && filepath.Clean(spec.Folder) == "/":
+		return invalid("name a folder of its own", "a restore into / would mix it with the system")
+	}
+	return checkTarget(spec.To)
+}
+
+// checkTarget refuses what is no state to restore to.
+func checkTarget(to string) error {
+	wrong := func(format string, args ...any) error {
+		return failure.New(failure.Invalid, "", "", format, args...).
+			WithHint("latest, immediate, a time such as 2026-05-04T12:30:00Z, lsn:0/3000060, name:before-upgrade, xid:4711, before-xid:4711")
+	}
+	what, value, found := strings.Cut(to, ":")
+	switch {
+	case to == "" || to == "latest" || to == "immediate":
+		return nil
+	case found && what == "lsn":
+		if !positionForm.MatchString(value) {
+			return wrong("%q is no position of the log", value)
+		}
+		return nil
+	case found && what == "name":
+		if value == "" || len(value) > 63 {
+			return wrong("%q is no name of a restore point: they have 1 to 63 characters", value)
+		}
+		return nil
+	case found && (what == "xid" || what == "before-xid"):
+		if _, err := strconv.ParseUint(value, 10, 64); err != nil {
+			return wrong("%q is no transaction id", value)
+		}
+		return nil
+	}
+	if _, err := time.Parse(time.RFC3339Nano, to); err != nil {
+		return wrong("%q is no state to restore to", to)
+	}
+	return nil
+}
+
+// ranges lists in which stretches of time an app's resources can be brought back to every state.
+func (s *Service) ranges(ctx context.Context, app model.App) ([]model.Range, error) {
+	ranges := []model.Range{}
+	var missed error
+	for _, r := range app.Resources {
+		found, err := s.rangesOf(ctx, app, r)
+		ranges, missed = append(ranges, found...), cmp.Or(missed, err)
+	}
+	if len(ranges) == 0 && missed != nil {
+		return nil, missed
+	}
+	return ranges, nil
+}
+
+// rangesOf asks every site for what is received there.
+func (s *Service) rangesOf(ctx context.Context, app model.App, r model.Resource) (ranges []model.Range, missed error) {
+	d, err := s.opts.Drivers.Get(r.Kind)
+	if err != nil {
+		return nil, err
+	}
+	ranger, ok := driver.As[driver.Ranger](d)
+	if !ok {
+		return nil, nil
+	}
+	for _, site := range append([]model.SiteID{app.Home}, app.Recovery...) {
+		call, cancel := context.WithTimeout(ctx, lookTimeout)
+		found, err := ranger.Ranges(call, driver.Target{App: app.ID, Resource: r, Site: site})
+		cancel()
+		if err != nil {
+			s.log.Warn("ranges not listed", "resource", r.ID, "site", site, "err", err)
+			missed = cmp.Or(missed, err)
+			continue
+		}
+		ranges = append(ranges, found...)
+	}
+	return ranges, missed
+}
