@@ -14,6 +14,7 @@ import (
 	"github.com/lifeboat-dr/lifeboat/driver"
 	"github.com/lifeboat-dr/lifeboat/failure"
 	"github.com/lifeboat-dr/lifeboat/internal/hostexec"
+	"github.com/lifeboat-dr/lifeboat/internal/vaultjob"
 	"github.com/lifeboat-dr/lifeboat/model"
 )
 
@@ -28,6 +29,7 @@ type drillHandle struct {
 	Job   string `json:"job"`
 	Host  string `json:"host"`
 	Total int64  `json:"total"`
+	Vault bool   `json:"vault,omitempty"` // a job of this binary restores it
 }
 
 var tokenForm = regexp.MustCompile(`^[a-z2-7]{1,52}$`)
@@ -60,6 +62,9 @@ func (d *Driver) Drill(ctx context.Context, req driver.Request) (driver.Handle, 
 	h := drillHandle{Job: path.Join(s.at.Drill.Folder, req.Token), Host: s.at.Drill.Host}
 	if h.Host == "" {
 		h.Host = s.at.Host
+	}
+	if s.fromVault() {
+		return d.drillFromVault(ctx, req, s, h)
 	}
 	conn, err := s.connect(ctx)
 	if err != nil {
@@ -122,8 +127,14 @@ func (d *Driver) observeDrill(ctx context.Context, req driver.Request, h driver.
 	if err != nil {
 		return driver.Observation{}, failure.Wrap(err, "drill", s.subject())
 	}
-	if obs, over := judgeJob(job, "drill", s.subject(), v.Total); !over {
-		return obs, nil
+	judged, over := judgeJob(job, "drill", s.subject(), v.Total)
+	var restored []model.Fact
+	if v.Vault {
+		judged, over = vaultjob.Judge(job, "drill", s.subject())
+		restored = evidence(job, restoreValues...)
+	}
+	if !over {
+		return judged, nil
 	}
 	port, err := strconv.Atoi(job.Values["port"])
 	if err != nil {
@@ -148,12 +159,17 @@ func (d *Driver) observeDrill(ctx context.Context, req driver.Request, h driver.
 		return driver.Observation{}, wrapWrite(err, "drill", s.subject())
 	}
 	st.LSN = bornAt(ctx, conn, st)
+	outputs := serverOutputs(v.Host, port, st)
+	outputs["point"] = driver.Text("standby:" + string(s.site))
+	if v.Vault {
+		outputs["point"] = driver.Text(job.Values["point"])
+	}
 	return driver.Observation{
-		State: driver.Done, Outputs: serverOutputs(v.Host, port, st),
-		Evidence: []model.Fact{
+		State: driver.Done, Outputs: outputs,
+		Evidence: append([]model.Fact{
 			{Name: "copy", Value: fmt.Sprintf("a primary of its own on timeline %d from %s on, cut off from replication", st.Timeline, st.LSN)},
 			{Name: "folder", Value: v.Job},
-		},
+		}, restored...),
 	}, nil
 }
 

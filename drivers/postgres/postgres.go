@@ -14,6 +14,7 @@ import (
 	"context"
 	"encoding/json"
 	"log/slog"
+	"maps"
 	"time"
 
 	"github.com/lifeboat-dr/lifeboat/driver"
@@ -51,6 +52,8 @@ func (d *Driver) Facts() driver.Facts {
 		"endpoint": model.TypeEndpoint, "host": model.TypeText, "port": model.TypeNumber,
 		"lsn": model.TypeLSN, "timeline": model.TypeNumber,
 	}
+	drilled := maps.Clone(server)
+	drilled["point"] = model.TypeText
 	return driver.Facts{
 		Kind:     Kind,
 		Summary:  "a PostgreSQL primary with a streaming standby at another site",
@@ -60,7 +63,7 @@ func (d *Driver) Facts() driver.Facts {
 		Vault:    driver.VaultOptional,
 		Outputs: map[model.Action]map[string]model.ValueType{
 			model.ActionPromote:    server,
-			model.ActionDrill:      server,
+			model.ActionDrill:      drilled,
 			model.ActionReverse:    {"endpoint": model.TypeEndpoint, "host": model.TypeText, "port": model.TypeNumber},
 			model.ActionQuiesce:    {"lsn": model.TypeLSN},
 			model.ActionReadMarker: {"marker_at": model.TypeTime, "marker_seq": model.TypeNumber},

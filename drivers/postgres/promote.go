@@ -12,6 +12,7 @@ import (
 
 	"github.com/lifeboat-dr/lifeboat/driver"
 	"github.com/lifeboat-dr/lifeboat/failure"
+	"github.com/lifeboat-dr/lifeboat/internal/vaultjob"
 	"github.com/lifeboat-dr/lifeboat/model"
 )
 
@@ -24,6 +25,8 @@ type promoteHandle struct {
 	LSN      string    `json:"lsn,omitempty"`
 	Asked    bool      `json:"asked"` // pg_promote was called
 	At       time.Time `json:"at"`
+	// Restore is the job that brings it back from the vault; nil: it was there.
+	Restore *jobHandle `json:"restore,omitempty"`
 }
 
 // Promote makes the copy at req.Site the primary. A copy that is stopped is started first, where the host may be used.
@@ -35,7 +38,21 @@ func (d *Driver) Promote(ctx context.Context, req driver.Request) (driver.Handle
 		return driver.Handle{}, err
 	}
 	h := promoteHandle{At: d.now().UTC()}
+	restored, err := d.restoring(ctx, req, s)
+	if err != nil {
+		return driver.Handle{}, err
+	}
+	if restored != nil {
+		h.Restore = restored
+		return makeHandle(h)
+	}
+	if err := d.stopReceiving(ctx, req, s); err != nil {
+		return driver.Handle{}, err
+	}
 	conn, err := s.connect(ctx)
+	if err != nil && s.fromVault() {
+		return d.promoteFromVault(ctx, req, s, h)
+	}
 	if err != nil {
 		if err := d.startStandby(ctx, s, err); err != nil {
 			return driver.Handle{}, err
@@ -178,6 +195,18 @@ func (d *Driver) observePromote(ctx context.Context, req driver.Request, h drive
 	if err != nil {
 		return driver.Observation{}, err
 	}
+	var restored []model.Fact
+	if v.Restore != nil {
+		state, err := v.Restore.Host.JobState(ctx, v.Restore.Job)
+		if err != nil {
+			return driver.Observation{}, failure.Wrap(err, "promote", s.subject())
+		}
+		obs, ended := vaultjob.Judge(state, "promote", s.subject())
+		if !ended {
+			return obs, nil
+		}
+		restored = evidence(state, restoreValues...)
+	}
 	conn, err := s.connect(ctx)
 	if err != nil {
 		if failure.KindOf(err) == failure.Unavailable && ctx.Err() == nil {
@@ -212,16 +241,19 @@ func (d *Driver) observePromote(ctx context.Context, req driver.Request, h drive
 	if err != nil {
 		return driver.Observation{}, err
 	}
-	evidence := []model.Fact{
+	facts := []model.Fact{
 		{Name: "role", Value: "primary"},
 		{Name: "timeline", Value: fmt.Sprintf("%d, before: %d", st.Timeline, v.Timeline)},
 		{Name: "write", Value: "a transaction was committed; the log is at " + st.LSN.String()},
 	}
 	if v.Timeline == 0 {
-		evidence[1].Value = fmt.Sprint(st.Timeline)
+		facts[1].Value = fmt.Sprint(st.Timeline)
+	}
+	if err := d.serves(ctx, req, s, st.Timeline); err != nil {
+		return driver.Observation{}, err
 	}
 	st.LSN = bornAt(ctx, conn, st)
-	return driver.Observation{State: driver.Done, Outputs: s.outputs(st), Evidence: evidence}, nil
+	return driver.Observation{State: driver.Done, Outputs: s.outputs(st), Evidence: append(facts, restored...)}, nil
 }
 
 // writeOnce commits a transaction that leaves a logical message in the log and nothing in any table.

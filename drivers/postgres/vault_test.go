@@ -14,6 +14,7 @@ import (
 	"github.com/lifeboat-dr/lifeboat/drivers/postgres/job"
 	"github.com/lifeboat-dr/lifeboat/drivers/postgres/pgtest"
 	"github.com/lifeboat-dr/lifeboat/internal/pglog"
+	"github.com/lifeboat-dr/lifeboat/internal/pgrestore/ask"
 	"github.com/lifeboat-dr/lifeboat/internal/vault"
 	"github.com/lifeboat-dr/lifeboat/internal/vault/crypto"
 	"github.com/lifeboat-dr/lifeboat/internal/vault/location"
@@ -24,6 +25,9 @@ import (
 func TestMain(m *testing.M) {
 	programs := map[string]func(context.Context, []string) error{job.Program: job.Main, pglog.Program: pglog.Main}
 	if len(os.Args) > 1 {
+		if os.Args[1] == ask.Program {
+			os.Exit(ask.Main(os.Args[2:], os.Stderr))
+		}
 		if program, ok := programs[os.Args[1]]; ok {
 			if err := program(context.Background(), os.Args[2:]); err != nil {
 				fmt.Fprintln(os.Stderr, err)

@@ -16,7 +16,9 @@ func Main(ctx context.Context, args []string) error {
 		if err := w.req.Open(); err != nil {
 			return err
 		}
-		ops := map[Op]func(context.Context) error{Capture: w.capture, Copy: w.copy, Expire: w.expire}
+		ops := map[Op]func(context.Context) error{
+			Capture: w.capture, Copy: w.copy, Expire: w.expire, Promote: w.promote, Drill: w.drill, Seed: w.seed, Restore: w.restore,
+		}
 		op, ok := ops[w.req.Op]
 		if !ok {
 			return vaultjob.Unknown(Program, string(w.req.Op))

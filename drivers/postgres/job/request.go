@@ -15,6 +15,7 @@ import (
 
 	"github.com/lifeboat-dr/lifeboat/failure"
 	"github.com/lifeboat-dr/lifeboat/internal/pgpoint"
+	"github.com/lifeboat-dr/lifeboat/internal/pgrestore"
 	"github.com/lifeboat-dr/lifeboat/internal/vaultjob"
 	"github.com/lifeboat-dr/lifeboat/model"
 	"github.com/lifeboat-dr/lifeboat/secret"
@@ -31,6 +32,10 @@ const (
 	Capture Op = "capture" // a base point of the primary
 	Copy    Op = "copy"    // the vault's replicas are brought in step
 	Expire  Op = "expire"  // points that need not be kept are removed
+	Promote Op = "promote" // the newest state becomes a primary in the site's data folder
+	Drill   Op = "drill"   // the newest state becomes a primary of its own, cut off from everything
+	Seed    Op = "seed"    // the newest state becomes a standby that is not started yet
+	Restore Op = "restore" // the state that a person named, into a folder or in place
 )
 
 // Request is all that a job is told. It holds secrets and lies in a file that only the job's user can read, until the job
@@ -47,6 +52,40 @@ type Request struct {
 	Source  *Source `json:"source,omitempty"` // of Capture
 	Folder  string  `json:"folder,omitempty"` // of Capture: the primary's data folder, if it is here
 	MaxRate int64   `json:"max_rate,omitempty"`
+
+	Target *Target `json:"target,omitempty"` // of what restores
+}
+
+// Target is what is restored, where, and what becomes of it.
+type Target struct {
+	To    pgrestore.Target `json:"to,omitzero"`
+	Point string           `json:"point,omitempty"` // the base point's snapshot; empty: the best one that is not known to be bad
+
+	Data   string            `json:"data"`
+	Spaces map[string]string `json:"spaces,omitempty"` // tablespaces: from the folder that one was in to the folder here
+	Apart  bool              `json:"apart,omitempty"`  // tablespaces go beside Data, whatever Spaces says
+	Spools []string          `json:"spools,omitempty"`
+	// Receiver is the folder of a receiver that has been told to end: its end is waited for.
+	Receiver string `json:"receiver,omitempty"`
+	// Aside is where an old data folder goes before anything is written: it may hold what the log does not. Empty: it is
+	// written over as far as it differs, if it is the same cluster's.
+	Aside     string              `json:"aside,omitempty"`
+	Overwrite pgrestore.Overwrite `json:"overwrite,omitempty"`
+
+	Bin    string   `json:"bin,omitempty"` // empty: the usual places
+	Config string   `json:"config,omitempty"`
+	User   string   `json:"user"`
+	Start  []string `json:"start,omitempty"`
+	Log    string   `json:"log"` // the server's messages
+	// Settings are those of the server in its new place; Fresh are more, where the folder had none of its own.
+	Settings map[string]string `json:"settings,omitempty"`
+	Fresh    map[string]string `json:"fresh,omitempty"`
+	// Listen and Port are where a copy that is apart listens: at the first free port from Port on, unless it is Fixed.
+	Listen string `json:"listen,omitempty"`
+	Port   int    `json:"port,omitempty"`
+	Fixed  bool   `json:"fixed,omitempty"`
+	// Run leaves a restored server running.
+	Run bool `json:"run,omitempty"`
 }
 
 // Source is a server, and how to log in there. Passwords are references to the request's secrets.
