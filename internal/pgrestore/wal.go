@@ -24,6 +24,8 @@ import (
 // wal is all the log of one cluster that can be read here: in spools, and in the newest log snapshot of each site.
 type wal struct {
 	v         *vault.Vault
+	whose     pgpoint.Whose
+	spools    []string
 	system    uint64
 	size      pgwal.SegmentSize
 	logs      []pgpoint.LogPoint
@@ -55,7 +57,7 @@ func openWAL(ctx context.Context, v *vault.Vault, w pgpoint.Whose, system uint64
 	if err != nil {
 		return nil, err
 	}
-	l := &wal{v: v, system: system, size: size, pieces: map[string]*piece{}, histories: map[pgwal.Timeline][]byte{}}
+	l := &wal{v: v, whose: w, spools: spools, system: system, size: size, pieces: map[string]*piece{}, histories: map[pgwal.Timeline][]byte{}}
 	for _, p := range logs {
 		if p.SystemID != system {
 			continue
@@ -309,7 +311,23 @@ func (l *wal) at(t pgwal.Timeline, history []pgwal.Switch, start pgwal.LSN) (ste
 
 // read gives a segment as the server takes it, at its full size with zeros behind what was written, and how much that is.
 // The copies are tried in their order, partial ones all, for the one that goes furthest. Corrupt: none of them is sound.
+//
+// A receiver that is at work moves what was listed: a partial segment becomes a whole one, and one that is in the vault
+// leaves the spool. What cannot be found any more is listed anew, once.
 func (l *wal) read(ctx context.Context, s step) ([]byte, int, error) {
+	data, n, err := l.readListed(ctx, s)
+	if err == nil || !errors.Is(err, fs.ErrNotExist) {
+		return data, n, err
+	}
+	now, listErr := openWAL(ctx, l.v, l.whose, l.system, l.size, l.spools)
+	if listErr != nil || now.pieces[s.name] == nil {
+		return nil, 0, errors.Join(err, listErr)
+	}
+	return now.readListed(ctx, step{piece: now.pieces[s.name], cut: s.cut})
+}
+
+// readListed reads a segment from where it was listed.
+func (l *wal) readListed(ctx context.Context, s step) ([]byte, int, error) {
 	var failed []error
 	var best []byte
 	written := -1
