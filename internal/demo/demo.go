@@ -68,8 +68,11 @@ func Run(ctx context.Context, opt Options) (err error) {
 		return err
 	}
 	d.say("making a world of two sites")
-	d.world, err = world.Create(ctx, world.Options{DB: opt.DB, Dir: opt.Dir, Binary: opt.Binary, Say: d.say})
+	d.world, err = world.Create(ctx, world.Options{DB: opt.DB, Dir: opt.Dir, Binary: opt.Binary, Logs: d.logs(), Say: d.say})
 	if err != nil {
+		if _, saved := os.Stat(d.logs()); saved == nil {
+			d.say("the logs of the world are in %s", d.logs())
+		}
 		return err
 	}
 	keep := false
@@ -141,6 +144,9 @@ type demo struct {
 
 	interrupted bool
 }
+
+// logs is where the logs of a world go that was not well.
+func (d *demo) logs() string { return filepath.Join(d.opt.Reports, "logs") }
 
 // say tells what happens now.
 func (d *demo) say(format string, args ...any) {
@@ -285,9 +291,8 @@ func (d *demo) finish(runErr error, keep bool) error {
 		r.World = d.world.Dir()
 	}
 	if !r.OK && !d.interrupted {
-		logs := filepath.Join(d.opt.Reports, "logs")
-		d.world.SaveLogs(logs)
-		d.say("the logs of the world are in %s", logs)
+		d.world.SaveLogs(d.logs())
+		d.say("the logs of the world are in %s", d.logs())
 	}
 	if d.interrupted && !d.opt.JSON {
 		d.say("interrupted; the world is taken away")

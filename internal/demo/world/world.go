@@ -82,6 +82,8 @@ type Options struct {
 	Dir string
 	// Binary is the lifeboat program, which also holds the shop and the name server.
 	Binary string
+	// Logs is a folder for the logs of a world that could not be made. Empty: they are gone.
+	Logs string
 	// Say is told what happens, in words. Nil: nobody.
 	Say func(format string, args ...any)
 }
@@ -126,6 +128,9 @@ func Create(ctx context.Context, opt Options) (*World, error) {
 	if err := w.build(ctx); err != nil {
 		clean, cancel := context.WithTimeout(context.WithoutCancel(ctx), downTimeout)
 		defer cancel()
+		if opt.Logs != "" && ctx.Err() == nil {
+			w.SaveLogs(opt.Logs)
+		}
 		return nil, errors.Join(err, w.Down(clean))
 	}
 	return w, nil
