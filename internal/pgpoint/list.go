@@ -88,6 +88,9 @@ func read[T any](ctx context.Context, v *vault.Vault, all []*snapshot.Snapshot, 
 		}
 		return -1
 	})
+	if err := v.LoadIndex(ctx); err != nil { // others write, too: the index that is known may be older than these snapshots
+		return nil, err
+	}
 	var out []T
 	var failed error
 	for _, s := range all {

@@ -136,3 +136,28 @@ func TestReach(t *testing.T) {
 		})
 	}
 }
+
+// TestWhatOthersStoreIsListed: a reader that has read the index before finds what a receiver has added since.
+func TestWhatOthersStoreIsListed(t *testing.T) {
+	ctx := context.Background()
+	place := memory.New()
+	v, err := vault.Init(ctx, place, "secret", vault.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	reader, err := vault.Open(ctx, place, "secret", vault.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := range 2 {
+		text, err := pgpoint.Log{SystemID: 7, Segment: pgwal.DefaultSegmentSize,
+			Spans: []pgpoint.Span{{From: at(1, 0x2000000), To: at(1, pgwal.LSN(0x3000000+i))}}}.Encode()
+		if err != nil {
+			t.Fatal(err)
+		}
+		store(t, v, pgpoint.IsLog, "west", noon.Add(time.Duration(i)*time.Hour), text)
+		if logs, err := pgpoint.Logs(ctx, reader, whose); err != nil || len(logs) != 1 || logs[0].Spans[0].To.At != pgwal.LSN(0x3000000+i) {
+			t.Errorf("after %d: got %+v, %v", i+1, logs, err)
+		}
+	}
+}
