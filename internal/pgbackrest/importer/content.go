@@ -42,7 +42,7 @@ func store(ctx context.Context, s *vault.Session, src io.Reader, seen func([]byt
 	c := vault.Content{Blobs: []object.ID{}}
 	for {
 		n, err := io.ReadFull(src, *buffer)
-		last := err == io.EOF || errors.Is(err, io.ErrUnexpectedEOF) && n < len(*buffer)
+		last := err == io.EOF || err == io.ErrUnexpectedEOF // ReadFull's own: what src ends with has a kind
 		if err != nil && !last {
 			return c, sourceError{err}
 		}

@@ -2,6 +2,7 @@ package importer_test
 
 import (
 	"context"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -22,6 +23,8 @@ import (
 
 var whose = pgpoint.Whose{App: "shop", Resource: "db"}
 
+func long() bool { return os.Getenv("LIFEBOAT_LONG") == "1" }
+
 // newVault makes an empty vault.
 func newVault(t *testing.T) *vault.Vault {
 	t.Helper()
@@ -32,14 +35,37 @@ func newVault(t *testing.T) *vault.Vault {
 	return v
 }
 
-// open opens the repository of a world.
-func open(t *testing.T, w *pgbackresttest.World, pass string) *pgbackrest.Repo {
+// open opens the main stanza of a repository.
+func open(t *testing.T, store pgbackrest.Store, pass string) *pgbackrest.Repo {
 	t.Helper()
-	r, err := pgbackrest.Open(context.Background(), pgbackrest.Posix(w.Repo), pgbackrest.Options{Stanza: w.Stanza, Passphrase: pass})
+	r, err := pgbackrest.Open(context.Background(), store, pgbackrest.Options{Stanza: "main", Passphrase: pass})
 	if err != nil {
 		t.Fatal(err)
 	}
 	return r
+}
+
+// imports imports all of a repository and fails where anything cannot be.
+func imports(t *testing.T, v *vault.Vault, repo *pgbackrest.Repo) *importer.Report {
+	t.Helper()
+	report, err := importer.Run(context.Background(), v, repo, importer.Options{Whose: whose})
+	if err != nil {
+		t.Fatalf("%v\n%s", err, states(report))
+	}
+	return report
+}
+
+// states says what became of each backup, and why.
+func states(r *importer.Report) string {
+	var b strings.Builder
+	for _, p := range r.Points {
+		fmt.Fprintf(&b, "%s %s", p.Type, p.State)
+		for _, x := range p.Problems {
+			fmt.Fprintf(&b, "\n  %s: %v", x.Path, x.Err)
+		}
+		b.WriteByte('\n')
+	}
+	return b.String()
 }
 
 // restore brings an imported point into a folder and starts a server there, which replays the imported log up to the
@@ -66,10 +92,12 @@ func restore(t *testing.T, w *pgbackresttest.World, v *vault.Vault, label, name 
 			t.Fatal(err)
 		}
 	}
+	found := false
 	for _, b := range bases {
 		if b.Source != "pgbackrest "+label {
 			continue
 		}
+		found = true
 		run(*b.Snapshot.Tree, pgpoint.DataPath, folder)
 		for _, s := range b.Spaces {
 			at := folder + ".space." + s.OID
@@ -84,6 +112,9 @@ func restore(t *testing.T, w *pgbackresttest.World, v *vault.Vault, label, name 
 			}
 		}
 	}
+	if !found {
+		t.Fatalf("no point is of backup %s", label)
+	}
 	run(*logs[0].Snapshot.Tree, pgpoint.LogPath, folder+".wal")
 	settings := append([]string{"archive_mode=off", "restore_command='cp $(find " + folder + ".wal -name %f) %p'", "recovery_target_action=promote"}, target...)
 	if err := os.WriteFile(filepath.Join(folder, "recovery.signal"), nil, 0o600); err != nil {
@@ -97,36 +128,114 @@ func restore(t *testing.T, w *pgbackresttest.World, v *vault.Vault, label, name 
 	return w.Launch(folder, settings...)
 }
 
-func TestImportedBackupsRestoreToTheSame(t *testing.T) {
-	ctx := context.Background()
-	o := pgbackresttest.Options{Compress: "zst", Cipher: "pass", Bundle: true}
-	w := pgbackresttest.Start(t, o)
-	labels := []string{w.Backup("full")}
-	w.Server.SQL("update orders set what = 'second' where id % 100 = 0")
-	labels = append(labels, w.Backup("diff"))
-	w.Server.SQL("update orders set what = 'third' where id % 50 = 0; delete from away where id < 10")
-	labels = append(labels, w.Backup("incr"))
-	w.Server.SQL("insert into away select generate_series(10001, 10100)")
-	w.Archive()
-	v := newVault(t)
-	report, err := importer.Run(ctx, v, open(t, w, o.Cipher), importer.Options{Whose: whose})
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, p := range report.Points {
-		t.Logf("%s %s %d %v %v", p.Label, p.State, p.Read, p.Problems, p.Notes)
-	}
-	t.Logf("%+v", report.Logs)
-	for _, l := range labels {
-		mine := restore(t, w, v, l, "mine-"+l).Dump()
-		theirs := w.Restore(l, "theirs-"+l).Dump()
-		if diff := cmp.Diff(theirs, mine); diff != "" {
-			t.Errorf("%s: the restored clusters differ (-pgBackRest +Lifeboat):\n%s", l, diff)
+// mode is a kind of repository.
+type mode struct {
+	pgbackresttest.Options
+	newer, blocks bool // made by a newer pgBackRest; files that change are backed up by blocks
+}
+
+func (m mode) String() string {
+	text := m.Compress
+	for word, on := range map[string]bool{"+encrypted": m.Cipher != "", "+bundled": m.Bundle, "+newer": m.newer, "+blocks": m.blocks} {
+		if on {
+			text += word
 		}
 	}
-	again, err := importer.Run(ctx, v, open(t, w, o.Cipher), importer.Options{Whose: whose})
-	if err != nil {
-		t.Fatal(err)
+	return text
+}
+
+// modes are two of Debian's pgBackRest, and with LIFEBOAT_LONG all that there are, newer ones too.
+func modes() []mode {
+	of := func(compress, cipher string, bundle bool) pgbackresttest.Options {
+		return pgbackresttest.Options{Compress: compress, Cipher: cipher, Bundle: bundle}
 	}
-	t.Logf("%+v", again)
+	if !long() {
+		return []mode{{Options: of("zst", "correct horse", true)}, {Options: of("gz", "", false)}}
+	}
+	var all []mode
+	for _, compress := range []string{"gz", "lz4", "zst", "bz2", "none"} {
+		for _, cipher := range []string{"", "correct horse"} {
+			all = append(all, mode{Options: of(compress, cipher, false)}, mode{Options: of(compress, cipher, true)},
+				mode{Options: of(compress, cipher, true), newer: true, blocks: true})
+		}
+		all = append(all, mode{Options: of(compress, "correct horse", true), newer: true}, mode{Options: of(compress, "", false), newer: true})
+	}
+	return all
+}
+
+// TestImportedBackupsRestoreToTheSame compares, for every kind of repository, each backup that was imported with
+// pgBackRest's own restore of it: as the backup was, at an instant in the log behind it, and at the log's end.
+func TestImportedBackupsRestoreToTheSame(t *testing.T) {
+	for _, m := range modes() {
+		t.Run(m.String(), func(t *testing.T) {
+			if m.newer {
+				m.Program = pgbackresttest.Newer(t)
+			}
+			if m.blocks {
+				m.Settings = append(m.Settings, "repo1-block=y")
+			}
+			compareAll(t, pgbackresttest.Start(t, m.Options), m)
+		})
+	}
+}
+
+func compareAll(t *testing.T, w *pgbackresttest.World, m mode) {
+	ctx := context.Background()
+	w.Server.SQL("insert into orders select i, md5(i::text) from generate_series(20001, 60000) i")
+	labels := []string{w.Backup("full")}
+	for i, kind := range []string{"diff", "incr", "incr"} {
+		w.Server.SQL(fmt.Sprintf("update orders set what = 'change %d' where id %% 9000 = %d; delete from away where id = %d; insert into fleeting values (1)", i, i, i+1))
+		labels = append(labels, w.Backup(kind))
+	}
+	w.Server.SQL("insert into away select generate_series(10001, 10100)")
+	instant := w.Server.SQL("select clock_timestamp()")
+	w.Server.SQL("insert into away values (-1); delete from orders where id % 2 = 0")
+	w.Archive()
+	if m.blocks && m.Cipher == "" {
+		text, err := os.ReadFile(filepath.Join(w.Repo, "backup/main", labels[3], "backup.manifest"))
+		if err != nil || !strings.Contains(string(text), `"bim":`) {
+			t.Fatalf("pgBackRest did not back up by blocks: %v", err)
+		}
+	}
+	v := newVault(t)
+	report := imports(t, v, open(t, pgbackrest.Posix(w.Repo), m.Cipher))
+	for i, p := range report.Points {
+		if p.State != importer.Made || p.Label != labels[i] {
+			t.Errorf("backup %d is %s as %s, want %s", i, p.Label, p.State, labels[i])
+		}
+	}
+	again := imports(t, v, open(t, pgbackrest.Posix(w.Repo), m.Cipher))
+	for _, p := range again.Points {
+		if p.State != importer.There {
+			t.Errorf("%s is %s at the second import", p.Label, p.State)
+		}
+	}
+	if again.Stats.Stored != 0 || again.Logs[0].NewSegments != 0 {
+		t.Errorf("the second import added %d bytes and %d segments", again.Stats.Stored, again.Logs[0].NewSegments)
+	}
+	if check, err := v.Check(ctx, vault.CheckOptions{ReadData: true}); err != nil || len(check.Problems) > 0 {
+		t.Errorf("the vault is not sound: %v, %v", err, check.Problems)
+	}
+
+	compare := func(label, name string, theirs, mine []string) {
+		t.Helper()
+		a := w.Restore(label, "theirs-"+name, theirs...)
+		b := restore(t, w, v, label, "mine-"+name, mine...)
+		if diff := cmp.Diff(a.Dump(), b.Dump()); diff != "" {
+			t.Errorf("%s, %s: the restored clusters differ (-pgBackRest +Lifeboat):\n%s", label, name, diff)
+		}
+		a.Stop()
+		b.Stop()
+	}
+	for i, label := range labels {
+		if long() || i == 1 && m.Bundle {
+			compare(label, fmt.Sprintf("as-it-was-%d", i), []string{"--type=immediate", "--target-action=promote"}, []string{"recovery_target=immediate"})
+		}
+	}
+	if long() || !m.Bundle {
+		compare(labels[3], "at-an-instant", []string{"--type=time", "--target=" + instant, "--target-action=promote"}, []string{"recovery_target_time='" + instant + "'"})
+	}
+	if long() || m.Bundle {
+		compare(labels[0], "at-the-end", nil, nil)
+	}
 }

@@ -350,7 +350,6 @@ func (l *logging) segment(ctx context.Context, w *wanted) error {
 		l.held.segments[t] = append(l.held.segments[t], at)
 	}
 	if !last.Time.IsZero() {
-		last.Timeline = t
 		l.marks = append(l.marks, last)
 	}
 	return nil
@@ -364,7 +363,9 @@ func (l *logging) read(ctx context.Context, w *wanted, s pgbackrest.Segment, at 
 	}
 	defer src.Close()
 	var head []byte
+	scan := commits{at: at, size: l.held.size}
 	c, err := store(ctx, l.session, src, func(data []byte) {
+		scan.take(data)
 		if head == nil {
 			head = bytes.Clone(data[:min(len(data), pgwal.PageSize)])
 		}
@@ -386,7 +387,7 @@ func (l *logging) read(ctx context.Context, w *wanted, s pgbackrest.Segment, at 
 	case c.Size != uint64(l.held.size):
 		err = wrong("it has %d bytes instead of %d", c.Size, l.held.size)
 	}
-	return c, pgpoint.Mark{}, err
+	return c, pgpoint.Mark{Position: pgwal.Position{Timeline: s.Timeline, At: scan.last}, Time: scan.when}, err
 }
 
 // commit makes the snapshot.
@@ -419,7 +420,7 @@ func (l *logging) commit(ctx context.Context) error {
 	return err
 }
 
-// rising sorts marks by time and leaves out those that would go back on their timeline.
+// rising sorts marks by time and leaves out those that would go back on their timeline. Of each minute the last one stays.
 func rising(marks []pgpoint.Mark) []pgpoint.Mark {
 	marks = slices.Clone(marks)
 	slices.SortStableFunc(marks, func(a, b pgpoint.Mark) int {
@@ -428,11 +429,15 @@ func rising(marks []pgpoint.Mark) []pgpoint.Mark {
 	furthest := map[pgwal.Timeline]pgwal.LSN{}
 	var out []pgpoint.Mark
 	for _, m := range marks {
-		if at, ok := furthest[m.Timeline]; ok && m.At <= at || m.Time.Equal(time.Time{}) {
+		if at, ok := furthest[m.Timeline]; ok && m.At <= at || m.Time.IsZero() {
 			continue
 		}
 		furthest[m.Timeline] = m.At
-		out = append(out, m)
+		if n := len(out) - 1; n >= 0 && out[n].Timeline == m.Timeline && out[n].Time.Truncate(time.Minute).Equal(m.Time.Truncate(time.Minute)) {
+			out[n] = m
+		} else {
+			out = append(out, m)
+		}
 	}
 	return out
 }

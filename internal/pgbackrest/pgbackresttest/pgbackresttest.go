@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
 	"testing"
@@ -42,6 +43,21 @@ type Server struct {
 	t      testing.TB
 }
 
+// Newer gives the path of a pgBackRest that is newer than the one that is installed, and can back up blocks of files. The
+// first call on a machine fetches it, with test/servers/pgbackrest.sh.
+func Newer(t testing.TB) string {
+	t.Helper()
+	_, here, _, _ := runtime.Caller(0)
+	cmd := exec.Command(filepath.Join(filepath.Dir(here), "..", "..", "..", "test", "servers", "pgbackrest.sh"))
+	var errs strings.Builder
+	cmd.Stderr = &errs
+	out, err := cmd.Output()
+	if err != nil {
+		t.Fatalf("pgbackrest.sh: %v\n%s", err, errs.String())
+	}
+	return strings.TrimSpace(string(out))
+}
+
 // Bin is the folder of PostgreSQL's programs.
 func Bin(t testing.TB) string {
 	t.Helper()
@@ -59,7 +75,8 @@ func Bin(t testing.TB) string {
 // that its log is archived to.
 func Start(t testing.TB, o Options) *World {
 	t.Helper()
-	if o.Program == "" {
+	given := o.Program != ""
+	if !given {
 		var err error
 		if o.Program, err = exec.LookPath("pgbackrest"); err != nil {
 			t.Fatal("pgBackRest is not installed: run test/servers/install.sh pgbackrest")
@@ -82,7 +99,7 @@ func Start(t testing.TB, o Options) *World {
 		command(t, "chown", "postgres", root)
 	}
 	run(t, "mkdir", w.Repo, root+"/lock", root+"/log", root+"/spool", root+"/space")
-	w.configure(o)
+	w.configure(o, given)
 	pg := filepath.Join(root, "pg")
 	run(t, filepath.Join(Bin(t), "initdb"), "-k", "-D", pg, "-U", "postgres", "-A", "trust", "--no-sync", "-E", "UTF8", "--locale", "C")
 	w.Server = w.Launch(pg, "archive_mode=on", fmt.Sprintf("archive_command='%s --config=%s --stanza=%s archive-push %%p'", w.program, w.Config, w.Stanza))
@@ -95,9 +112,12 @@ func Start(t testing.TB, o Options) *World {
 	return w
 }
 
-func (w *World) configure(o Options) {
+func (w *World) configure(o Options, given bool) {
 	lines := []string{"[global]", "start-fast=y", "repo1-retention-full=99", "process-max=2", "log-level-console=warn",
 		"repo1-path=" + w.Repo, "lock-path=" + w.Root + "/lock", "log-path=" + w.Root + "/log", "spool-path=" + w.Root + "/spool"}
+	if given { // it starts itself again, by this name
+		lines = append(lines, "cmd="+o.Program)
+	}
 	if o.Compress != "" {
 		lines = append(lines, "compress-type="+o.Compress)
 	}
