@@ -88,8 +88,8 @@ func (c *chain) load(ctx context.Context, v *vault.Vault) error {
 		case !errors.Is(err, failure.NotFound):
 			return err
 		}
-		c.log.ErrorContext(ctx, "the newest log snapshot was removed from the vault by somebody else", "snapshot", c.newest.ID.Short())
 	}
+	had := c.newest
 	c.reset()
 	if err := v.LoadIndex(ctx); err != nil { // others write, too
 		return err
@@ -103,6 +103,9 @@ func (c *chain) load(ctx context.Context, v *vault.Vault) error {
 			c.superseded = append(c.superseded, superseded{id: c.newest.ID})
 		}
 		c.newest = s
+	}
+	if had != nil && !slices.ContainsFunc(all, func(s *snapshot.Snapshot) bool { return s.ID == had.ID }) {
+		c.log.ErrorContext(ctx, "the newest log snapshot was removed from the vault by somebody else", "snapshot", had.ID.Short())
 	}
 	if c.newest != nil {
 		logs, err := pgpoint.Logs(ctx, v, c.whose)

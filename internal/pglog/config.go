@@ -54,8 +54,8 @@ type Config struct {
 	AlarmBytes int64          `json:"alarm_bytes,omitempty"`
 	AlarmAge   model.Duration `json:"alarm_age,omitempty"`
 	Reserve    int64          `json:"reserve,omitempty"`
-	// Status is how often the server is told where we are when nothing else happens, 0: 2 s. It must be well below the
-	// server's wal_sender_timeout.
+	// Status is how often the server is told where we are, and asked to answer, when nothing else happens, 0: 2 s. It must
+	// be well below the server's wal_sender_timeout. A server that leaves ten in a row without an answer is given up.
 	Status model.Duration `json:"status,omitempty"`
 }
 

@@ -11,6 +11,8 @@ import (
 	"strconv"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/lifeboat-dr/lifeboat/failure"
 	"github.com/lifeboat-dr/lifeboat/internal/vault"
 	"github.com/lifeboat-dr/lifeboat/internal/vault/location"
@@ -64,7 +66,9 @@ func (f *folder) all(ctx context.Context) {
 	}
 	f.r.status.failed(err, f.r.now())
 	f.r.status.find(model.Finding{Severity: model.Warn, Code: FindVault, What: "the log cannot be folded into the vault: the spool keeps it", Why: err.Error(), Fix: failure.HintOf(err)})
-	f.close(ctx) // it is opened anew
+	if kind := failure.KindOf(err); kind == failure.Corrupt || kind == failure.Denied {
+		f.close(ctx) // it may be another one now: it is opened anew
+	}
 }
 
 func (f *folder) try(ctx context.Context) error {
@@ -128,7 +132,27 @@ func (f *folder) open(ctx context.Context) (*vault.Vault, error) {
 		return nil, err
 	}
 	f.v, f.closer = v, closer
+	f.unlock(ctx)
 	return v, nil
+}
+
+// unlock removes from the vault the locks of receivers that ran in this folder before and were killed. That they are dead is
+// sure: the folder's lock is ours.
+func (f *folder) unlock(ctx context.Context) {
+	before := f.r.status.get().Before
+	host, err := os.Hostname()
+	if len(before) == 0 || err != nil {
+		return
+	}
+	gone, err := f.v.RemoveDeadLocks(ctx, func(l vault.LockInfo) bool {
+		return l.Hostname == host && slices.Contains(before, l.PID) && errors.Is(unix.Kill(l.PID, 0), unix.ESRCH)
+	})
+	for _, l := range gone {
+		f.r.log.WarnContext(ctx, "a receiver that was killed has left its lock in the vault: it is removed", "pid", l.PID, "exclusive", l.Exclusive)
+	}
+	if err == nil {
+		f.r.status.set(func(s *State) { s.Before = nil })
+	}
 }
 
 func (f *folder) close(ctx context.Context) {
@@ -216,16 +240,18 @@ func (f *folder) keep(ctx context.Context) error {
 // needs says whether what is received can be restored.
 func (f *folder) needs(c *chain, needs bool) {
 	f.r.status.set(func(s *State) { s.NeedsBase, s.BasesSeen = needs, f.r.now().UTC() })
-	if !needs {
-		f.r.status.clear(FindNeedsBase, FindGap)
-		return
+	switch n := len(c.about.Spans); {
+	case !needs:
+		f.r.status.clear(FindNeedsBase)
+	case n > 0:
+		f.r.needsBase(c.about.Spans[n-1].Why)
 	}
-	finding := model.Finding{Severity: model.Block, Code: FindNeedsBase, What: "no base point lies within the newest log: what is received now cannot be restored",
-		Fix: "lifeboat protect " + string(f.r.c.App) + " --now"}
-	if n := len(c.about.Spans); n > 0 {
-		finding.Why = c.about.Spans[n-1].Why
-	}
-	f.r.status.find(finding)
+}
+
+// needsBase says that what is received cannot be restored; why is where the last gap comes from, if there is one.
+func (r *runner) needsBase(why string) {
+	r.status.find(model.Finding{Severity: model.Block, Code: FindNeedsBase, What: "no base point lies within the newest log: what is received now cannot be restored",
+		Why: why, Fix: "lifeboat protect " + string(r.c.App) + " --now"})
 }
 
 // spoolBytes adds up the files of all spools.

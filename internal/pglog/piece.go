@@ -158,7 +158,7 @@ func (c *chain) lengthen(f io.ReaderAt, p piece) pgwal.LSN {
 	}
 	further := *v
 	_, _ = further.Write(page) // it fails behind the record, where none begins
-	if further.Whole() <= p.end {
+	if w := further.Whole(); w <= p.end || w > p.end+pgwal.LSN(len(page)) {
 		return p.end
 	}
 	if _, err := v.Write(page[:further.Whole()-p.end]); err != nil {

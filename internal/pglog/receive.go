@@ -27,6 +27,9 @@ const (
 // lookAround is how often the other servers are asked whether one was promoted, while one is streamed from.
 const lookAround = 10 * time.Second
 
+// silences is how many times in a row the server may leave a status without an answer.
+const silences = 10
+
 // receive streams until ctx ends, whatever happens.
 func (r *runner) receive(ctx context.Context) {
 	wait := retryFirst
@@ -58,7 +61,7 @@ func (r *runner) stream(ctx context.Context) (flushed bool, err error) {
 	}
 	r.status.clear(FindUnreachable, FindNoPrimary, FindCluster)
 	o := walreceiver.Options{Server: from.login, Slot: r.c.Slot, Dir: r.spool(from.system.ID), Reserve: r.c.Reserve, From: r.end(from),
-		Status: r.c.Status.Std(), Log: r.log, Progress: func(p walreceiver.Progress) {
+		Status: r.c.Status.Std(), Silence: silences * r.c.Status.Std(), Log: r.log, Progress: func(p walreceiver.Progress) {
 			flushed = true
 			r.progress(from, p)
 		}}
@@ -122,8 +125,7 @@ func (r *runner) anew(ctx context.Context, o walreceiver.Options, why string) er
 	}
 	r.log.ErrorContext(ctx, "the log has a gap, and goes on behind it", "from", where(at), "why", why)
 	r.status.set(func(s *State) { s.NeedsBase = true })
-	r.status.find(model.Finding{Severity: model.Block, Code: FindNeedsBase, What: "the log has a gap, and no base point lies behind it: what is received now cannot be restored",
-		Why: why, Fix: fmt.Sprintf("lifeboat protect %s --now", r.c.App)})
+	r.needsBase(why)
 	r.wakeFolder()
 	return nil
 }

@@ -43,6 +43,9 @@ func TestMain(m *testing.M) {
 			os.Exit(ask.Main(os.Args[2:], os.Stderr))
 		}
 	}
+	if err := os.Setenv("PGLOG_TEST_PASSWORD", password); err != nil {
+		panic(err)
+	}
 	os.Exit(m.Run())
 }
 
@@ -90,6 +93,7 @@ func (l *logbook) String() string {
 
 func newRig(t *testing.T) *rig {
 	t.Helper()
+	t.Parallel()
 	p := pgtest.Start(t, pgtest.Options{})
 	p.Stop(pgtest.West)
 	root, err := os.MkdirTemp("", "pglog")
@@ -97,7 +101,6 @@ func newRig(t *testing.T) *rig {
 	do(t, os.Chmod(root, 0o755))
 	t.Cleanup(func() { do(t, os.RemoveAll(root)) })
 	r := &rig{t: t, p: p, root: root, folder: filepath.Join(root, "receiver")}
-	t.Setenv("PGLOG_TEST_PASSWORD", password)
 	at := model.Vault{URL: filepath.Join(root, "vault"), Password: "env:PGLOG_TEST_PASSWORD", Cache: "none"}
 	v, closer, err := location.Init(t.Context(), at, location.Options{})
 	do(t, err)
@@ -234,7 +237,7 @@ func (r *rig) base(site model.SiteID) *pgbase.Result {
 	r.t.Helper()
 	cfg, err := pgconn.ParseConfig(fmt.Sprintf("host=%s port=%d user=postgres sslmode=disable database=postgres", r.p.Hosts[site], r.p.Ports[site]))
 	do(r.t, err)
-	res, err := pgbase.Capture(r.t.Context(), r.vault, pgbase.Options{Whose: r.c.Whose, Site: site, Server: cfg, Fast: true})
+	res, err := pgbase.Capture(r.t.Context(), r.vault, pgbase.Options{Whose: r.c.Whose, Site: site, Server: cfg, Fast: true, SystemID: r.state().SystemID})
 	do(r.t, err)
 	return res
 }

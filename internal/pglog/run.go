@@ -128,6 +128,9 @@ func newRunner(o Options) (*runner, error) {
 	r.status.s = State{Whose: r.c.Whose, Site: r.c.Site, SystemID: before.SystemID, Segment: before.Segment, Flushed: before.Flushed,
 		Server: before.Server, ServerTime: before.ServerTime, Heard: before.Heard, LagSince: before.LagSince, LagBytes: before.LagBytes,
 		Folded: before.Folded, FoldedTime: before.FoldedTime, Spans: before.Spans, NeedsBase: before.NeedsBase, BasesSeen: before.BasesSeen}
+	if before.Pid != 0 {
+		r.status.s.Before = append(before.Before, before.Pid)
+	}
 	r.caughtUp, r.heard, r.last, r.foldedAt = before.LagSince, before.Heard, before.Flushed, before.Folded.At
 	return r, nil
 }

@@ -22,7 +22,9 @@ type State struct {
 	Site    model.SiteID `json:"site"`
 	Pid     int          `json:"pid"`
 	Started time.Time    `json:"started"`
-	Updated time.Time    `json:"updated"` // it is written at least every few seconds while the receiver lives
+	// Before are the processes of receivers that ran here before, and whose locks in the vault may not be removed yet.
+	Before  []int     `json:"before,omitempty"`
+	Updated time.Time `json:"updated"` // it is written at least every few seconds while the receiver lives
 
 	// Running reports whether a receiver holds the folder's lock now; ReadState finds it out.
 	Running bool `json:"-"`
@@ -87,6 +89,7 @@ func ReadState(folder string) (State, error) {
 		return s, failure.WrapAs(failure.Corrupt, err, "understand", path)
 	}
 	s.Running = held(folder)
+	s.Streaming = s.Streaming && s.Running // one that was killed could not say so
 	return s, nil
 }
 

@@ -28,7 +28,6 @@ const (
 	FindSpoolFull   = "log-spool-full"
 	FindSpool       = "log-spool-broken"
 	FindDamaged     = "log-damaged"
-	FindGap         = "log-gap"
 	FindNeedsBase   = "log-needs-base"
 	FindBases       = "log-bases-unread"
 	FindVault       = "log-vault-unreachable"

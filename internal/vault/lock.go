@@ -3,6 +3,7 @@ package vault
 import (
 	"context"
 	"encoding/json"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -82,6 +83,7 @@ func (v *Vault) Lock(ctx context.Context, exclusive bool) (context.Context, *Loc
 }
 
 func (v *Vault) lockOnce(ctx context.Context, exclusive bool) (context.Context, *Lock, error) {
+	v.removeLeft(ctx)
 	l := &Lock{v: v, done: make(chan struct{})}
 	me := v.opts.Identity
 	l.info = LockInfo{Exclusive: exclusive, Hostname: me.Hostname, Username: me.Username, PID: me.PID, UID: me.UID, GID: me.GID}
@@ -147,7 +149,33 @@ func (l *Lock) Release(ctx context.Context) error {
 func (l *Lock) remove(ctx context.Context, id object.ID) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), lockRelease)
 	defer cancel()
-	return l.v.store.Remove(ctx, blob.Handle{Type: blob.Lock, Name: id.String()})
+	err := l.v.store.Remove(ctx, blob.Handle{Type: blob.Lock, Name: id.String()})
+	if err != nil {
+		l.v.left.add(id)
+	}
+	return err
+}
+
+// leftLocks are locks of this Vault that were given up and could not be removed, because the store was away. They are
+// removed before the next one is taken: else a process that goes on would wait half an hour for itself.
+type leftLocks struct {
+	mu  sync.Mutex
+	ids []object.ID
+}
+
+func (l *leftLocks) add(id object.ID) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.ids = append(l.ids, id)
+}
+
+// removeLeft tries again to remove them. What cannot be removed now is tried the next time.
+func (v *Vault) removeLeft(ctx context.Context) {
+	v.left.mu.Lock()
+	defer v.left.mu.Unlock()
+	v.left.ids = slices.DeleteFunc(v.left.ids, func(id object.ID) bool {
+		return v.store.Remove(ctx, blob.Handle{Type: blob.Lock, Name: id.String()}) == nil
+	})
 }
 
 // write creates the lock file with the present time.
@@ -270,13 +298,19 @@ func (v *Vault) loadLock(ctx context.Context, id object.ID) (LockInfo, error) {
 
 // RemoveStaleLocks removes the locks that do not count any more, and gives them.
 func (v *Vault) RemoveStaleLocks(ctx context.Context) ([]LockInfo, error) {
+	return v.RemoveDeadLocks(ctx, func(l LockInfo) bool { return l.Stale(v.opts.Now()) })
+}
+
+// RemoveDeadLocks removes the locks whose owner is dead, as the caller knows, and gives them: they would count until half an
+// hour after their last refresh.
+func (v *Vault) RemoveDeadLocks(ctx context.Context, dead func(LockInfo) bool) ([]LockInfo, error) {
 	locks, err := v.Locks(ctx)
 	if err != nil {
 		return nil, err
 	}
 	var gone []LockInfo
 	for _, l := range locks {
-		if !l.Stale(v.opts.Now()) {
+		if !dead(l) {
 			continue
 		}
 		if err := v.store.Remove(ctx, blob.Handle{Type: blob.Lock, Name: l.ID.String()}); err != nil {

@@ -118,6 +118,8 @@ type Vault struct {
 	index  *index.Index
 	loaded map[object.ID]listing // the index files that index is made of
 
+	left leftLocks
+
 	others replicas
 	// imagined is set where index is what it would be after a repair: it is not read from files.
 	imagined bool
