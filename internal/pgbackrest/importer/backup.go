@@ -121,7 +121,7 @@ func (c *copying) files(ctx context.Context) error {
 			if leftOut(f.Name) {
 				continue
 			}
-			g.Go(func() error { return c.file(gctx, f) })
+			g.Go(func() error { return c.file(ctx, gctx, f) })
 		}
 		if err := g.Wait(); err != nil {
 			return err
@@ -138,8 +138,9 @@ func (c *copying) files(ctx context.Context) error {
 // leftOut are files that a base point does not have: log, which is imported as log.
 func leftOut(name string) bool { return strings.HasPrefix(name, logName+"/") }
 
-// file stores one file, unless an earlier backup has it and was imported.
-func (c *copying) file(ctx context.Context, f *pgbackrest.File) error {
+// file stores one file, unless an earlier backup has it and was imported. Reading ends with its own context, which is that
+// of all files: storing goes on then, for a session whose call is broken off is over.
+func (c *copying) file(ctx, reading context.Context, f *pgbackrest.File) error {
 	key := contentKey{f.Reference, f.Name}
 	if f.Reference == "" {
 		key.label = c.m.Label
@@ -149,8 +150,8 @@ func (c *copying) file(ctx context.Context, f *pgbackrest.File) error {
 		return err
 	}
 	if !known || f.Name == controlName {
-		if content, err = c.read(ctx, f); err != nil {
-			if !damaged(err) || ctx.Err() != nil {
+		if content, err = c.read(ctx, reading, f); err != nil {
+			if !damaged(err) || reading.Err() != nil {
 				return err
 			}
 			c.mu.Lock()
@@ -181,8 +182,8 @@ func (c *copying) known(ctx context.Context, key contentKey, f *pgbackrest.File)
 	return content, ok && c.session.Has(object.Data, content.Blobs...), nil
 }
 
-func (c *copying) read(ctx context.Context, f *pgbackrest.File) (vault.Content, error) {
-	src, err := c.repo.OpenFile(ctx, c.m, f)
+func (c *copying) read(ctx, reading context.Context, f *pgbackrest.File) (vault.Content, error) {
+	src, err := c.repo.OpenFile(reading, c.m, f)
 	if err != nil {
 		return vault.Content{}, sourceError{err}
 	}
@@ -192,7 +193,7 @@ func (c *copying) read(ctx context.Context, f *pgbackrest.File) (vault.Content, 
 	if f.Name == controlName {
 		seen = func(data []byte) { control = append(control, data[:min(len(data), maxControl)]...) }
 	}
-	content, err := store(ctx, c.session, src, seen)
+	content, err := store(ctx, c.session, until(reading, src), seen)
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.point.Read += int64(content.Size)

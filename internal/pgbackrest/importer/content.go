@@ -34,6 +34,21 @@ func damaged(err error) bool {
 	return false
 }
 
+// until gives what src gives as long as ctx lasts. It is used within one call.
+func until(ctx context.Context, src io.Reader) io.Reader {
+	return readerFunc(func(p []byte) (int, error) {
+		if err := ctx.Err(); err != nil {
+			return 0, failure.WrapAs(failure.Canceled, err, "read", "the repository")
+		}
+		return src.Read(p)
+	})
+}
+
+type readerFunc func([]byte) (int, error)
+
+// Read calls f.
+func (f readerFunc) Read(p []byte) (int, error) { return f(p) }
+
 // store puts what src gives into the vault, in blocks of pgpoint's size. Seen, if not nil, is given each block; it may not
 // keep it.
 func store(ctx context.Context, s *vault.Session, src io.Reader, seen func([]byte)) (vault.Content, error) {

@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -46,7 +47,10 @@ func flip(text []byte) []byte { text[len(text)/2] ^= 4; return text }
 // TestDamageIsNamed damages copies of one repository, each in another way.
 func TestDamageIsNamed(t *testing.T) {
 	w := pgbackresttest.Start(t, pgbackresttest.Options{Compress: "gz"})
-	w.Server.SQL("create table kept as select generate_series(1, 100)")
+	w.Server.SQL("create table rotten as select generate_series(1, 1000)")
+	w.Server.SQL("checkpoint")
+	rotten := w.Server.SQL("select pg_relation_filepath('rotten')")
+	change(t, filepath.Join(w.Server.Folder, rotten), func(b []byte) []byte { b[8192+4000] ^= 1; return b })
 	file := w.Server.SQL("select pg_relation_filepath('orders')")
 	labels := []string{w.Backup("full")}
 	w.Server.SQL("update orders set what = 'changed'")
@@ -147,6 +151,22 @@ func TestDamageIsNamed(t *testing.T) {
 			}
 		})
 	}
+	t.Run("pages that were damaged before", func(t *testing.T) {
+		v := newVault(t)
+		report := imports(t, v, open(t, pgbackrest.Posix(w.Repo), ""))
+		if len(report.Points[0].Notes) != 2 || !report.Points[0].Damaged {
+			t.Errorf("nothing is noted: %v", report.Points[0].Notes)
+		}
+		bases, err := pgpoint.Bases(context.Background(), v, whose)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, b := range bases {
+			if want := []string{rotten + " block 1"}; !slices.Equal(b.Damaged, want) || b.DamagedPages != 1 || !b.Checksums {
+				t.Errorf("%s: got %v of %d pages, want %v", b.Source, b.Damaged, b.DamagedPages, want)
+			}
+		}
+	})
 	t.Run("interrupted", func(t *testing.T) { interrupted(t, w) })
 	t.Run("only one", func(t *testing.T) { onlyOne(t, w, labels) })
 }
@@ -182,7 +202,7 @@ func interrupted(t *testing.T, w *pgbackresttest.World) {
 	}
 	fresh := imports(t, newVault(t), open(t, pgbackrest.Posix(w.Repo), ""))
 	whole = fresh.Stats.Stored
-	// Trees and documents of what was begun twice differ in their times.
+	// Folders of log and documents tell the time.
 	if stored > whole+whole/10 {
 		t.Errorf("in pieces %d bytes were stored, at once %d", stored, whole)
 	}

@@ -127,6 +127,9 @@ func Run(ctx context.Context, v *vault.Vault, repo *pgbackrest.Repo, o Options) 
 	}
 	err = r.all(ctx, backups)
 	if r.session != nil {
+		if err != nil {
+			r.keep(ctx)
+		}
 		r.report.Stats = r.session.Stats()
 		// What went wrong with writing was said by the call that it went wrong in.
 		if closeErr := r.session.Close(context.WithoutCancel(ctx)); closeErr != nil {
@@ -137,6 +140,18 @@ func Run(ctx context.Context, v *vault.Vault, repo *pgbackrest.Repo, o Options) 
 		return r.report, err
 	}
 	return r.report, r.report.verdict(repo.Stanza)
+}
+
+// parting is for how long an import that is broken off still stores what it holds.
+const parting = 30 * time.Second
+
+// keep makes durable what was read so far, so that the next import need not store it again.
+func (r *run) keep(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), parting)
+	defer cancel()
+	if err := r.session.Flush(ctx); err != nil {
+		r.o.Log.WarnContext(ctx, "what was not stored yet is read again by the next import", "vault", r.v.Location(), "error", err)
+	}
 }
 
 // run is one import.

@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -116,6 +117,13 @@ func restore(t *testing.T, w *pgbackresttest.World, v *vault.Vault, label, name 
 		t.Fatalf("no point is of backup %s", label)
 	}
 	run(*logs[0].Snapshot.Tree, pgpoint.LogPath, folder+".wal")
+	// What an earlier restore wrote there would go before what this one says.
+	change(t, filepath.Join(folder, "postgresql.auto.conf"), func(text []byte) []byte {
+		lines := slices.DeleteFunc(strings.Split(string(text), "\n"), func(l string) bool {
+			return strings.HasPrefix(l, "recovery_") || strings.HasPrefix(l, "restore_command")
+		})
+		return []byte(strings.Join(lines, "\n"))
+	})
 	settings := append([]string{"archive_mode=off", "restore_command='cp $(find " + folder + ".wal -name %f) %p'", "recovery_target_action=promote"}, target...)
 	if err := os.WriteFile(filepath.Join(folder, "recovery.signal"), nil, 0o600); err != nil {
 		t.Fatal(err)
@@ -136,9 +144,12 @@ type mode struct {
 
 func (m mode) String() string {
 	text := m.Compress
-	for word, on := range map[string]bool{"+encrypted": m.Cipher != "", "+bundled": m.Bundle, "+newer": m.newer, "+blocks": m.blocks} {
-		if on {
-			text += word
+	for _, w := range []struct {
+		word string
+		on   bool
+	}{{"+encrypted", m.Cipher != ""}, {"+bundled", m.Bundle}, {"+newer", m.newer}, {"+blocks", m.blocks}} {
+		if w.on {
+			text += w.word
 		}
 	}
 	return text

@@ -288,7 +288,7 @@ func (l *logging) take(ctx context.Context, list []*wanted) error {
 		g, gctx := errgroup.WithContext(ctx)
 		g.SetLimit(l.o.Workers)
 		for _, w := range list[:n] {
-			g.Go(func() error { return l.segment(gctx, w) })
+			g.Go(func() error { return l.segment(ctx, gctx, w) })
 		}
 		if err := g.Wait(); err != nil {
 			return err
@@ -302,8 +302,9 @@ func (l *logging) take(ctx context.Context, list []*wanted) error {
 	return nil
 }
 
-// segment takes the one file among those that claim a name which is what it claims.
-func (l *logging) segment(ctx context.Context, w *wanted) error {
+// segment takes the one file among those that claim a name which is what it claims. Reading ends with its own context: see
+// copying.file.
+func (l *logging) segment(ctx, reading context.Context, w *wanted) error {
 	t, at, err := pgwal.ParseSegmentName(w.name, l.held.size)
 	if err != nil {
 		return err
@@ -320,7 +321,7 @@ func (l *logging) segment(ctx context.Context, w *wanted) error {
 			good = append(good, vault.Content{})
 			continue
 		}
-		c, mark, err := l.read(ctx, w, s, at)
+		c, mark, err := l.read(ctx, reading, w, s, at)
 		switch {
 		case err == nil:
 			good, last = append(good, c), mark
@@ -356,15 +357,15 @@ func (l *logging) segment(ctx context.Context, w *wanted) error {
 }
 
 // read stores one file and judges what it is.
-func (l *logging) read(ctx context.Context, w *wanted, s pgbackrest.Segment, at pgwal.LSN) (vault.Content, pgpoint.Mark, error) {
-	src, err := l.repo.OpenSegment(ctx, s)
+func (l *logging) read(ctx, reading context.Context, w *wanted, s pgbackrest.Segment, at pgwal.LSN) (vault.Content, pgpoint.Mark, error) {
+	src, err := l.repo.OpenSegment(reading, s)
 	if err != nil {
 		return vault.Content{}, pgpoint.Mark{}, sourceError{err}
 	}
 	defer src.Close()
 	var head []byte
 	scan := commits{at: at, size: l.held.size}
-	c, err := store(ctx, l.session, src, func(data []byte) {
+	c, err := store(ctx, l.session, until(reading, src), func(data []byte) {
 		scan.take(data)
 		if head == nil {
 			head = bytes.Clone(data[:min(len(data), pgwal.PageSize)])

@@ -206,18 +206,37 @@ func (w *World) Launch(folder string, settings ...string) *Server {
 		w.t.Fatal(err)
 	}
 	w.t.Cleanup(s.stop)
-	ctl := filepath.Join(Bin(w.t), "pg_ctl")
-	cmd := as(ctl, "-D", folder, "-w", "-s", "-t", "120", "-l", folder+".log", "start")
+	s.start()
+	return s
+}
+
+// Relaunch starts a server again that was launched before.
+func (w *World) Relaunch(folder string) *Server {
+	w.t.Helper()
+	s := &Server{Folder: folder, Socket: folder + ".socket", t: w.t}
+	s.start()
+	return s
+}
+
+// WALDump is what pg_waldump says of transactions in a segment, up to where it ends.
+func (w *World) WALDump(segment string) string {
+	out, _ := exec.Command(filepath.Join(Bin(w.t), "pg_waldump"), "--rmgr=Transaction", segment).Output() // it ends with an error where the log does
+	return string(out)
+}
+
+// start starts the server and waits for the end of its recovery.
+func (s *Server) start() {
+	s.t.Helper()
+	cmd := as(filepath.Join(Bin(s.t), "pg_ctl"), "-D", s.Folder, "-w", "-s", "-t", "120", "-l", s.Folder+".log", "start")
 	if out, err := cmd.CombinedOutput(); err != nil {
-		log, _ := os.ReadFile(folder + ".log")
-		w.t.Fatalf("the server on %s does not start: %v\n%s\n%s", folder, err, out, log)
+		log, _ := os.ReadFile(s.Folder + ".log")
+		s.t.Fatalf("the server on %s does not start: %v\n%s\n%s", s.Folder, err, out, log)
 	}
 	for end := time.Now().Add(2 * time.Minute); s.SQL("select pg_is_in_recovery()") != "f"; time.Sleep(20 * time.Millisecond) {
 		if time.Now().After(end) {
-			w.t.Fatalf("the server on %s does not end its recovery", folder)
+			s.t.Fatalf("the server on %s does not end its recovery", s.Folder)
 		}
 	}
-	return s
 }
 
 // stop ends the server; one that does not run any more is left alone.
