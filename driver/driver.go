@@ -73,6 +73,7 @@ type Request struct {
 	Preview   bool                   `json:"preview,omitempty"` // Check only: nothing has been done yet
 	Inputs    map[string]model.Value `json:"inputs,omitempty"`  // resolved references, also filled into the settings
 	Released  *Released              `json:"released,omitempty"`
+	Prepare   bool                   `json:"prepare,omitempty"` // of ActionReverse: a later step of the plan promotes the copy
 	Prove     *model.ProveSpec       `json:"prove,omitempty"`   // of ActionProve
 	Restore   *model.RestoreSpec     `json:"restore,omitempty"` // of ActionRestore
 }

@@ -110,6 +110,7 @@ type Step struct {
 	App         AppID                `json:"app,omitempty"`
 	Operation   Operation            `json:"operation,omitempty"` // of the (sub-)plan it belongs to
 	Mode        Mode                 `json:"mode,omitempty"`
+	Prepare     bool                 `json:"prepare,omitempty"` // of ActionReverse: a later step of the plan promotes the copy
 	Prove       *ProveSpec           `json:"prove,omitempty"`   // of ActionProve
 	Restore     *RestoreSpec         `json:"restore,omitempty"` // of ActionRestore
 }

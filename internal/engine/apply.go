@@ -336,7 +336,7 @@ func (s *State) Request(i int) (driver.Request, error) {
 	req := driver.Request{
 		Target: driver.Target{App: step.App, Resource: step.Resource, Site: step.Site, Peer: step.Peer},
 		Action: step.Action, Operation: step.Operation, Mode: step.Mode, Run: s.Run, Step: step.ID,
-		Attempt: st.Attempt, Token: st.Token, Force: st.Force, Inputs: st.Inputs, Prove: step.Prove, Restore: step.Restore,
+		Attempt: st.Attempt, Token: st.Token, Force: st.Force, Inputs: st.Inputs, Prepare: step.Prepare, Prove: step.Prove, Restore: step.Restore,
 	}
 	if step.Releases != "" {
 		r := &s.Steps[s.index[step.Releases]]

@@ -245,7 +245,7 @@ func (b *builder) reverse(m *move, site, peer model.SiteID, needs []model.StepID
 		if !driver.Can(d, model.ActionReverse) || bringsUp(d) == "" {
 			continue
 		}
-		step.Needs = slices.Clone(needs)
+		step.Needs, step.Prepare = slices.Clone(needs), site == m.to
 		id, err := b.withHooks(m, r, step)
 		if err != nil {
 			return nil, err

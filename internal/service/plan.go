@@ -100,7 +100,7 @@ func (s *Service) ask(ctx context.Context, p *model.Plan) []model.Finding {
 		found[i], err = d.Check(call, driver.Request{
 			Target: driver.Target{App: step.App, Resource: step.Resource, Site: step.Site, Peer: step.Peer},
 			Action: step.Action, Operation: step.Operation, Mode: step.Mode, Step: step.ID, Attempt: 1, Preview: true,
-			Prove: step.Prove, Restore: step.Restore,
+			Prepare: step.Prepare, Prove: step.Prove, Restore: step.Restore,
 		})
 		if err != nil {
 			found[i] = append(found[i], model.Finding{Severity: model.Warn, Code: "not-checked", What: "could not be checked: " + err.Error(), Fix: failure.HintOf(err)})
