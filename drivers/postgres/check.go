@@ -15,6 +15,7 @@ import (
 
 // checker looks at both sides of a request once, and collects findings.
 type checker struct {
+	d     *Driver
 	req   driver.Request
 	site  *server
 	peer  *server // nil when the request names none
@@ -27,7 +28,7 @@ type checker struct {
 
 // Check says what stands in the way of req. It changes nothing.
 func (d *Driver) Check(ctx context.Context, req driver.Request) ([]model.Finding, error) {
-	c := checker{req: req}
+	c := checker{d: d, req: req}
 	var err error
 	if c.site, err = newServer(req.Target, req.Site); err != nil {
 		return nil, err
@@ -64,6 +65,8 @@ func (d *Driver) Check(ctx context.Context, req driver.Request) ([]model.Finding
 		c.reverse()
 	case model.ActionDrill:
 		c.drill(ctx)
+	case model.ActionCapture:
+		c.capture()
 	}
 	return c.out, nil
 }
@@ -137,6 +140,8 @@ func (c *checker) quiesce(ctx context.Context) {
 		return
 	}
 	switch {
+	case c.other.err != nil && c.peer.fromVault():
+		c.receiver(ctx, c.peer, model.Block)
 	case c.other.err != nil:
 		c.add(model.Block, "standby-down", c.peer.site, "the standby does not answer: "+c.other.err.Error(),
 			"nobody would take over what the primary has", "start the server at "+c.peer.endpoint())
@@ -161,6 +166,10 @@ func (c *checker) notStreaming(severity model.Severity, s *server) {
 
 // promote says whether the target is fit to become the primary.
 func (c *checker) promote(ctx context.Context) {
+	if c.self.err != nil && c.site.fromVault() {
+		c.promoteFromVault(ctx)
+		return
+	}
 	if c.mended() {
 		return
 	}
@@ -206,7 +215,7 @@ func (c *checker) promote(ctx context.Context) {
 
 // synchronous compares what is wanted with what the primary does.
 func (c *checker) synchronous(ctx context.Context) {
-	if !c.site.own.Synchronous {
+	if !c.site.own.Synchronous || c.site.fromVault() {
 		return
 	}
 	r, err := replicationOf(ctx, c.peer, c.site)
@@ -225,6 +234,10 @@ func (c *checker) reverse() {
 				"a copy that serves is never made a standby", "fence it first")
 		}
 		return // in a preview: an earlier step stops it
+	}
+	if c.site.fromVault() && (!c.req.Prepare || c.host != nil) {
+		c.canReceive(model.Block)
+		return
 	}
 	if c.host != nil && (c.self.err != nil || !c.self.status.streaming()) {
 		c.add(model.Block, "reverse-impossible", c.site.site, "the host cannot be used: "+c.host.Error(),
@@ -255,6 +268,10 @@ func (c *checker) drill(ctx context.Context) {
 	case c.host != nil:
 		c.add(model.Block, "drill-impossible", c.site.site, "the host cannot be used: "+c.host.Error(), "the copy is made there",
 			"set data and via at site "+string(c.site.site))
+		return
+	case c.site.fromVault():
+		c.fromVault(ctx)
+		c.canRun(ctx, model.Block)
 		return
 	case c.self.err != nil:
 		c.add(model.Block, "standby-down", c.site.site, "the standby does not answer: "+c.self.err.Error(), "there is nothing to copy",

@@ -35,7 +35,11 @@ func (d *Driver) Describe(ctx context.Context, t driver.Target) (model.Descripti
 	}
 	out := model.Description{Resource: s.id, Site: s.site, At: d.now().UTC()}
 	if err != nil {
-		return d.describeSilent(ctx, s, out, err)
+		out, err := d.describeSilent(ctx, s, out, err)
+		if err == nil && s.vault != nil {
+			d.received(ctx, s, t, &out)
+		}
+		return out, err
 	}
 	out.Outputs = s.outputs(st)
 	out.Facts = []model.Fact{
@@ -49,6 +53,9 @@ func (d *Driver) Describe(ctx context.Context, t driver.Target) (model.Descripti
 		describeStandby(&out, s, st, answers, replica)
 	} else {
 		describePrimary(&out, s, st, answers)
+	}
+	if s.vault != nil && st.Recovery {
+		d.received(ctx, s, t, &out)
 	}
 	return out, nil
 }

@@ -27,8 +27,8 @@ type quiesceHandle struct {
 }
 
 // Quiesce shuts the primary at req.Site down in order. A PostgreSQL primary that is shut down in fast mode ends its
-// clients, writes its last checkpoint, and does not end its WAL senders before their standbys have flushed all of it
-// (walsender.c, WalSndDone): what a client was told is committed is then at req.Peer, and the old primary, whose WAL
+// clients, writes its last checkpoint, and does not end its WAL senders before their standbys and receivers have flushed all
+// of it (walsender.c, WalSndDone): what a client was told is committed is then at req.Peer, and the old primary, whose WAL
 // ends where the new one's begins, can follow it without a rewind. standby.signal is written before the shutdown, so
 // that a restart in between does not make a primary; promoting req.Site again undoes it all.
 func (d *Driver) Quiesce(ctx context.Context, req driver.Request) (driver.Handle, error) {
@@ -51,6 +51,11 @@ func (d *Driver) Quiesce(ctx context.Context, req driver.Request) (driver.Handle
 	if st.Recovery {
 		return driver.Handle{}, failure.New(failure.Conflict, "quiesce", s.subject(), "it is a standby, not the primary")
 	}
+	if s.fromVault() && req.Peer != "" {
+		if err := d.receives(ctx, req); err != nil {
+			return driver.Handle{}, err
+		}
+	}
 	short, cancel := context.WithTimeout(ctx, checkpointTime)
 	if _, err := conn.Exec(short, "checkpoint"); err != nil { // only makes the shutdown shorter
 		d.log.Warn("no checkpoint before the shutdown", "resource", req.Resource.ID, "error", err)
@@ -60,6 +65,54 @@ func (d *Driver) Quiesce(ctx context.Context, req driver.Request) (driver.Handle
 		return driver.Handle{}, err
 	}
 	return makeHandle(quiesceHandle{SystemID: st.SystemID})
+}
+
+// receives sees to it that the site that takes over receives the log, before nothing more can be received.
+func (d *Driver) receives(ctx context.Context, req driver.Request) error {
+	t := req.Target
+	t.Site, t.Peer = req.Peer, req.Site
+	if p, err := newServer(t, t.Site); err != nil {
+		return err
+	} else if st, err := p.ask(ctx); err == nil && st.streaming() {
+		return nil // a standby is attached there
+	}
+	st, err := d.Stream(ctx, driver.StreamRequest{Target: t, Over: req.Run})
+	if err != nil {
+		return err
+	}
+	if st.State != model.StreamFlowing && st.State != model.StreamCatching {
+		return failure.New(failure.Unavailable, "quiesce", string(req.Resource.ID)+" at "+string(req.Site), "%s at %s: %s", st.State, t.Site, st.Summary).
+			WithHint("a planned move needs a receiver that follows: lifeboat status %s", req.App)
+	}
+	return nil
+}
+
+// observeReceived is done when the receiver at p has all of the log of the primary that was shut down at s.
+func (d *Driver) observeReceived(ctx context.Context, s, p *server, last lsn) (driver.Observation, error) {
+	at, err := p.post()
+	if err != nil {
+		return driver.Observation{}, err
+	}
+	seen, err := at.lookReceiver(ctx)
+	if err != nil {
+		return driver.Observation{}, failure.Wrap(err, "quiesce", s.subject())
+	}
+	to := lsn(seen.state.Flushed.At)
+	if !seen.known || to <= last { // the last checkpoint's record begins at last
+		phase := fmt.Sprintf("the receiver at %s has received up to %s of %s", p.site, to, last)
+		if !seen.state.Streaming {
+			phase += " and is not connected any more; if it does not get further: start the server again, or go on with an unplanned failover"
+		}
+		return pending(50*time.Millisecond, phase)
+	}
+	return driver.Observation{
+		State:   driver.Done,
+		Outputs: map[string]model.Value{"lsn": {Type: model.TypeLSN, Text: last.String()}},
+		Evidence: []model.Fact{
+			{Name: "old primary", Value: "shut down in order; its last checkpoint is at " + last.String()},
+			{Name: "receiver", Value: fmt.Sprintf("that at %s has everything up to %s, which is behind it", p.site, to)},
+		},
+	}, nil
 }
 
 // quiesceStopped is for a primary that does not answer: when it is one that was shut down in order already (by an
@@ -109,6 +162,9 @@ func (d *Driver) observeQuiesce(ctx context.Context, req driver.Request, h drive
 		return driver.Observation{}, err
 	}
 	peer, err := p.ask(ctx)
+	if err != nil && s.fromVault() {
+		return d.observeReceived(ctx, s, p, last)
+	}
 	if err != nil {
 		return driver.Observation{}, failure.Wrap(err, "quiesce", s.subject())
 	}

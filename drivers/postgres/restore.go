@@ -2,10 +2,8 @@ package postgres
 
 import (
 	"context"
-	"fmt"
 	"maps"
 	"path"
-	"slices"
 	"strconv"
 
 	"github.com/lifeboat-dr/lifeboat/driver"
@@ -15,7 +13,6 @@ import (
 	"github.com/lifeboat-dr/lifeboat/internal/pgpoint"
 	"github.com/lifeboat-dr/lifeboat/internal/pgwal"
 	"github.com/lifeboat-dr/lifeboat/internal/vault"
-	"github.com/lifeboat-dr/lifeboat/model"
 )
 
 // restoreValues are what a job that restores leaves for people.
@@ -214,32 +211,4 @@ func (d *Driver) drillFromVault(ctx context.Context, req driver.Request, s *serv
 	}
 	h.Vault = true
 	return makeHandle(h)
-}
-
-// missing says why nothing could be restored at a site: findings for Check.
-func (c *checker) fromVault(ctx context.Context, d *Driver) {
-	s := c.site
-	k, err := d.inVault(ctx, s)
-	switch {
-	case ctx.Err() != nil:
-		return
-	case err != nil:
-		c.add(model.Block, "vault", s.site, err.Error(), "nothing can be brought back", failure.HintOf(err))
-		return
-	}
-	ranges := pgpoint.Reach(k.bases, k.logs)
-	usable := slices.DeleteFunc(slices.Clone(ranges), func(r pgpoint.Range) bool { return !r.Consistent })
-	switch {
-	case len(k.bases) == 0:
-		c.add(model.Block, "no-point", s.site, "there is no recovery point in the vault", "nothing can be brought back",
-			"lifeboat protect "+string(c.req.App)+" --now")
-		return
-	case len(usable) == 0:
-		c.add(model.Warn, "no-log", s.site, "the vault has no log for any recovery point; what is in the spool here is not counted", "without it no point can be made consistent",
-			"lifeboat protect "+string(c.req.App))
-	}
-	newest := k.bases[len(k.bases)-1]
-	if p := k.proof(newest); p != nil && !p.OK {
-		c.add(model.Warn, "point-is-bad", s.site, fmt.Sprintf("the newest recovery point failed its proof: %s", p.What), "an older one is used", "lifeboat points "+string(c.req.App))
-	}
 }

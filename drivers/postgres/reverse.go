@@ -33,6 +33,8 @@ type reverseHandle struct {
 	Target   lsn    `json:"target"` // the primary's position when the work began
 	SystemID string `json:"system_id"`
 	Total    int64  `json:"total"` // bytes of the primary's databases, for progress
+	// Receives: no standby is made; the site receives the log, and a failover restores from the vault.
+	Receives bool `json:"receives,omitempty"`
 }
 
 // Reverse makes the copy at req.Site follow the primary at req.Peer. The work is a job on the copy's host that goes on
@@ -72,7 +74,13 @@ func (d *Driver) Reverse(ctx context.Context, req driver.Request) (driver.Handle
 		h.Way, h.Why = wayFollow, "it follows already"
 		return makeHandle(h)
 	}
+	if s.fromVault() && !req.Prepare {
+		return d.reverseToReceiver(ctx, req, h, "it is brought back from the vault")
+	}
 	if err := s.hostAccess(ctx); err != nil {
+		if s.fromVault() {
+			return d.reverseToReceiver(ctx, req, h, err.Error())
+		}
 		return driver.Handle{}, failure.Wrap(err, "reverse", s.subject())
 	}
 	h.Job = path.Join(s.at.Work, "jobs", req.Token)
@@ -117,6 +125,10 @@ func (d *Driver) startReverse(ctx context.Context, req driver.Request, s, p *ser
 	}
 	dec := decide(st.Control, primary.Timeline, history)
 	h.Way, h.Why = dec.Way, dec.Why
+	if s.fromVault() && dec.Way == wayRebuild {
+		h.Job = ""
+		return d.reverseToReceiver(ctx, req, h, dec.Why)
+	}
 	if err := conn.QueryRow(ctx, "select coalesce(sum(pg_database_size(oid)), 0)::bigint from pg_database").Scan(&h.Total); err != nil {
 		return driver.Handle{}, wrap(err, "reverse", s.subject())
 	}
@@ -133,7 +145,7 @@ func (d *Driver) startReverse(ctx context.Context, req driver.Request, s, p *ser
 		return driver.Handle{}, err
 	}
 	mayRebuild := "yes"
-	if len(spaces) > 0 {
+	if len(spaces) > 0 || s.fromVault() {
 		mayRebuild = ""
 	}
 	keep := ""
@@ -214,10 +226,17 @@ func (d *Driver) observeReverse(ctx context.Context, req driver.Request, h drive
 		return driver.Observation{}, err
 	}
 	evidence := []model.Fact{{Name: "way", Value: v.Way}, {Name: "because", Value: v.Why}}
+	if v.Receives {
+		return d.observeReceiver(ctx, req, s, v, evidence)
+	}
 	var job hostexec.JobState
 	if v.Job != "" {
 		if job, err = s.host().JobState(ctx, v.Job); err != nil {
 			return driver.Observation{}, failure.Wrap(err, "reverse", s.subject())
+		}
+		if job.Phase == hostexec.JobEnded && job.Code == 1 && s.fromVault() {
+			evidence = append(evidence, model.Fact{Name: "pg_rewind failed", Value: job.Said + "; it is restored from the vault when it is promoted"})
+			return d.observeReceiver(ctx, req, s, v, evidence)
 		}
 		if obs, over := judgeJob(job, "reverse", s.subject(), v.Total); !over {
 			return obs, nil
@@ -251,6 +270,9 @@ func (d *Driver) observeReverse(ctx context.Context, req driver.Request, h drive
 	if s.own.Synchronous && !r.isSync() {
 		return pending(50*time.Millisecond, "the primary does not wait for the standby yet: "+r.SyncState)
 	}
+	if err := dropSlots(ctx, s); err != nil {
+		d.log.Warn("slots of receivers are left on the standby", "resource", s.id, "site", s.site, "error", err)
+	}
 	if old := job.Values["old"]; old != "" && job.Values["keep"] == "" {
 		if _, err := s.run(ctx, failure.Unavailable, "tidy up", "", tidyScript, "old", old); err != nil {
 			return driver.Observation{}, err
@@ -262,6 +284,72 @@ func (d *Driver) observeReverse(ctx context.Context, req driver.Request, h drive
 	delete(out, "lsn")
 	delete(out, "timeline")
 	return driver.Observation{State: driver.Done, Outputs: out, Evidence: evidence}, nil
+}
+
+// wayReceive is what a reverse does where recovery is from the vault.
+const wayReceive = "receive"
+
+// reverseToReceiver makes the site receive the log of the primary: a failover to it restores from the vault.
+func (d *Driver) reverseToReceiver(ctx context.Context, req driver.Request, h reverseHandle, why string) (driver.Handle, error) {
+	h.Way, h.Why, h.Receives = wayReceive, why, true
+	if _, err := d.Stream(ctx, driver.StreamRequest{Target: req.Target, Over: req.Run}); err != nil {
+		return driver.Handle{}, err
+	}
+	return makeHandle(h)
+}
+
+// observeReceiver is done when the receiver has what the primary had at the beginning, and commits wait for it where that is
+// wanted.
+func (d *Driver) observeReceiver(ctx context.Context, req driver.Request, s *server, h reverseHandle, evidence []model.Fact) (driver.Observation, error) {
+	st, err := d.Stream(ctx, driver.StreamRequest{Target: req.Target, Over: req.Run})
+	if err != nil {
+		return driver.Observation{}, err
+	}
+	at, err := s.post()
+	if err != nil {
+		return driver.Observation{}, err
+	}
+	seen, err := at.lookReceiver(ctx)
+	if err != nil {
+		return driver.Observation{}, failure.Wrap(err, "reverse", s.subject())
+	}
+	switch to := lsn(seen.state.Flushed.At); {
+	case st.State != model.StreamFlowing && st.State != model.StreamCatching:
+		return pending(100*time.Millisecond, fmt.Sprintf("the receiver at %s: %s", s.site, st.Summary))
+	case to < h.Target:
+		return pending(100*time.Millisecond, fmt.Sprintf("the receiver at %s has received up to %s of %s", s.site, to, h.Target))
+	case s.own.Synchronous && !st.Sync:
+		for _, f := range st.Findings {
+			if f.Severity == model.Block {
+				return failed(failure.New(failure.Conflict, "reverse", s.subject(), "%s: %s", f.Code, f.What).WithHint("%s", f.Fix))
+			}
+		}
+		return pending(100*time.Millisecond, "the primary does not wait for the receiver yet")
+	}
+	evidence = append(evidence, model.Fact{Name: "receiver", Value: fmt.Sprintf("%s; safe up to %s", st.Summary, st.Position)})
+	if st.NeedsPoint != "" {
+		evidence = append(evidence, model.Fact{Name: "needs a recovery point", Value: st.NeedsPoint + "; lifeboat protect makes one at once"})
+	}
+	out := serverOutputs(s.at.Host, s.at.Port, status{})
+	delete(out, "lsn")
+	delete(out, "timeline")
+	return driver.Observation{State: driver.Done, Outputs: out, Evidence: evidence}, nil
+}
+
+// dropSlots removes from a standby the slots that receivers had while it was the primary: nobody uses them, and they would
+// keep its log for ever.
+func dropSlots(ctx context.Context, s *server) error {
+	if s.vault == nil {
+		return nil
+	}
+	conn, err := s.connect(ctx)
+	if err != nil {
+		return err
+	}
+	defer closeConn(conn)
+	_, err = conn.Exec(ctx, `select pg_drop_replication_slot(slot_name) from pg_replication_slots
+		where slot_name like $1 and slot_type = 'physical' and not active`, strings.ReplaceAll(strings.TrimSuffix(receiverName(s.app, s.id, ""), "_"), "_", `\_`)+`\_%`)
+	return wrapWrite(err, "drop slots at", s.subject())
 }
 
 // judgeJob turns a job that is not over well into an observation; over is true when it ended well.
