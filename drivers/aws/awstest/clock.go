@@ -1,0 +1,202 @@
+package awstest
+
+import (
+	"container/heap"
+	"path"
+	"sync"
+	"time"
+)
+
+// Clock is a time that the test moves, or that runs faster than the real one. Its Now is for Options.Now.
+type Clock struct {
+	mu    sync.Mutex
+	start time.Time
+	real  time.Time
+	rate  float64
+	moved time.Duration
+}
+
+// NewClock makes a clock that shows start, and from then on runs rate times as fast as real time; 0: it only moves by Advance.
+func NewClock(start time.Time, rate float64) *Clock {
+	return &Clock{start: start, real: time.Now(), rate: rate}
+}
+
+// Now is the clock's time.
+func (c *Clock) Now() time.Time {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.start.Add(c.moved + time.Duration(float64(time.Since(c.real))*c.rate))
+}
+
+// Advance moves it forward.
+func (c *Clock) Advance(d time.Duration) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.moved += d
+}
+
+// event is something that is due.
+type event struct {
+	at    time.Time
+	order int
+	do    func(at time.Time)
+}
+
+// agenda are the events to come, the next one first; of those at one instant, the one that was planned first.
+type agenda []event
+
+func (a agenda) Len() int { return len(a) }
+func (a agenda) Less(i, j int) bool {
+	if a[i].at.Equal(a[j].at) {
+		return a[i].order < a[j].order
+	}
+	return a[i].at.Before(a[j].at)
+}
+func (a agenda) Swap(i, j int) { a[i], a[j] = a[j], a[i] }
+
+// Push and Pop are for container/heap.
+func (a *agenda) Push(x any) { *a = append(*a, x.(event)) }
+func (a *agenda) Pop() any {
+	old := *a
+	last := old[len(old)-1]
+	*a = old[:len(old)-1]
+	return last
+}
+
+// later plans something.
+func (w *World) later(at time.Time, do func(at time.Time)) {
+	heap.Push(&w.events, event{at, w.next(), do})
+}
+
+// settle lets everything happen that is due.
+func (w *World) settle() time.Time {
+	now := w.opts.Now()
+	for len(w.events) > 0 && !w.events[0].at.After(now) {
+		e := heap.Pop(&w.events).(event)
+		e.do(e.at)
+	}
+	return now
+}
+
+// Phase is a state and how long it lasts.
+type Phase struct {
+	Status string
+	For    time.Duration
+}
+
+// End is how a transition ends.
+type End int
+
+// The ends.
+const (
+	Done  End = iota // as it should
+	Fail             // in the state that failure of this kind of thing has
+	Stick            // never: it stays in its last phase
+)
+
+// Script changes how transitions go that calls begin. Empty fields match everything; Account, Region, Action and Name are patterns
+// as in path.Match. Name is that of what changes.
+type Script struct {
+	Account, Region, Action, Name string
+	// Phases replace the usual ones; nil: the usual ones.
+	Phases []Phase
+	End    End
+	// Times is how many transitions it is for; 0: all.
+	Times int
+}
+
+// Played is a script at work.
+type Played struct {
+	w      *World
+	script Script
+	times  int
+	over   bool
+}
+
+// Play lets a script change the transitions that begin from now on. Of several that match, the latest one counts.
+func (w *World) Play(s Script) *Played {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	p := &Played{w: w, script: s}
+	w.played = append(w.played, p)
+	return p
+}
+
+// Times is how many transitions it changed.
+func (p *Played) Times() int {
+	p.w.mu.Lock()
+	defer p.w.mu.Unlock()
+	return p.times
+}
+
+// Stop ends it; what it changed stays changed.
+func (p *Played) Stop() {
+	p.w.mu.Lock()
+	defer p.w.mu.Unlock()
+	p.over = true
+}
+
+func fits(pattern, text string) bool {
+	if pattern == "" {
+		return true
+	}
+	ok, err := path.Match(pattern, text)
+	return ok && err == nil
+}
+
+// scripted is the script for a transition.
+func (w *World) scripted(acct, in, action, name string) (Script, bool) {
+	for i := len(w.played) - 1; i >= 0; i-- {
+		p := w.played[i]
+		s := p.script
+		if p.over || !fits(s.Account, acct) || !fits(s.Region, in) || !fits(s.Action, action) || !fits(s.Name, name) {
+			continue
+		}
+		p.times++
+		if s.Times > 0 && p.times >= s.Times {
+			p.over = true
+		}
+		return s, true
+	}
+	return Script{}, false
+}
+
+// transition is something that changes over time.
+type transition struct {
+	r      *region
+	action string
+	name   string
+	phases []Phase
+	set    func(status string, at time.Time) // a phase begins
+	done   func(at time.Time)
+	failed func(at time.Time)
+	alive  func() bool // false: it was overtaken, by a deletion say; nil: always
+}
+
+// begin lets the transition begin now. Its first phase begins before begin returns.
+func (t transition) begin(now time.Time) {
+	s, ok := t.r.w.scripted(t.r.acct.id, t.r.name, t.action, t.name)
+	if ok && s.Phases != nil {
+		t.phases = s.Phases
+	}
+	t.step(now, 0, s.End)
+}
+
+func (t transition) step(at time.Time, n int, end End) {
+	if t.alive != nil && !t.alive() {
+		return
+	}
+	if n < len(t.phases) {
+		t.set(t.phases[n].Status, at)
+		if n == len(t.phases)-1 && end == Stick {
+			return
+		}
+		t.r.w.later(at.Add(t.phases[n].For), func(at time.Time) { t.step(at, n+1, end) })
+		return
+	}
+	if end == Fail {
+		t.failed(at)
+		return
+	}
+	t.done(at)
+}
