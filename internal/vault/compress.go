@@ -13,7 +13,9 @@ type Compression string
 
 // The compressions. Data that does not shrink is stored as it is, whatever was asked for.
 const (
-	CompressAuto    Compression = "auto" // the zero value too: fast, and within a few percent of the usual level
+	// CompressAuto is the zero value too: fast, and within a few percent of the usual level; that one where hardly anything
+	// is new.
+	CompressAuto    Compression = "auto"
 	CompressOff     Compression = "off"
 	CompressFastest Compression = "fastest"
 	CompressBetter  Compression = "better"
@@ -46,7 +48,10 @@ func newEncoder(level zstd.EncoderLevel, workers int) (*zstd.Encoder, error) {
 }
 
 // encoders are what compresses. Those that are not used take no memory.
-type encoders struct{ data, metadata *zstd.Encoder }
+type encoders struct {
+	data, metadata *zstd.Encoder
+	auto           bool // data may be compressed as metadata is
+}
 
 func newEncoders(c Compression, workers int) (encoders, error) {
 	level := zstd.SpeedFastest
@@ -56,7 +61,7 @@ func newEncoders(c Compression, workers int) (encoders, error) {
 	case CompressMax:
 		level = zstd.SpeedBestCompression
 	}
-	var e encoders
+	e := encoders{auto: c == "" || c == CompressAuto}
 	var err error
 	if e.data, err = newEncoder(level, workers); err != nil {
 		return e, err
@@ -65,9 +70,9 @@ func newEncoders(c Compression, workers int) (encoders, error) {
 	return e, err
 }
 
-// compress appends the zstd frame of a blob to dst.
-func (e encoders) compress(t object.Type, dst, data []byte) []byte {
-	if t == object.Tree {
+// compress appends the zstd frame of a blob to dst. With time to spare auto is zstd's usual level.
+func (e encoders) compress(t object.Type, time bool, dst, data []byte) []byte {
+	if t == object.Tree || time && e.auto {
 		return e.metadata.EncodeAll(data, dst)
 	}
 	return e.data.EncodeAll(data, dst)

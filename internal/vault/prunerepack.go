@@ -147,7 +147,7 @@ func (p *pruner) copyBlob(ctx context.Context, h object.Handle, m moved, sealed,
 	plainLength := m.PlainLength
 	if plainLength == 0 && (h.Type == object.Tree || p.o.RepackUncompressed) || sealed == nil {
 		// As it was asked for, also where it does not shrink: the next prune must not find it uncompressed again.
-		sealed = p.v.key.Seal(nil, p.v.compress(h.Type, nil, plain))
+		sealed = p.v.key.Seal(nil, p.v.compress(h.Type, false, nil, plain))
 		plainLength = uint32(len(plain))
 		if plainLength == 0 {
 			sealed = p.v.key.Seal(nil, nil)

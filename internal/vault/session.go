@@ -34,6 +34,8 @@ const (
 	indexLatest  = 30 * time.Second
 	// keptPacks is how many packs' memory is kept, where they are built in memory.
 	keptPacks = 3
+	// settledAt is how many times more bytes must be known than new for a session to be settled.
+	settledAt = 4
 	// keptMemory is how many bytes of other memory are kept for each worker.
 	keptMemory = 8 << 20
 )
@@ -159,7 +161,7 @@ func (s *Session) put(ctx context.Context, h object.Handle, data []byte) error {
 	buf := s.memory.take(crypto.Overhead + s.v.room(len(data)))
 	plain, plainLength := data, uint32(0)
 	if h.Type == object.Tree || s.v.opts.Compression != CompressOff {
-		packed := s.v.compress(h.Type, buf[:crypto.IVSize], data)
+		packed := s.v.compress(h.Type, s.settled(), buf[:crypto.IVSize], data)
 		if packed = packed[crypto.IVSize:]; h.Type == object.Tree || len(packed) < len(data) {
 			plain, plainLength = packed, uint32(len(data))
 		}
@@ -168,6 +170,13 @@ func (s *Session) put(ctx context.Context, h object.Handle, data []byte) error {
 	err := s.add(ctx, h, buf, plainLength, len(data))
 	s.memory.putBack(buf)
 	return err
+}
+
+// settled reports whether nearly all that was saved so far was known: then there is time to compress the rest harder.
+func (s *Session) settled() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.stats.KnownBytes > settledAt*s.stats.Plain
 }
 
 // savePacked is SaveBlob for a blob that another vault has compressed: data is its content, verified. It reports whether
