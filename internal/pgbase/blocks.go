@@ -9,6 +9,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"github.com/lifeboat-dr/lifeboat/internal/pgwal"
 	"github.com/lifeboat-dr/lifeboat/internal/vault"
 	"github.com/lifeboat-dr/lifeboat/internal/vault/object"
 	"github.com/lifeboat-dr/lifeboat/internal/vault/tree"
@@ -22,6 +23,9 @@ type file struct {
 	crc  uint32      // CRC-32C of the content, where it passes in order
 	rel  *relation   // nil: it has no pages
 	src  *source     // nil: the blocks come with their content
+	// old are the whole blocks that the file had in the point before. One whose pages are all from before since is the same.
+	old   []object.ID
+	since pgwal.LSN
 }
 
 // source is an open file whose blocks the workers read.
@@ -52,7 +56,8 @@ type blocks struct {
 	open    map[*source]struct{}
 	files   atomic.Int64
 	bytes   atomic.Int64 // read
-	reused  atomic.Int64 // not read, for they were not touched since the point before
+	same    atomic.Int64 // of them, not hashed
+	unread  atomic.Int64 // not read, for they were not touched since the point before
 }
 
 // startBlocks starts the workers. The caller calls finish or abandon.
@@ -138,8 +143,10 @@ func (b *blocks) one(x block) error {
 			return err
 		}
 	}
+	sound := true
 	if b.pages != nil && x.f.rel != nil {
-		if err := b.pages.check(b.ctx, x); err != nil {
+		var err error
+		if sound, err = b.pages.check(b.ctx, x); err != nil {
 			return err
 		}
 	}
@@ -148,6 +155,12 @@ func (b *blocks) one(x block) error {
 		delete(b.open, s)
 		b.mu.Unlock()
 		s.close()
+	}
+	if x.n < len(x.f.old) && sound && older(x.data, x.f.since) {
+		x.f.ids[x.n] = x.f.old[x.n]
+		b.same.Add(int64(len(x.data)))
+		b.session.Known(1, int64(len(x.data)))
+		return nil
 	}
 	id, err := b.session.SaveBlob(b.ctx, object.Data, x.data)
 	x.f.ids[x.n] = id

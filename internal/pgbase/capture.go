@@ -204,8 +204,8 @@ func (c *capture) whose(n tree.Node) {
 func (c *capture) commit(ctx context.Context) error {
 	c.enter(Ending)
 	c.base.Rows, c.base.Marker = c.o.Rows, c.o.Marker
-	stats := Stats{Files: c.blocks.files.Load(), Reused: c.blocks.reused.Load()}
-	stats.Bytes = c.blocks.bytes.Load() + stats.Reused
+	stats := Stats{Files: c.blocks.files.Load(), Unread: c.blocks.unread.Load()}
+	stats.Bytes, stats.Reused = c.blocks.bytes.Load()+stats.Unread, c.blocks.same.Load()+stats.Unread
 	c.base.Files, c.base.Bytes = stats.Files, stats.Bytes
 	if p := c.blocks.pages; p != nil {
 		c.base.Damaged, c.base.DamagedPages = p.judge(c.base.Stop)
@@ -280,7 +280,7 @@ func (c *capture) progress() Progress {
 	defer c.mu.Unlock()
 	p := Progress{Phase: c.phase, Total: c.total, Elapsed: time.Since(c.began)}
 	if b := c.blocks; b != nil {
-		p.Files, p.Bytes = b.files.Load(), b.bytes.Load()+b.reused.Load()
+		p.Files, p.Bytes = b.files.Load(), b.bytes.Load()+b.unread.Load()
 		p.Stored = b.session.Stats().PackedBytes
 	}
 	return p

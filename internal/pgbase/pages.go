@@ -46,52 +46,62 @@ type badPage struct {
 
 func (p badPage) String() string { return fmt.Sprintf("%s block %d", p.path, p.block) }
 
-// check judges the whole pages of a block. Those that can be read again, are, and take the place of what was read.
-func (p *pages) check(ctx context.Context, x block) error {
+// check judges the whole pages of a block, and reports whether all are sound. Those that can be read again, are, and take
+// the place of what was read.
+func (p *pages) check(ctx context.Context, x block) (sound bool, err error) {
 	first := uint32(x.f.rel.segment)*p.segment + uint32(x.at/pgwal.PageSize)
+	sound = true
 	for i := 0; (i+1)*pgwal.PageSize <= len(x.data); i++ {
 		page := (*[pgwal.PageSize]byte)(x.data[i*pgwal.PageSize:])
-		if pgwal.PageSound(page, first+uint32(i)) {
+		number := first + uint32(i)
+		if pgwal.PageSound(page, number) {
 			continue
 		}
-		if err := p.suspect(ctx, x, page, i, first+uint32(i)); err != nil {
-			return err
+		again, err := p.again(ctx, x, page, number)
+		if err != nil {
+			return false, err
+		}
+		if !again {
+			p.suspect(badPage{x.f.path, number, pgwal.PageLSN(page)}, x.f.src == nil && binary.LittleEndian.Uint16(page[14:]) == 0)
+			sound = false
 		}
 	}
 	p.count.Add(int64(len(x.data) / pgwal.PageSize))
-	return nil
+	return sound, nil
 }
 
-// suspect deals with a page whose checksum is wrong.
-func (p *pages) suspect(ctx context.Context, x block, page *[pgwal.PageSize]byte, i int, number uint32) error {
-	for n := 0; x.f.src != nil && n < rereads; n++ {
+// again reads a page again until it is sound, where that is possible.
+func (p *pages) again(ctx context.Context, x block, page *[pgwal.PageSize]byte, number uint32) (sound bool, err error) {
+	if x.f.src == nil {
+		return false, nil
+	}
+	at := int64(number%p.segment) * pgwal.PageSize
+	for range rereads {
 		if err := pause(ctx, reread); err != nil {
-			return err
+			return false, err
 		}
-		k, err := x.f.src.ReadAt(page[:], x.at+int64(i)*pgwal.PageSize)
+		n, err := x.f.src.ReadAt(page[:], at)
 		if err == io.EOF { // the file was truncated
-			clear(page[k:])
-			return nil
+			clear(page[n:])
+			return true, nil
 		}
-		if err != nil {
-			return err
-		}
-		if pgwal.PageSound(page, number) {
-			return nil
+		if err != nil || pgwal.PageSound(page, number) {
+			return err == nil, err
 		}
 	}
-	bad := badPage{x.f.path, number, pgwal.PageLSN(page)}
+	return false, nil
+}
+
+// suspect notes a page whose checksum is wrong. One that was never used, for the server, may have been read while it was
+// written for the first time: it is all zeros otherwise.
+func (p *pages) suspect(bad badPage, unused bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	// A page without an upper end was never used, for the server. It is all zeros, unless it was read while it was written
-	// for the first time.
-	unused := binary.LittleEndian.Uint16(page[14:]) == 0 && x.f.src == nil
 	if (bad.lsn >= p.start || unused) && len(p.torn) < maxTorn {
 		p.torn = append(p.torn, bad)
-		return nil
+		return
 	}
 	p.blame(bad)
-	return nil
 }
 
 // blame notes a damaged page. The caller holds mu.

@@ -37,8 +37,9 @@ type Options struct {
 	Server *pgconn.Config
 	// Folder is the server's data folder, when this process runs on its host and may read it; "": by protocol.
 	Folder string
-	// ReadAll reads every file of Folder. Otherwise one that was not touched since the point before is taken from there
-	// (see docs/decisions), and its checksums are not verified again.
+	// ReadAll reads and hashes all of Folder, and verifies all checksums. Otherwise files that were not touched since the
+	// point before are taken from there without being read, and pages that were not changed without being hashed; all is
+	// read at the latest when that was done a week ago. Decision 0013 says why that is safe.
 	ReadAll bool
 
 	// SystemID is the cluster that is expected; 0: that of the resource's newest base point, or any when there is none.
@@ -100,7 +101,8 @@ type Result struct {
 // Stats are what a capture did.
 type Stats struct {
 	Files, Bytes int64 // of the point
-	Reused       int64 // bytes that were not read: they were not touched since the point before
+	Reused       int64 // bytes that were taken from the point before without being hashed
+	Unread       int64 // of them, not even read: of files that nobody has written to since
 	Verified     int64 // pages whose checksum was computed
 	Vault        vault.Stats
 	Elapsed      time.Duration

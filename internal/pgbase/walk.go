@@ -42,6 +42,7 @@ type place struct {
 type walk struct {
 	*capture
 	folder string // without symbolic links
+	trust  *trust // nil: everything is read
 	temp   string // where statistics are kept while the server runs, from the data folder
 	nodes  *fsnode.Reader
 	places []place
@@ -342,8 +343,12 @@ func (w *walk) readPlace(ctx context.Context, p place) error {
 		return err
 	}
 	defer d.Close()
+	b, err := w.before(ctx, d, p)
+	if err != nil {
+		return err
+	}
 	for _, name := range p.names {
-		if err := w.readFile(ctx, d, p, name); err != nil && failure.KindOf(err) != failure.NotFound {
+		if err := w.readFile(ctx, d, p, b, name); err != nil && failure.KindOf(err) != failure.NotFound {
 			return err
 		}
 	}
@@ -351,7 +356,7 @@ func (w *walk) readPlace(ctx context.Context, p place) error {
 }
 
 // readFile hands a file to the workers. NotFound: it is gone.
-func (w *walk) readFile(ctx context.Context, d *fsnode.Dir, p place, name string) error {
+func (w *walk) readFile(ctx context.Context, d *fsnode.Dir, p place, b earlier, name string) error {
 	f, err := d.Open(name)
 	if err != nil {
 		return err
@@ -374,6 +379,10 @@ func (w *walk) readFile(ctx context.Context, d *fsnode.Dir, p place, name string
 	if err := w.root.add(p.above+"/"+name, x); err != nil {
 		f.Close()
 		return err
+	}
+	if w.reuse(x, b, &st) {
+		f.Close()
+		return nil
 	}
 	w.blocks.begin(x)
 	if len(x.ids) == 0 {

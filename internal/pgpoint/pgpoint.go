@@ -157,6 +157,10 @@ type Base struct {
 	// not deleted since. Marker is the newest marker in it.
 	Rows   map[string]int64 `json:"rows,omitempty"`
 	Marker *Marker          `json:"marker,omitempty"`
+	// Host is where the data folder was read; "": it came over the replication protocol, or was imported. Whole is when the
+	// newest of this point and those before it began that all was read for.
+	Host  string    `json:"host,omitempty"`
+	Whole time.Time `json:"whole,omitzero"`
 	// Source says where it comes from when Lifeboat did not capture it: "pgbackrest 20260102-030405F".
 	Source string `json:"source,omitempty"`
 }

@@ -179,6 +179,15 @@ func (s *Session) settled() bool {
 	return s.stats.KnownBytes > settledAt*s.stats.Plain
 }
 
+// Known counts blobs that the caller takes from an earlier snapshot, because it knows that they are the same, as saved and
+// there. That they are is what Has tells.
+func (s *Session) Known(blobs int, bytes int64) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.stats.Known += blobs
+	s.stats.KnownBytes += bytes
+}
+
 // savePacked is SaveBlob for a blob that another vault has compressed: data is its content, verified. It reports whether
 // the blob is new.
 func (s *Session) savePacked(ctx context.Context, h object.Handle, data []byte, packed packedBlob) (bool, error) {

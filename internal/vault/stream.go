@@ -245,10 +245,7 @@ func (q *queue) save(data []byte) error {
 func (q *queue) known(id object.ID, size int) {
 	q.ids = append(q.ids, &id)
 	q.size += uint64(size)
-	q.s.mu.Lock()
-	defer q.s.mu.Unlock()
-	q.s.stats.Known++
-	q.s.stats.KnownBytes += int64(size)
+	q.s.Known(1, int64(size))
 }
 
 // wait ends the queue. The failure of a worker explains that of the source, which was stopped by it.
