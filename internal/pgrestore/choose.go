@@ -2,6 +2,7 @@ package pgrestore
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -175,9 +176,6 @@ func (c *course) pick(ctx context.Context, all []candidate, o Options) error {
 		c.warnings = append(c.warnings, fmt.Sprintf("the newest base point, %s, is passed over: there is log only up to %s, and it needs it up to %s",
 			n.Snapshot.ID.Short(), n.route.end, n.BasePoint.Stop))
 	}
-	if a := c.route.after; a != nil && (o.Target.Kind == Latest || o.Target.Kind == Time) {
-		c.warnings = append(c.warnings, fmt.Sprintf("log is missing from %s on; what is there again from %s cannot be reached with any base point before it", c.route.end, a.start))
-	}
 	return nil
 }
 
@@ -243,6 +241,7 @@ func (c *course) aim(ctx context.Context, o Options) error {
 	switch o.Target.Kind {
 	case Latest:
 		c.at, c.atTime = c.tail, c.last
+		return c.gap(o)
 	case LSN:
 		if o.Target.LSN > c.tail {
 			return c.tooLate(o)
@@ -268,7 +267,7 @@ func (c *course) aim(ctx context.Context, o Options) error {
 			break
 		}
 		if !c.known(o.Target.Time) {
-			return c.tooLate(o)
+			return errors.Join(c.tooLate(o), c.gap(o))
 		}
 		c.stop, c.at, c.atTime = Target{}, c.tail, c.last // nothing was committed between the end of the log and the target
 	}
@@ -317,6 +316,43 @@ func (c *course) promised(o Options) error {
 		}
 	}
 	return nil
+}
+
+// gap judges log that is there and cannot be reached. Where a receiver said that it began anew there is nothing to be done but
+// to say so; otherwise something is missing that was there.
+func (c *course) gap(o Options) error {
+	a := c.route.after
+	if a == nil {
+		return nil
+	}
+	text := fmt.Sprintf("log is missing from %s on; it goes on at %s, which no base point before that leads to", c.tail, a.start)
+	if why, told := c.wal.begun(a); told {
+		c.warnings = append(c.warnings, text+": "+why)
+		return nil
+	}
+	if o.Lenient {
+		c.warnings = append(c.warnings, text)
+		return nil
+	}
+	return failure.New(failure.NotFound, "restore", string(o.Whose.Resource), "%s", text).
+		WithHint("name the spool that holds it, restore to a target before %s, or say that less is accepted", c.tail)
+}
+
+// begun tells why the log begins anew in a segment, when a receiver said so.
+func (l *wal) begun(p *piece) (why string, told bool) {
+	for _, s := range l.starts {
+		if s.Timeline == p.timeline && l.size.Start(s.At) == p.start {
+			return s.Why, true
+		}
+	}
+	for _, log := range l.logs {
+		for _, s := range log.Spans {
+			if s.From.Timeline == p.timeline && l.size.Start(s.From.At) == p.start {
+				return s.Why, true
+			}
+		}
+	}
+	return "", false
 }
 
 // tree is that of the base point.

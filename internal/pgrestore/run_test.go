@@ -1,22 +1,219 @@
 package pgrestore_test
 
 import (
+	"context"
+	"errors"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
 	"testing"
+	"time"
 
+	"github.com/lifeboat-dr/lifeboat/failure"
 	"github.com/lifeboat-dr/lifeboat/internal/pgrestore"
 )
 
-func TestLatest(t *testing.T) {
+// TestInPlace restores into a folder again and again: what may be overwritten, how little is written, and what is kept.
+func TestInPlace(t *testing.T) {
 	w := begin(t)
-	w.receive()
+	w.receive(100 * time.Millisecond)
+	w.exec("create table history (id int primary key)", "insert into history select generate_series(1, 100000)")
+	first := w.capture()
+	w.exec("insert into history select generate_series(100001, 150000)")
+	w.folded()
+
+	o := w.options("copy", pgrestore.Target{Kind: pgrestore.Immediate})
+	o.Server = pgrestore.Server{Settings: map[string]string{"listen_addresses": w.host, "port": w.freePort(), "archive_command": "it's/%f"}}
+	o.Spools = nil
+	res, err := pgrestore.Run(t.Context(), o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if res.Base.Snapshot.ID != first.Snapshot.ID || res.Written < res.Bytes*9/10 || res.Timeline != 2 || res.Reused != 0 {
+		t.Errorf("into an empty folder: %+v", res)
+	}
+	for _, name := range []string{"recovery.signal", "standby.signal", "lifeboat-restore.json", "pg_wal/lifeboat-ahead"} {
+		if _, err := os.Lstat(filepath.Join(o.Data, name)); !os.IsNotExist(err) {
+			t.Errorf("%s is left: %v", name, err)
+		}
+	}
+	conf := read(t, filepath.Join(o.Data, "postgresql.auto.conf"))
+	if !strings.Contains(conf, "archive_command = 'it''s/%f'\n") || strings.Contains(conf, "restore_command") || strings.Contains(conf, "recovery_target") {
+		t.Errorf("got settings\n%s", conf)
+	}
+
+	// It is not overwritten unasked, and a running server's never.
+	if _, err := pgrestore.Run(t.Context(), o); !errors.Is(err, failure.Exists) {
+		t.Errorf("a folder of the same cluster: %v", err)
+	}
+	o.Overwrite = pgrestore.SameSystem
+	o.Leave = pgrestore.Running
+	if res, err = pgrestore.Run(t.Context(), o); err != nil {
+		t.Fatal(err)
+	}
+	if res.PID == 0 || res.Written > res.Bytes/10 || res.Reused < res.Bytes*9/10 {
+		t.Errorf("in place: %+v", res)
+	}
+	if got := w.textAt(o, "select count(*) from history"); got != "100000" {
+		t.Errorf("it has %s rows", got)
+	}
+	if got := w.textAt(o, "select setting from pg_settings where name = 'restore_command'"); got != "" {
+		t.Errorf("the server that was left running has restore_command = %q", got)
+	}
+	if _, err := pgrestore.Run(t.Context(), o); !errors.Is(err, failure.Conflict) {
+		t.Errorf("a running server's folder: %v", err)
+	}
+	if _, err := pgrestore.Preview(t.Context(), o); !errors.Is(err, failure.Conflict) {
+		t.Errorf("a preview for a running server's folder: %v", err)
+	}
+	w.halt("copy", "fast")
+
+	// What is there and not in the base point is shown, then deleted; what the site keeps, stays.
+	w.sh(`echo x >"$1/copy/base/intruder" && echo "# ours" >>"$1/copy/pg_hba.conf"`, w.root)
+	o.Keep, o.Leave, o.Target = []string{"pg_hba.conf", "not-there"}, pgrestore.Stopped, pgrestore.Target{}
+	plan, err := pgrestore.Preview(t.Context(), o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !slices.Contains(plan.Delete, filepath.Join(o.Data, "base/intruder")) || plan.Write > plan.Bytes/10 || plan.Takes != 0 || len(plan.Commands) == 0 {
+		t.Errorf("the preview says %+v", plan)
+	}
+	o.History = res.Took
+	if plan, err = pgrestore.Preview(t.Context(), o); err != nil || plan.Takes <= 0 {
+		t.Errorf("with a history it takes %v, %v", plan.Takes, err)
+	}
+	if res, err = pgrestore.Run(t.Context(), o); err != nil {
+		t.Fatal(err)
+	}
+	if !strings.Contains(read(t, filepath.Join(o.Data, "pg_hba.conf")), "# ours") || res.Deleted < 1 || res.Reached != plan.Stop {
+		t.Errorf("got %+v", res)
+	}
+	if _, err := os.Lstat(filepath.Join(o.Data, "base/intruder")); !os.IsNotExist(err) {
+		t.Errorf("the intruder is there still: %v", err)
+	}
+
+	// Something else is there.
+	w.sh(`mkdir "$1/else" && echo x >"$1/else/file"`, w.root)
+	o.Data = w.dir("else")
+	if _, err := pgrestore.Run(t.Context(), o); !errors.Is(err, failure.Conflict) {
+		t.Errorf("a folder of something else: %v", err)
+	}
+	if read(t, w.dir("else", "file")) != "x\n" {
+		t.Error("it was touched")
+	}
+	o.Overwrite = pgrestore.Anything
+	if _, err := pgrestore.Run(t.Context(), o); err != nil {
+		t.Errorf("when anything may be overwritten: %v", err)
+	}
+}
+
+// TestEnds ends a recovery in all ways other than a promotion.
+func TestEnds(t *testing.T) {
+	w := begin(t)
+	w.receive(time.Hour)
 	w.exec("create table history (id int primary key)")
 	w.capture()
-	w.exec("insert into history select generate_series(1, 50000)")
+	w.exec("insert into history select generate_series(1, 1000)", "select pg_create_restore_point('thousand')", "insert into history values (1001)")
 	w.caughtUp()
-	res, conn, done := w.restore(w.options("copy", pgrestore.Target{}))
-	defer done()
-	t.Logf("%+v", res)
-	if got := text(t, conn, "select count(*) from history"); got != "50000" {
-		t.Errorf("got %s rows", got)
+
+	t.Run("paused", func(t *testing.T) {
+		o := w.options("copy", pgrestore.Target{Kind: pgrestore.Name, Name: "thousand"})
+		o.After = pgrestore.Pause
+		res, conn, done := w.restore(o)
+		defer done()
+		if got := text(t, conn, "select count(*)||' '||pg_is_in_recovery() from history"); got != "1000 true" || res.Timeline != 0 {
+			t.Errorf("got %s, %+v", got, res)
+		}
+		// Whoever looks may go on from there, with nobody left who gives log.
+		if _, err := conn.Exec(t.Context(), "select pg_wal_replay_resume()"); err != nil {
+			t.Fatal(err)
+		}
+		wait(t, func() bool { return text(t, conn, "pg_is_in_recovery()") == "false" })
+		if _, err := conn.Exec(t.Context(), "insert into history values (5000)"); err != nil {
+			t.Error(err)
+		}
+	})
+	t.Run("paused at the end", func(t *testing.T) {
+		o := w.options("copy", pgrestore.Target{})
+		o.After = pgrestore.Pause
+		res, conn, done := w.restore(o)
+		defer done()
+		if got := text(t, conn, "select count(*)||' '||pg_is_in_recovery() from history"); got != "1001 true" {
+			t.Errorf("got %s, %+v", got, res)
+		}
+	})
+	t.Run("shut down, to follow the primary", func(t *testing.T) {
+		port := w.freePort()
+		o := w.options("copy", pgrestore.Target{})
+		o.After, o.Leave = pgrestore.Shutdown, pgrestore.Stopped
+		o.Server = pgrestore.Server{Settings: map[string]string{"listen_addresses": w.host, "port": port,
+			"primary_conninfo": "host=" + w.host + " port=" + w.portText() + " user=postgres sslmode=disable"}}
+		if _, err := pgrestore.Run(t.Context(), o); err != nil {
+			t.Fatal(err)
+		}
+		w.exec("insert into history values (1002)")
+		w.sh(`"$1/pg_ctl" start -w -s -D "$2/copy" -l "$2/copy.log"`, w.bin, w.root)
+		defer w.halt("copy", "fast")
+		wait(t, func() bool { return w.textAt(o, "select count(*) from history") == "1002" })
+	})
+}
+
+// TestNobodyToSeeTo refuses what cannot be.
+func TestRefused(t *testing.T) {
+	w := begin(t)
+	ctx := t.Context()
+	o := w.options("copy", pgrestore.Target{})
+	if _, err := pgrestore.Run(ctx, o); !errors.Is(err, failure.NotFound) || !strings.Contains(failure.HintOf(err), "protect") {
+		t.Errorf("without a base point: %v", err)
+	}
+	w.receive(time.Hour)
+	w.exec("create table history (id int primary key)")
+	w.capture()
+	w.exec("insert into history values (1)", "select pg_create_restore_point('twice')", "select pg_create_restore_point('twice')")
+	end := w.caughtUp()
+	for _, tt := range []struct {
+		name   string
+		change func(o *pgrestore.Options)
+		want   failure.Kind
+		hint   string
+	}{
+		{"no such kind", func(o *pgrestore.Options) { o.Target.Kind = "soon" }, failure.Invalid, "latest, immediate"},
+		{"before everything", func(o *pgrestore.Options) {
+			o.Target = pgrestore.Target{Kind: pgrestore.Time, Time: time.Now().Add(-time.Hour)}
+		}, failure.NotFound, "the earliest state"},
+		{"after everything", func(o *pgrestore.Options) {
+			o.Target = pgrestore.Target{Kind: pgrestore.Time, Time: time.Now().Add(time.Hour)}
+		}, failure.NotFound, "latest"},
+		{"behind the log", func(o *pgrestore.Options) { o.Target = pgrestore.Target{Kind: pgrestore.LSN, LSN: end + 1<<30} }, failure.NotFound, "latest"},
+		{"before the base point", func(o *pgrestore.Options) { o.Target = pgrestore.Target{Kind: pgrestore.LSN, LSN: 1 << 20} }, failure.NotFound, "the earliest state"},
+		{"no such name", func(o *pgrestore.Options) { o.Target = pgrestore.Target{Kind: pgrestore.Name, Name: "never"} }, failure.NotFound, "timeline"},
+		{"a name that is there twice", func(o *pgrestore.Options) { o.Target = pgrestore.Target{Kind: pgrestore.Name, Name: "twice"} }, failure.Invalid, "position"},
+		{"no such transaction", func(o *pgrestore.Options) { o.Target = pgrestore.Target{Kind: pgrestore.XID, XID: 4_000_000} }, failure.NotFound, ""},
+		{"no such timeline", func(o *pgrestore.Options) { o.Timeline.Number = 7 }, failure.NotFound, "spool"},
+		{"no such base point", func(o *pgrestore.Options) { o.Base[0] = 1 }, failure.NotFound, "points"},
+		{"all base points are bad", func(o *pgrestore.Options) { o.Avoid = append(o.Avoid, w.bases()...) }, failure.NotFound, "name one"},
+		{"no log", func(o *pgrestore.Options) { o.Spools = nil }, failure.NotFound, "spool"},
+		{"no such tablespace", func(o *pgrestore.Options) { o.Spaces = map[string]string{"77": "/x"} }, failure.Invalid, "none"},
+		{"a relative folder", func(o *pgrestore.Options) { o.Data = "copy" }, failure.Invalid, ""},
+		{"paused and gone", func(o *pgrestore.Options) { o.After, o.Leave = pgrestore.Pause, pgrestore.Stopped }, failure.Invalid, ""},
+		{"no programs", func(o *pgrestore.Options) { o.Bin = w.dir("nowhere") }, failure.Unavailable, "programs"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			o := w.options("copy", pgrestore.Target{})
+			tt.change(&o)
+			_, err := pgrestore.Run(ctx, o)
+			if err == nil || failure.KindOf(err) != tt.want || !strings.Contains(failure.HintOf(err), tt.hint) {
+				t.Errorf("got %v (%s), hint %q", err, failure.KindOf(err), failure.HintOf(err))
+			}
+			if _, err := os.Stat(w.dir("copy", "PG_VERSION")); !os.IsNotExist(err) {
+				t.Errorf("something is left: %v", err)
+			}
+		})
+	}
+	gone, cancel := context.WithCancel(ctx)
+	cancel()
+	if _, err := pgrestore.Run(gone, w.options("copy", pgrestore.Target{})); failure.KindOf(err) != failure.Canceled {
+		t.Errorf("given up before it began: %v", err)
 	}
 }

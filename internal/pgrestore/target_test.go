@@ -200,7 +200,7 @@ func aim(r *rand.Rand, kind pgrestore.Kind, all []event, h *history) pgrestore.T
 func TestTargets(t *testing.T) {
 	w := begin(t)
 	w.exec("create table history (id bigint, half int, filler text, primary key (id, half))", "alter system set wal_keep_size = '1GB'", "select pg_reload_conf()")
-	w.receive()
+	w.receive(200 * time.Millisecond)
 	h := &history{wrote: map[uint64]int64{}, acked: map[uint64]bool{}}
 	stop := make(chan struct{})
 	var clients sync.WaitGroup
@@ -230,7 +230,7 @@ func TestTargets(t *testing.T) {
 		return
 	}
 	first, last := bases[0].Base, bases[len(bases)-1].Base
-	everything := w.told(first.Start, end.At)
+	everything := w.told(first.Start, end)
 	// What was written before the log that is told is in the base points.
 	w.before(h, everything)
 	r := rand.New(rand.NewPCG(uint64(time.Now().UnixNano()), 2))

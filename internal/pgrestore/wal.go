@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 
 	"github.com/lifeboat-dr/lifeboat/failure"
 	"github.com/lifeboat-dr/lifeboat/internal/pgpoint"
@@ -25,12 +26,16 @@ import (
 type wal struct {
 	v         *vault.Vault
 	whose     pgpoint.Whose
-	spools    []string
 	system    uint64
 	size      pgwal.SegmentSize
+	spools    []string
 	logs      []pgpoint.LogPoint
 	pieces    map[string]*piece // by segment name, without .partial
 	histories map[pgwal.Timeline][]byte
+	starts    []walspool.Start // where a receiver began anew
+
+	mu    sync.Mutex
+	again *wal // listed later, after a spool was found to lack what it had: it was folded meanwhile; nil: not yet
 }
 
 // piece is one segment, wherever it lies.
@@ -42,9 +47,9 @@ type piece struct {
 	whole    bool      // there is a copy that is not partial
 }
 
-// walCopy is one place where a segment lies: a file, or blobs of the vault.
+// walCopy is one place where a segment lies: a file of a spool, or blobs of the vault.
 type walCopy struct {
-	path    string // of a spool's file; empty: in the vault
+	file    *walspool.Segment // nil: in the vault
 	blobs   []object.ID
 	bytes   int64
 	partial bool
@@ -53,11 +58,20 @@ type walCopy struct {
 
 // openWAL lists the log of the cluster that a base point is of.
 func openWAL(ctx context.Context, v *vault.Vault, w pgpoint.Whose, system uint64, size pgwal.SegmentSize, spools []string) (*wal, error) {
+	l := &wal{v: v, whose: w, system: system, size: size, spools: spools, pieces: map[string]*piece{}, histories: map[pgwal.Timeline][]byte{}}
+	// Spools come first: what a receiver folds and removes in between is in the vault then.
+	for _, dir := range spools {
+		if err := l.addSpool(dir); err != nil {
+			return nil, err
+		}
+	}
+	if err := v.LoadIndex(ctx); err != nil {
+		return nil, err
+	}
 	logs, err := pgpoint.Logs(ctx, v, w)
 	if err != nil {
 		return nil, err
 	}
-	l := &wal{v: v, whose: w, spools: spools, system: system, size: size, pieces: map[string]*piece{}, histories: map[pgwal.Timeline][]byte{}}
 	for _, p := range logs {
 		if p.SystemID != system {
 			continue
@@ -70,11 +84,6 @@ func openWAL(ctx context.Context, v *vault.Vault, w pgpoint.Whose, system uint64
 		}
 		l.logs = append(l.logs, p)
 	}
-	for _, dir := range spools {
-		if err := l.addSpool(dir); err != nil {
-			return nil, err
-		}
-	}
 	for _, p := range l.pieces {
 		slices.SortStableFunc(p.copies, func(a, b walCopy) int {
 			return cmp.Or(cmp.Compare(rank(a), rank(b)), cmp.Compare(b.bytes, a.bytes))
@@ -84,13 +93,27 @@ func openWAL(ctx context.Context, v *vault.Vault, w pgpoint.Whose, system uint64
 	return l, nil
 }
 
+// relist lists the log once more, and gives the result to whoever asks.
+func (l *wal) relist(ctx context.Context) (*wal, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.again == nil {
+		again, err := openWAL(ctx, l.v, l.whose, l.system, l.size, l.spools)
+		if err != nil {
+			return nil, err
+		}
+		l.again = again
+	}
+	return l.again, nil
+}
+
 // rank orders copies: whole ones first, near ones first. A partial one of a spool is never shorter than what was folded of it.
 func rank(c walCopy) int {
 	n := 0
 	if c.partial {
 		n += 2
 	}
-	if c.path == "" {
+	if c.file == nil {
 		n++
 	}
 	return n
@@ -147,12 +170,13 @@ func (l *wal) addSpool(dir string) error {
 }
 
 func (l *wal) addContent(c *walspool.Content) error {
+	l.starts = append(l.starts, c.Starts...)
 	for _, s := range c.Segments {
 		name := pgwal.SegmentName(s.Timeline, s.At, l.size)
 		if s.Partial {
 			name += pgpoint.PartialSuffix
 		}
-		if err := l.add(name, walCopy{path: s.Path, bytes: int64(l.size), where: s.Path}); err != nil {
+		if err := l.add(name, walCopy{file: &s, bytes: int64(l.size), where: s.Path}); err != nil {
 			return err
 		}
 	}
@@ -311,23 +335,22 @@ func (l *wal) at(t pgwal.Timeline, history []pgwal.Switch, start pgwal.LSN) (ste
 
 // read gives a segment as the server takes it, at its full size with zeros behind what was written, and how much that is.
 // The copies are tried in their order, partial ones all, for the one that goes furthest. Corrupt: none of them is sound.
-//
-// A receiver that is at work moves what was listed: a partial segment becomes a whole one, and one that is in the vault
-// leaves the spool. What cannot be found any more is listed anew, once.
 func (l *wal) read(ctx context.Context, s step) ([]byte, int, error) {
-	data, n, err := l.readListed(ctx, s)
-	if err == nil || !errors.Is(err, fs.ErrNotExist) {
+	data, n, err := l.readNow(ctx, s)
+	if err == nil || failure.KindOf(err) != failure.NotFound {
 		return data, n, err
 	}
-	now, listErr := openWAL(ctx, l.v, l.whose, l.system, l.size, l.spools)
-	if listErr != nil || now.pieces[s.name] == nil {
+	again, listErr := l.relist(ctx)
+	if listErr != nil {
 		return nil, 0, errors.Join(err, listErr)
 	}
-	return now.readListed(ctx, step{piece: now.pieces[s.name], cut: s.cut})
+	if p := again.pieces[s.name]; p != nil {
+		return again.readNow(ctx, step{piece: p, cut: s.cut})
+	}
+	return nil, 0, err
 }
 
-// readListed reads a segment from where it was listed.
-func (l *wal) readListed(ctx context.Context, s step) ([]byte, int, error) {
+func (l *wal) readNow(ctx context.Context, s step) ([]byte, int, error) {
 	var failed []error
 	var best []byte
 	written := -1
@@ -383,6 +406,11 @@ func (l *wal) load(ctx context.Context, p *piece, c walCopy) ([]byte, int, error
 		return nil, 0, failure.New(failure.Corrupt, "read", p.name, "it begins as the log of the cluster %d at %s on timeline %d", h.SystemID, h.Address, h.Timeline)
 	}
 	sound := pgwal.CheckPages(data[:n], p.start, h.Magic)
+	if c.file != nil && !c.partial { // the vault verifies what it gives; a file may be anything
+		if _, err := pgwal.NewVerifier(pgwal.Position{Timeline: p.timeline, At: p.start}, l.system, l.size).Write(data); err != nil {
+			return nil, 0, err
+		}
+	}
 	if c.partial {
 		clear(data[sound:])
 		return data, sound, nil
@@ -396,15 +424,15 @@ func (l *wal) load(ctx context.Context, p *piece, c walCopy) ([]byte, int, error
 
 // fill reads a copy into data and gives its length.
 func (l *wal) fill(ctx context.Context, c walCopy, data []byte) (int, error) {
-	if c.path != "" {
-		f, err := os.Open(c.path)
+	if c.file != nil {
+		f, err := c.file.Open()
 		if err != nil {
-			return 0, failure.WrapAs(failure.Unavailable, err, "read", c.path)
+			return 0, err
 		}
 		defer f.Close()
 		n, err := io.ReadFull(f, data)
 		if err != nil && !errors.Is(err, io.EOF) && !errors.Is(err, io.ErrUnexpectedEOF) {
-			return 0, failure.WrapAs(failure.Unavailable, err, "read", c.path)
+			return 0, failure.WrapAs(failure.Unavailable, err, "read", c.where)
 		}
 		return n, nil
 	}

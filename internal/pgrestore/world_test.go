@@ -1,9 +1,11 @@
 package pgrestore_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net"
 	"os"
 	"os/exec"
@@ -20,6 +22,7 @@ import (
 
 	"github.com/lifeboat-dr/lifeboat/drivers/postgres/pgtest"
 	"github.com/lifeboat-dr/lifeboat/internal/pgbase"
+	"github.com/lifeboat-dr/lifeboat/internal/pglog"
 	"github.com/lifeboat-dr/lifeboat/internal/pgpoint"
 	"github.com/lifeboat-dr/lifeboat/internal/pgrestore"
 	"github.com/lifeboat-dr/lifeboat/internal/pgrestore/ask"
@@ -27,7 +30,8 @@ import (
 	"github.com/lifeboat-dr/lifeboat/internal/vault"
 	"github.com/lifeboat-dr/lifeboat/internal/vault/blob/file"
 	"github.com/lifeboat-dr/lifeboat/internal/vault/crypto"
-	"github.com/lifeboat-dr/lifeboat/internal/walreceiver"
+	"github.com/lifeboat-dr/lifeboat/internal/vault/object"
+	"github.com/lifeboat-dr/lifeboat/model"
 )
 
 // TestMain makes this test the program that PostgreSQL asks for log, too.
@@ -56,8 +60,6 @@ type world struct {
 	vaultDir string
 	v        *vault.Vault
 	stop     func() // the receiver
-	received chan error
-	flushed  chan pgwal.Position
 }
 
 // begin makes a world without a receiver.
@@ -268,48 +270,71 @@ func text(t testing.TB, conn *pgx.Conn, query string) string {
 	return out
 }
 
-// receive begins to stream the log into the spool.
-func (w *world) receive() {
+// receive runs the receiver, which folds into the vault now and then; rarely is the time between.
+func (w *world) receive(rarely time.Duration) {
 	w.t.Helper()
+	w.t.Setenv("PGRESTORE_TEST_PASSWORD", password)
+	at := model.Vault{URL: w.vaultDir, Password: "env:PGRESTORE_TEST_PASSWORD", Cache: "none"}
+	c := pglog.Config{Whose: whose, Site: "west", Name: "lifeboat_shop_db_west", Slot: "restore", Spool: w.dir("spool"), Vault: at,
+		FoldEvery: model.Duration(rarely), FoldBytes: 1 << 30, Status: model.Duration(100 * time.Millisecond), Reserve: 1 << 20,
+		Servers: []pglog.Server{{Site: "east", Conn: fmt.Sprintf("host=%s port=%d user=postgres sslmode=disable connect_timeout=2", w.host, w.port)}}}
 	ctx, cancel := context.WithCancel(context.Background())
-	w.flushed = make(chan pgwal.Position, 1)
 	done := make(chan error, 1)
+	var log bytes.Buffer
 	go func() {
-		done <- walreceiver.Run(ctx, walreceiver.Options{Server: w.login(), Slot: "restore", Dir: w.dir("spool"), Status: 50 * time.Millisecond,
-			Progress: func(p walreceiver.Progress) {
-				select {
-				case <-w.flushed:
-				default:
-				}
-				w.flushed <- pgwal.Position{Timeline: p.Timeline, At: p.At}
-			}})
+		done <- pglog.Run(ctx, pglog.Options{Config: c, Folder: w.dir("receiver"), Log: slog.New(slog.NewTextHandler(&log, nil)), LookAround: 200 * time.Millisecond})
 	}()
 	w.stop = func() {
-		cancel()
-		<-done
+		w.t.Helper()
 		w.stop = nil
+		cancel()
+		if err := <-done; err != nil {
+			w.t.Errorf("the receiver ended with %v", err)
+		}
+		if w.t.Failed() {
+			w.t.Logf("the receiver's log:\n%s", log.String())
+		}
 	}
 }
 
 // caughtUp waits until the spool has all that the primary has flushed by now.
-func (w *world) caughtUp() pgwal.Position {
+func (w *world) caughtUp() pgwal.LSN {
 	w.t.Helper()
-	want, err := pgwal.ParseLSN(w.text("pg_current_wal_flush_lsn()"))
+	want := w.flushed()
+	w.await("received up to "+want.String(), func(s pglog.State) bool { return s.Flushed.At >= want })
+	return want
+}
+
+// folded waits until the vault has it, too.
+func (w *world) folded() pgwal.LSN {
+	w.t.Helper()
+	want := w.flushed()
+	if err := pglog.Drain(w.dir("receiver"), want); err != nil {
+		w.t.Fatal(err)
+	}
+	w.await("folded up to "+want.String(), func(s pglog.State) bool { return s.Drained(want) })
+	return want
+}
+
+func (w *world) flushed() pgwal.LSN {
+	w.t.Helper()
+	at, err := pgwal.ParseLSN(w.text("pg_current_wal_flush_lsn()"))
 	if err != nil {
 		w.t.Fatal(err)
 	}
-	end := time.After(time.Minute)
-	for {
-		select {
-		case p := <-w.flushed:
-			if p.At >= want {
-				w.flushed <- p
-				return p
-			}
-		case <-end:
-			w.t.Fatalf("the receiver never came to %s", want)
+	return at
+}
+
+func (w *world) await(what string, is func(pglog.State) bool) {
+	w.t.Helper()
+	var s pglog.State
+	var err error
+	for end := time.Now().Add(time.Minute); time.Now().Before(end); time.Sleep(5 * time.Millisecond) {
+		if s, err = pglog.ReadState(w.dir("receiver")); err == nil && is(s) {
+			return
 		}
 	}
+	w.t.Fatalf("the receiver never has %s: %+v, %v", what, s, err)
 }
 
 // capture makes a base point.
@@ -350,4 +375,60 @@ func (w *world) restore(o pgrestore.Options) (*pgrestore.Result, *pgx.Conn, func
 			w.t.Error(err)
 		}
 	}
+}
+
+// textAt asks a copy that listens as its settings say.
+func (w *world) textAt(o pgrestore.Options, query string) string {
+	w.t.Helper()
+	conn, err := pgx.Connect(context.Background(), fmt.Sprintf("host=%s port=%s user=postgres dbname=postgres sslmode=disable", w.host, o.Server.Settings["port"]))
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	defer conn.Close(context.Background())
+	return text(w.t, conn, query)
+}
+
+func (w *world) portText() string { return strconv.Itoa(w.port) }
+
+// freePort finds a port that nobody listens on.
+func (w *world) freePort() string {
+	w.t.Helper()
+	l, err := net.Listen("tcp", w.host+":0")
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	defer l.Close()
+	return strconv.Itoa(l.Addr().(*net.TCPAddr).Port)
+}
+
+// bases are the base points in the vault.
+func (w *world) bases() (ids []object.ID) {
+	w.t.Helper()
+	all, err := pgpoint.Bases(w.t.Context(), w.v, whose)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	for _, b := range all {
+		ids = append(ids, b.Snapshot.ID)
+	}
+	return ids
+}
+
+// wait waits for something that has to come true.
+func wait(t testing.TB, is func() bool) {
+	t.Helper()
+	for end := time.Now().Add(time.Minute); !is(); time.Sleep(5 * time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatal("it never came true")
+		}
+	}
+}
+
+func read(t testing.TB, path string) string {
+	t.Helper()
+	text, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(text)
 }
