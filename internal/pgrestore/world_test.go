@@ -39,6 +39,9 @@ func TestMain(m *testing.M) {
 	if len(os.Args) > 1 && os.Args[1] == ask.Program {
 		os.Exit(ask.Main(os.Args[2:], os.Stderr))
 	}
+	if err := os.Setenv("PGRESTORE_TEST_PASSWORD", password); err != nil { // of the vault, which a receiver opens by itself
+		panic(err)
+	}
 	os.Exit(m.Run())
 }
 
@@ -273,7 +276,6 @@ func text(t testing.TB, conn *pgx.Conn, query string) string {
 // receive runs the receiver, which folds into the vault now and then; rarely is the time between.
 func (w *world) receive(rarely time.Duration) {
 	w.t.Helper()
-	w.t.Setenv("PGRESTORE_TEST_PASSWORD", password)
 	at := model.Vault{URL: w.vaultDir, Password: "env:PGRESTORE_TEST_PASSWORD", Cache: "none"}
 	c := pglog.Config{Whose: whose, Site: "west", Name: "lifeboat_shop_db_west", Slot: "restore", Spool: w.dir("spool"), Vault: at,
 		FoldEvery: model.Duration(rarely), FoldBytes: 1 << 30, Status: model.Duration(100 * time.Millisecond), Reserve: 1 << 20,
