@@ -264,9 +264,9 @@ func (r *run) start(ctx context.Context) error {
 		as(cmd, r.place.owner)
 	}
 	log := r.logFile()
-	f, err := os.OpenFile(log, os.O_WRONLY|os.O_CREATE|os.O_APPEND, 0o600)
+	f, err := openLog(log, r.place.owner)
 	if err != nil {
-		return failure.WrapAs(failure.Denied, err, "open the server's log", log)
+		return err
 	}
 	defer f.Close()
 	cmd.Stdout, cmd.Stderr = f, f

@@ -53,9 +53,9 @@ func startServer(bin, data string, set settings, log string, o owner, login *pgc
 			}
 		}
 	}
-	f, err := os.OpenFile(log, os.O_WRONLY|os.O_CREATE|os.O_APPEND, 0o600)
+	f, err := openLog(log, o)
 	if err != nil {
-		return nil, failure.WrapAs(failure.Denied, err, "open the server's log", log)
+		return nil, err
 	}
 	defer f.Close()
 	s := &server{log: log, login: login}
@@ -76,6 +76,24 @@ func startServer(bin, data string, set settings, log string, o owner, login *pgc
 	}
 	s.pid = cmd.Process.Pid
 	return s, failure.Wrap(cmd.Process.Release(), "start", cmd.Path) // it is waited for by number: it may stay when we go
+}
+
+// openLog opens a file for what a server says. A new one is the server's, which may go on with it.
+func openLog(path string, o owner) (*os.File, error) {
+	there, err := isThere(path)
+	if err != nil {
+		return nil, err
+	}
+	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_APPEND, 0o600)
+	if err != nil {
+		return nil, failure.WrapAs(failure.Denied, err, "open the server's log", path)
+	}
+	if !there {
+		if err := o.give(path); err != nil {
+			return nil, errors.Join(err, f.Close())
+		}
+	}
+	return f, nil
 }
 
 // running reports whether the server is there still.
