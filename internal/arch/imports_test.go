@@ -53,7 +53,7 @@ var rules = []rule{
 		"internal/vault/object", "internal/vault/snapshot", "internal/vault/tree", "internal/hostexec", "internal/term/units", "internal/pgrestore/ask"), nil},
 	{"internal/pgrestore/ask", nil, std},
 	{"internal/pgbackrest", with("internal/pgwal", "internal/pgpoint", "internal/vault", "internal/vault/object", "internal/vault/snapshot", "internal/vault/tree"), nil},
-	{"internal/pgproof", with("internal/pgwal", "internal/pgpoint", "internal/vault", "internal/vault/object", "internal/vault/snapshot", "internal/vault/tree"), nil},
+	{"internal/pgproof", with("internal/pgwal", "internal/pgpoint", "internal/pgrestore", "internal/term/units"), nil},
 	{"internal/pgbackrest", []string{"failure", "internal/pgwal"}, nil},
 	{"internal/pgbackrest/importer", []string{"failure", "model", "internal/pgbackrest", "internal/pgpoint", "internal/pgwal", "internal/vault", "internal/vault/object",
 		"internal/vault/snapshot", "internal/vault/tree"}, nil},
@@ -117,7 +117,7 @@ func with(more ...string) []string { return append(slices.Clone(leaves), more...
 // reserved are modules that belong to certain rooms.
 var reserved = map[string][]string{
 	"github.com/aws/":                 {"drivers/aws", "internal/vault/blob/s3", "internal/pgbackrest/s3"},
-	"github.com/jackc/pgx/":           {"drivers/postgres", "drivers/check", "internal/demo", "internal/pgrepl", "internal/walreceiver", "internal/pgbase", "internal/pglog", "internal/pgrestore"},
+	"github.com/jackc/pgx/":           {"drivers/postgres", "drivers/check", "internal/demo", "internal/pgrepl", "internal/walreceiver", "internal/pgbase", "internal/pglog", "internal/pgrestore", "internal/pgproof"},
 	"go.etcd.io/":                     {"internal/journal/etcd"},
 	"google.golang.org/grpc":          {"internal/journal/etcd"},
 	"github.com/miekg/dns":            {"drivers/dns", "drivers/check", "internal/demo", "internal/probe"},

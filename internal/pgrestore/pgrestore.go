@@ -56,6 +56,9 @@ type Options struct {
 	// After is what follows when the target is reached and judged, Leave what becomes of the server then.
 	After After
 	Leave Leave
+	// Forward goes on from where Data's recovery was paused, by a Run that began from the same base point and whose server was
+	// stopped since: no files are brought. The target must not be before that. Overwrite is SameSystem.
+	Forward bool
 	// Lenient accepts less log than is known to exist: what could be reached is then a warning, not an error.
 	Lenient bool
 	// Patience is for how long the server may do nothing at all before it is given up; 0: ten minutes.

@@ -91,7 +91,11 @@ func (r *run) run(ctx context.Context) error {
 	}
 	defer lock.Close()
 	r.enter(Restoring)
-	if err := r.files(ctx); err != nil {
+	bring := r.files
+	if r.o.Forward {
+		bring = r.forward
+	}
+	if err := bring(ctx); err != nil {
 		return err
 	}
 	r.enter(Recovering)
@@ -201,6 +205,23 @@ func (r *run) files(ctx context.Context) error {
 		signal = standby
 	}
 	return replaceFile(filepath.Join(o.Data, signal), nil, 0o600, p.owner)
+}
+
+// forward makes a folder whose recovery was paused ready to go on: the log that it has replayed it need not replay again.
+func (r *run) forward(ctx context.Context) error {
+	c, err := readControl(ctx, r.o.Bin, r.o.Data, r.place.owner)
+	if err == nil && c.state != "shut down in recovery" && c.state != "in archive recovery" {
+		err = failure.New(failure.Invalid, "go on with the recovery in", r.o.Data, "it is %s", c.state)
+	}
+	if err != nil {
+		return err
+	}
+	for _, name := range []string{"postmaster.pid", "postmaster.opts", standby} {
+		if err := removeFile(filepath.Join(r.o.Data, name)); err != nil {
+			return err
+		}
+	}
+	return replaceFile(filepath.Join(r.o.Data, recovery), nil, 0o600, r.place.owner)
 }
 
 // asStandby reports whether the recovery must not end by itself where the log does.
