@@ -170,8 +170,13 @@ func (r *runner) progress(from candidate, p walreceiver.Progress) {
 	now := r.now()
 	r.flow.Lock()
 	defer r.flow.Unlock()
-	if p.At >= p.Server {
-		r.caughtUp = now
+	// Messages may wait, here or on their way: when the server had no more is told by its own clock, which differs from ours by
+	// at most what the fastest message took.
+	if skew := now.Sub(p.Sent); !p.Sent.IsZero() && (r.received == nil || skew < r.skew) {
+		r.skew = skew
+	}
+	if p.At >= p.Server && !p.Sent.IsZero() {
+		r.caughtUp = p.Sent.Add(r.skew)
 	}
 	// A mark is passed once all is flushed that the server had when it said so.
 	if r.pending.At != 0 && (p.Timeline > r.pending.Timeline || p.Timeline == r.pending.Timeline && p.At >= r.pending.At) {

@@ -56,6 +56,7 @@ type runner struct {
 	since    time.Time
 	heard    time.Time
 	caughtUp time.Time
+	skew     time.Duration // from the server's clock to ours, and what the fastest message took
 	pending  pgpoint.Mark
 	passed   pgpoint.Mark
 	last     pgwal.Position // the furthest that was flushed

@@ -120,6 +120,7 @@ type receiver struct {
 	c     *pgrepl.Conn
 	spool *walspool.Spool
 	size  pgwal.SegmentSize
+	mute  bool // the server does not hear us any more
 }
 
 func (r *receiver) run(ctx context.Context, system pgrepl.System) error {
@@ -326,7 +327,7 @@ func (r *receiver) stream(ctx context.Context, s *pgrepl.Stream, at *walspool.Po
 
 	tick := time.NewTicker(r.o.Status)
 	defer tick.Stop()
-	heard := time.Now()
+	silent := time.Duration(0) // counted in ticks: a time for which we ourselves were frozen is none of the server's silence
 	p := Progress{Position: *at}
 	defer func() { *at = p.Position }()
 	for {
@@ -335,8 +336,8 @@ func (r *receiver) stream(ctx context.Context, s *pgrepl.Stream, at *walspool.Po
 			if !open { // ctx ended before its error could be told
 				return pgrepl.Message{}, failure.Wrap(ctx.Err(), "stream the log of", r.o.Server.Host)
 			}
-			heard = time.Now()
-			over, err := r.take(s, &p, a, incoming, free)
+			silent = 0
+			over, err := r.take(ctx, s, &p, a, incoming, free)
 			if err != nil || over != nil {
 				if over == nil {
 					over = &pgrepl.Message{}
@@ -344,19 +345,29 @@ func (r *receiver) stream(ctx context.Context, s *pgrepl.Stream, at *walspool.Po
 				return *over, err
 			}
 		case <-tick.C:
-			if silent := time.Since(heard); silent > r.o.Silence {
-				return pgrepl.Message{}, failure.New(failure.Unavailable, "stream the log of", r.o.Server.Host, "the server has said nothing for %s", silent.Round(time.Millisecond))
+			if silent += r.o.Status; silent > r.o.Silence {
+				return pgrepl.Message{}, failure.New(failure.Unavailable, "stream the log of", r.o.Server.Host, "the server has said nothing for %s", silent)
 			}
 			// It is asked to answer: so its position is known, and that it lives.
-			if err := s.Status(p.At, p.At, true); err != nil {
-				return pgrepl.Message{}, err
-			}
+			r.answer(ctx, s, p, true)
 		}
 	}
 }
 
+// answer tells the server where we are. A server that does not hear it may be gone: what it sent before that is still on its
+// way to us, and is read to its end, which tells then what there is to be told.
+func (r *receiver) answer(ctx context.Context, s *pgrepl.Stream, p Progress, ask bool) {
+	if r.mute {
+		return
+	}
+	if err := s.Status(p.At, p.At, ask); err != nil {
+		r.mute = true
+		r.o.Log.WarnContext(ctx, "the server does not hear us any more: what it sent is read to its end", "error", err)
+	}
+}
+
 // take writes a message and all that has come behind it, flushes once, and acknowledges.
-func (r *receiver) take(s *pgrepl.Stream, p *Progress, a arrived, incoming <-chan arrived, free chan<- []byte) (over *pgrepl.Message, err error) {
+func (r *receiver) take(ctx context.Context, s *pgrepl.Stream, p *Progress, a arrived, incoming <-chan arrived, free chan<- []byte) (over *pgrepl.Message, err error) {
 	reply, wrote := false, false
 	for more := true; more; {
 		switch {
@@ -397,9 +408,7 @@ func (r *receiver) take(s *pgrepl.Stream, p *Progress, a arrived, incoming <-cha
 		}
 	}
 	if wrote || reply || over != nil {
-		if statusErr := s.Status(p.At, p.At, false); statusErr != nil && err == nil && over == nil {
-			return nil, statusErr
-		}
+		r.answer(ctx, s, *p, false)
 	}
 	if r.o.Progress != nil {
 		r.o.Progress(*p)
