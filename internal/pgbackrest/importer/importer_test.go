@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -16,11 +17,21 @@ import (
 	"github.com/lifeboat-dr/lifeboat/internal/pgbackrest/importer"
 	"github.com/lifeboat-dr/lifeboat/internal/pgbackrest/pgbackresttest"
 	"github.com/lifeboat-dr/lifeboat/internal/pgpoint"
+	"github.com/lifeboat-dr/lifeboat/internal/pgrestore"
+	"github.com/lifeboat-dr/lifeboat/internal/pgrestore/ask"
 	"github.com/lifeboat-dr/lifeboat/internal/vault"
 	"github.com/lifeboat-dr/lifeboat/internal/vault/blob/memory"
 	"github.com/lifeboat-dr/lifeboat/internal/vault/object"
 	"github.com/lifeboat-dr/lifeboat/internal/vault/restorer"
 )
+
+// TestMain makes this test the program that PostgreSQL asks for log, too.
+func TestMain(m *testing.M) {
+	if len(os.Args) > 1 && os.Args[1] == ask.Program {
+		os.Exit(ask.Main(os.Args[2:], os.Stderr))
+	}
+	os.Exit(m.Run())
+}
 
 var whose = pgpoint.Whose{App: "shop", Resource: "db"}
 
@@ -136,6 +147,38 @@ func restore(t *testing.T, w *pgbackresttest.World, v *vault.Vault, label, name 
 	return w.Launch(folder, settings...)
 }
 
+// recover lets Lifeboat restore an imported point and starts a server there.
+func recover(t *testing.T, w *pgbackresttest.World, v *vault.Vault, label, name string, target pgrestore.Target) *pgbackresttest.Server {
+	t.Helper()
+	ctx := context.Background()
+	bases, err := pgpoint.Bases(ctx, v, whose)
+	if err != nil {
+		t.Fatal(err)
+	}
+	i := slices.IndexFunc(bases, func(b pgpoint.BasePoint) bool { return b.Source == "pgbackrest "+label })
+	if i < 0 {
+		t.Fatalf("no point is of backup %s", label)
+	}
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	program := filepath.Join(w.Root, "lifeboat") // where the server's user may run it
+	if out, err := exec.Command("cp", self, program).CombinedOutput(); err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	folder := filepath.Join(w.Root, name)
+	o := pgrestore.Options{Vault: v, Whose: whose, Base: bases[i].Snapshot.ID, Target: target, Data: folder, Spaces: map[string]string{},
+		Bin: pgbackresttest.Bin(t), Program: program}
+	for _, s := range bases[i].Spaces {
+		o.Spaces[s.OID] = folder + ".space." + s.OID
+	}
+	if _, err := pgrestore.Run(ctx, o); err != nil {
+		t.Fatal(err)
+	}
+	return w.Launch(folder, "archive_mode=off")
+}
+
 // mode is a kind of repository.
 type mode struct {
 	pgbackresttest.Options
@@ -188,6 +231,16 @@ func TestImportedBackupsRestoreToTheSame(t *testing.T) {
 			compareAll(t, pgbackresttest.Start(t, m.Options), m)
 		})
 	}
+}
+
+// when reads an instant as PostgreSQL writes it.
+func when(t *testing.T, text string) time.Time {
+	t.Helper()
+	at, err := time.Parse("2006-01-02 15:04:05.999999-07", text)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return at
 }
 
 func compareAll(t *testing.T, w *pgbackresttest.World, m mode) {
@@ -244,7 +297,11 @@ func compareAll(t *testing.T, w *pgbackresttest.World, m mode) {
 		}
 	}
 	if long() || !m.Bundle {
-		compare(labels[3], "at-an-instant", []string{"--type=time", "--target=" + instant, "--target-action=promote"}, []string{"recovery_target_time='" + instant + "'"})
+		theirs := w.Restore(labels[3], "theirs-at-an-instant", "--type=time", "--target="+instant, "--target-action=promote").Dump()
+		mine := recover(t, w, v, labels[3], "mine-at-an-instant", pgrestore.Target{Kind: pgrestore.Time, Time: when(t, instant)}).Dump()
+		if diff := cmp.Diff(theirs, mine); diff != "" {
+			t.Errorf("at an instant the restored clusters differ (-pgBackRest +Lifeboat):\n%s", diff)
+		}
 	}
 	if long() || m.Bundle {
 		compare(labels[0], "at-the-end", nil, nil)

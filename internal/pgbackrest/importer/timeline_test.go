@@ -14,6 +14,7 @@ import (
 	"github.com/lifeboat-dr/lifeboat/internal/pgbackrest/importer"
 	"github.com/lifeboat-dr/lifeboat/internal/pgbackrest/pgbackresttest"
 	"github.com/lifeboat-dr/lifeboat/internal/pgpoint"
+	"github.com/lifeboat-dr/lifeboat/internal/pgrestore"
 )
 
 // TestTimelines follows a cluster through a promotion and a return to an earlier instant, which leave two timelines
@@ -85,6 +86,12 @@ func TestTimelines(t *testing.T) {
 		}
 		s.Stop()
 	}
+	// What pgBackRest's restore left in postgresql.auto.conf, which the second backup has, is of no account to Lifeboat's.
+	s := recover(t, w, v, second, "second-by-lifeboat", pgrestore.Target{})
+	if got, want := s.SQL("select string_agg(what, ',') from told"), "on the first timeline,on the second timeline,behind the second backup"; got != want {
+		t.Errorf("by Lifeboat: got %s, want %s", got, want)
+	}
+	s.Stop()
 	marksTellTheTime(t, w, logs[0])
 }
 
