@@ -56,7 +56,7 @@ func (p *page) importedLog(l *api.VaultImportLog, dry bool) {
 	p.text(0, 2, span{"log of cluster " + l.Cluster, bold}, span{fmt.Sprintf(": %s, %d of them %s", count(l.Segments, "segment"), l.NewSegments, verb), plain})
 	for i, s := range l.Spans {
 		if i > 0 && s.Gap != "" {
-			p.text(2, 4, span{"gap: ", warn}, span{s.Gap, plain})
+			p.text(2, 4, span{"apart: ", warn}, span{s.Gap, plain})
 		}
 		p.line(span{fmt.Sprintf("  %s on timeline %d to %s on timeline %d", s.From, s.FromTimeline, s.To, s.ToTimeline), plain})
 	}

@@ -105,6 +105,9 @@ func (h held) goesOn(p piece, all []piece) bool {
 
 // gap tells why b does not go on from a.
 func (h held) gap(a, b pgpoint.Span) string {
+	if b.From == a.From {
+		return fmt.Sprintf("timeline %d goes another way than timeline %d", b.To.Timeline, a.To.Timeline)
+	}
 	if b.From.At <= a.To.At || b.From.Timeline > a.To.Timeline {
 		if why := h.why[pgwal.Position{Timeline: b.From.Timeline, At: b.From.At - pgwal.LSN(h.size)}]; why != "" {
 			return why
