@@ -29,7 +29,9 @@ func TestSpans(t *testing.T) {
 		}
 		return out
 	}
-	left := func(t pgwal.Timeline, n int, more pgwal.LSN) []pgwal.Switch { return []pgwal.Switch{{Timeline: t, At: at(n) + more}} }
+	left := func(t pgwal.Timeline, n int, more pgwal.LSN) []pgwal.Switch {
+		return []pgwal.Switch{{Timeline: t, At: at(n) + more}}
+	}
 	for _, c := range []struct {
 		name string
 		held held
