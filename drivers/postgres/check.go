@@ -67,6 +67,8 @@ func (d *Driver) Check(ctx context.Context, req driver.Request) ([]model.Finding
 		c.drill(ctx)
 	case model.ActionCapture:
 		c.capture()
+	case model.ActionRestore:
+		c.restore(ctx)
 	}
 	return c.out, nil
 }

@@ -153,7 +153,10 @@ func (d *Driver) observeJob(ctx context.Context, req driver.Request, h driver.Ha
 		return obs, nil
 	}
 	obs = driver.Observation{State: driver.Done, Evidence: evidence(state, jobValues...)}
-	if req.Action == model.ActionCapture {
+	switch req.Action {
+	case model.ActionRestore:
+		return d.restored(req, state, v)
+	case model.ActionCapture:
 		at, err := time.Parse(time.RFC3339Nano, state.Values["at"])
 		if err != nil {
 			return driver.Observation{}, failure.WrapAs(failure.Corrupt, err, "capture", subject)

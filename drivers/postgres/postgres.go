@@ -68,6 +68,7 @@ func (d *Driver) Facts() driver.Facts {
 			model.ActionQuiesce:    {"lsn": model.TypeLSN},
 			model.ActionReadMarker: {"marker_at": model.TypeTime, "marker_seq": model.TypeNumber},
 			model.ActionCapture:    {"point": model.TypeText, "at": model.TypeTime},
+			model.ActionRestore:    {"path": model.TypeText, "lsn": model.TypeLSN, "timeline": model.TypeNumber},
 		},
 		Verbs: map[model.Action]string{
 			model.ActionReverse: "make a standby of",
@@ -85,6 +86,7 @@ func (d *Driver) Facts() driver.Facts {
 			model.ActionRelease: "stops the drill's server and deletes its folder",
 			model.ActionCapture: "reads the data folder and adds a recovery point to the vault",
 			model.ActionCopy:    "brings the vault's replicas in step",
+			model.ActionRestore: "writes a recovery point and its log into a folder",
 			model.ActionExpire:  "removes recovery points that the policy does not keep, and the data that only they need",
 		},
 		Destructive: []model.Action{model.ActionReverse},
@@ -99,6 +101,7 @@ func (d *Driver) Facts() driver.Facts {
 			model.ActionCapture:    24 * time.Hour,
 			model.ActionCopy:       24 * time.Hour,
 			model.ActionExpire:     6 * time.Hour,
+			model.ActionRestore:    24 * time.Hour,
 		},
 	}
 }
@@ -124,7 +127,7 @@ func (d *Driver) Observe(ctx context.Context, req driver.Request, h driver.Handl
 		return d.observeRelease(ctx, req, h)
 	case model.ActionReadMarker:
 		return d.observeMarker(ctx, req, h)
-	case model.ActionCapture, model.ActionCopy, model.ActionExpire:
+	case model.ActionCapture, model.ActionCopy, model.ActionExpire, model.ActionRestore:
 		return d.observeJob(ctx, req, h)
 	}
 	return driver.Observation{}, failure.New(failure.Unsupported, "observe", string(req.Resource.ID),
@@ -136,7 +139,7 @@ func (d *Driver) Observe(ctx context.Context, req driver.Request, h driver.Handl
 func (d *Driver) Cancel(ctx context.Context, req driver.Request, h driver.Handle) error {
 	var dir string
 	switch req.Action {
-	case model.ActionCapture, model.ActionCopy, model.ActionExpire:
+	case model.ActionCapture, model.ActionCopy, model.ActionExpire, model.ActionRestore:
 		v, err := readHandle[jobHandle](h)
 		if err != nil {
 			return err
@@ -210,5 +213,7 @@ var (
 	_ driver.Copier            = (*Driver)(nil)
 	_ driver.Expirer           = (*Driver)(nil)
 	_ driver.Ranger            = (*Driver)(nil)
+	_ driver.Restorer          = (*Driver)(nil)
+	_ driver.Streamer          = (*Driver)(nil)
 	_ driver.ResourceValidator = (*Driver)(nil)
 )

@@ -3,6 +3,7 @@ package postgres
 import (
 	"context"
 	_ "embed"
+	"encoding/json"
 	"fmt"
 	"maps"
 	"path"
@@ -14,6 +15,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/lifeboat-dr/lifeboat/driver"
+	"github.com/lifeboat-dr/lifeboat/drivers/postgres/job"
 	"github.com/lifeboat-dr/lifeboat/failure"
 	"github.com/lifeboat-dr/lifeboat/internal/hostexec"
 	"github.com/lifeboat-dr/lifeboat/model"
@@ -148,6 +150,18 @@ func (d *Driver) startReverse(ctx context.Context, req driver.Request, s, p *ser
 	if len(spaces) > 0 || s.fromVault() {
 		mayRebuild = ""
 	}
+	seed := ""
+	if s.own.Seed == SeedVault {
+		at, err := s.post()
+		if err != nil {
+			return driver.Handle{}, err
+		}
+		request, err := d.seedRequest(ctx, req, s, at, st)
+		if err != nil {
+			return driver.Handle{}, failure.Wrap(err, "reverse", s.subject())
+		}
+		seed, secretText, mayRebuild = hostexec.Join([]string{at.binary, job.Program}), request+"\n"+secretText, "yes"
+	}
 	keep := ""
 	if dec.Diverged {
 		keep = "yes"
@@ -155,11 +169,31 @@ func (d *Driver) startReverse(ctx context.Context, req driver.Request, s, p *ser
 	script := s.script(reverseScript, "way", dec.Way, "may_rebuild", mayRebuild, "keep", keep, "why", dec.Why, "token", req.Token,
 		"source_host", p.at.Host, "source_port", strconv.Itoa(p.at.Port), "source_user", p.own.User,
 		"source_db", p.own.Database, "repl_user", p.own.ReplicationUser, "sslmode", p.own.SSLMode,
-		"sslrootcert", p.own.SSLRootCert, "major", strconv.Itoa(primary.major()), "fresh", fresh)
+		"sslrootcert", p.own.SSLRootCert, "major", strconv.Itoa(primary.major()), "fresh", fresh,
+		"seed", seed, "may_copy", yes(len(spaces) == 0))
 	if err := s.host().StartJob(ctx, hostexec.Job{Dir: h.Job, Script: script, Secret: []byte(secretText)}); err != nil {
 		return driver.Handle{}, failure.Wrap(err, "reverse", s.subject())
 	}
 	return makeHandle(h)
+}
+
+// seedRequest is what the job that restores a standby's data folder is told, on one line.
+func (d *Driver) seedRequest(ctx context.Context, req driver.Request, s *server, at post, st hostState) (string, error) {
+	r, err := s.request(ctx, req, job.Seed, at)
+	if err != nil {
+		return "", err
+	}
+	r.Target = s.target(at, st)
+	r.Target.Data = path.Join(s.at.Work, "new."+req.Token)
+	text, err := json.Marshal(r)
+	return string(text), failure.WrapAs(failure.Internal, err, "write the request of", "a seed")
+}
+
+func yes(b bool) string {
+	if b {
+		return "yes"
+	}
+	return ""
 }
 
 // jobSecret is what reverse.sh reads as its secret: two lines for a pgpass file and the standby's settings.
@@ -229,19 +263,19 @@ func (d *Driver) observeReverse(ctx context.Context, req driver.Request, h drive
 	if v.Receives {
 		return d.observeReceiver(ctx, req, s, v, evidence)
 	}
-	var job hostexec.JobState
+	var state hostexec.JobState
 	if v.Job != "" {
-		if job, err = s.host().JobState(ctx, v.Job); err != nil {
+		if state, err = s.host().JobState(ctx, v.Job); err != nil {
 			return driver.Observation{}, failure.Wrap(err, "reverse", s.subject())
 		}
-		if job.Phase == hostexec.JobEnded && job.Code == 1 && s.fromVault() {
-			evidence = append(evidence, model.Fact{Name: "pg_rewind failed", Value: job.Said + "; it is restored from the vault when it is promoted"})
+		if state.Phase == hostexec.JobEnded && state.Code == 1 && s.fromVault() {
+			evidence = append(evidence, model.Fact{Name: "pg_rewind failed", Value: state.Said + "; it is restored from the vault when it is promoted"})
 			return d.observeReceiver(ctx, req, s, v, evidence)
 		}
-		if obs, over := judgeJob(job, "reverse", s.subject(), v.Total); !over {
+		if obs, over := judgeJob(state, "reverse", s.subject(), v.Total); !over {
 			return obs, nil
 		}
-		evidence = jobEvidence(job)
+		evidence = jobEvidence(state)
 	}
 	self, err := s.ask(ctx)
 	if err != nil {
@@ -273,7 +307,7 @@ func (d *Driver) observeReverse(ctx context.Context, req driver.Request, h drive
 	if err := dropSlots(ctx, s); err != nil {
 		d.log.Warn("slots of receivers are left on the standby", "resource", s.id, "site", s.site, "error", err)
 	}
-	if old := job.Values["old"]; old != "" && job.Values["keep"] == "" {
+	if old := state.Values["old"]; old != "" && state.Values["keep"] == "" {
 		if _, err := s.run(ctx, failure.Unavailable, "tidy up", "", tidyScript, "old", old); err != nil {
 			return driver.Observation{}, err
 		}
@@ -401,6 +435,14 @@ func jobEvidence(job hostexec.JobState) []model.Fact {
 	evidence := []model.Fact{{Name: "way", Value: job.Values["way"]}, {Name: "because", Value: job.Values["why"]}}
 	if text := job.Values["rewound"]; text != "" {
 		evidence = append(evidence, model.Fact{Name: "pg_rewind", Value: text})
+	}
+	for _, name := range []string{"seed_point", "seed_base", "seed_reached", "seed_took"} {
+		if text := job.Values[name]; text != "" {
+			evidence = append(evidence, model.Fact{Name: strings.Replace(name, "seed_", "from the vault: ", 1), Value: text})
+		}
+	}
+	if text := job.Values["not_seeded"]; text != "" {
+		evidence = append(evidence, model.Fact{Name: "not from the vault", Value: text})
 	}
 	if text := job.Values["not_rewound"]; text != "" {
 		evidence = append(evidence, model.Fact{Name: "pg_rewind failed", Value: text})

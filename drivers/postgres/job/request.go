@@ -84,7 +84,7 @@ type Target struct {
 	Listen string `json:"listen,omitempty"`
 	Port   int    `json:"port,omitempty"`
 	Fixed  bool   `json:"fixed,omitempty"`
-	// Run leaves a restored server running.
+	// Run leaves a restored server running: as the site's own, or with Listen apart from everything, at Port.
 	Run bool `json:"run,omitempty"`
 }
 

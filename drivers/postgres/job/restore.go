@@ -195,7 +195,8 @@ func (w *worker) seed(ctx context.Context) error {
 	return err
 }
 
-// restore brings back what a person asked for.
+// restore brings back what a person asked for: into a folder, where the copy stays apart from everything when it runs, or in
+// place.
 func (w *worker) restore(ctx context.Context) error {
 	v, o, done, err := w.options(ctx)
 	if err != nil {
@@ -207,6 +208,9 @@ func (w *worker) restore(ctx context.Context) error {
 	if t.Run {
 		o.Leave = pgrestore.Running
 	}
+	if t.Listen != "" {
+		return w.restoreApart(ctx, v, o)
+	}
 	own, err := there(filepath.Join(t.Data, "postgresql.auto.conf"))
 	if err != nil {
 		return err
@@ -217,6 +221,23 @@ func (w *worker) restore(ctx context.Context) error {
 	}
 	o.Keep = settingsFiles
 	_, err = w.run(ctx, v, o)
+	return err
+}
+
+// restoreApart leaves a copy that can be looked at.
+func (w *worker) restoreApart(ctx context.Context, v *vault.Vault, o pgrestore.Options) error {
+	t := w.req.Target
+	var err error
+	if o.Server.HBA, err = w.hba(ctx, v, o); err != nil {
+		return err
+	}
+	if o.Server.Port, err = freePort(t.Listen, t.Port, t.Fixed); err != nil {
+		return err
+	}
+	o.Server.Isolated, o.Server.Listen, o.Server.Settings = true, t.Listen, map[string]string{"cluster_name": "lifeboat-restore"}
+	if _, err = w.run(ctx, v, o); err == nil {
+		w.Set("port", strconv.Itoa(o.Server.Port))
+	}
 	return err
 }
 

@@ -1,16 +1,22 @@
 # The job that makes a copy follow another primary. Variables besides lib.sh's: way (follow, rewind, rebuild), may_rebuild
 # (yes or empty), source_host source_port source_user source_db sslmode sslrootcert, token, fresh (lines for a folder that comes with the
-# other site's settings), keep (yes: the old folder holds what the primary does not have). The file secret
-# is "repl_user:repl_password" as a pgpass line for all hosts, the user's line, and then lines for postgresql.auto.conf.
+# other site's settings), keep (yes: the old folder holds what the primary does not have), seed (the command that restores
+# from a vault, or empty), may_copy (yes: a base backup can be made too). The file secret is, with seed, the request of
+# that command on one line, then "repl_user:repl_password" as a pgpass line for all hosts, the user's line, and lines for
+# postgresql.auto.conf.
 job=$1
 set -u
 phase() { printf '%s\n' "$*" >"$job/phase.new" && mv "$job/phase.new" "$job/phase"; say "$*"; }
 value() { printf '%s\n' "$1" >>"$job/values"; }
 fail() { say "$1"; exit "${2:-1}"; }
 umask 077
-sed -n 1,2p "$job/secret" >"$job/pgpass"
-tail -n +3 "$job/secret" >"$job/conf"
-trap 'rm -f "$job/pgpass" "$job/conf"' EXIT
+trap 'rm -rf "$job/pgpass" "$job/conf" "$job/seed/secret" "$job/rest"' EXIT
+cp "$job/secret" "$job/rest"
+if [ -n "$seed" ]; then
+	mkdir -p "$job/seed" && sed -n 1p "$job/secret" >"$job/seed/secret" && tail -n +2 "$job/secret" >"$job/rest" || fail "no room for the job's files"
+fi
+sed -n 1,2p "$job/rest" >"$job/pgpass"
+tail -n +3 "$job/rest" >"$job/conf"
 export PGPASSFILE="$job/pgpass" PGCONNECT_TIMEOUT=10 PGSSLMODE="$sslmode" PGAPPNAME=lifeboat
 [ -n "$sslrootcert" ] && export PGSSLROOTCERT="$sslrootcert"
 find_bin || exit $?
@@ -82,13 +88,27 @@ rebuild() {
 	mkdir -p "$work" || fail "$work cannot be made: give Lifeboat a work folder next to the data folder"
 	rm -rf "$work"/new.*
 	save || return 1
-	phase "copying the primary"
 	echo "$new" >"$job/watch"
-	"$bin/pg_basebackup" -D "$new" -h "$source_host" -p "$source_port" -U "$repl_user" -X stream -c fast -w >&2 || {
-		_code=$?
-		rm -rf "$new"
-		return $_code
-	}
+	seeded=
+	if [ -n "$seed" ]; then
+		phase "restoring from the vault"
+		if eval "$seed" '"$job/seed"' >&2; then
+			seeded=yes
+			sed -n -E 's/^(point|base|reached|took)=/seed_&/p' "$job/seed/values" >>"$job/values"
+		else
+			rm -rf "$new"
+			value "not_seeded=$(sed -n 's/^failure=//p' "$job/seed/values" 2>/dev/null | head -c 1000)"
+			[ -n "$may_copy" ] || fail "it cannot be restored from the vault, and not copied from the primary either, since it has tablespaces"
+		fi
+	fi
+	if [ -z "$seeded" ]; then
+		phase "copying the primary"
+		"$bin/pg_basebackup" -D "$new" -h "$source_host" -p "$source_port" -U "$repl_user" -X stream -c fast -w >&2 || {
+			_code=$?
+			rm -rf "$new"
+			return $_code
+		}
+	fi
 	rm -f "$job/watch" "$new/recovery.signal" "$new/lifeboat.fenced"
 	: >"$new/standby.signal" || return 1
 	if [ -f "$job/settings/postgresql.auto.conf" ]; then
