@@ -75,6 +75,8 @@ func bornAt(ctx context.Context, conn *pgx.Conn, st status) lsn {
 type decision struct {
 	Way string
 	Why string
+	// From is where the log goes on from that the copy needs of the primary; 0: not known.
+	From lsn
 	// Diverged: the copy may hold transactions that the primary does not have.
 	Diverged bool
 }
@@ -87,17 +89,17 @@ type decision struct {
 // primary's history left the copy's timeline. (A primary's checkpoint record begins at Checkpoint, so the fork must lie
 // behind that.) A crashed copy knows it only after recovery: pg_rewind finds out, and does nothing if nothing is to do.
 func decide(c control, timeline uint32, history []fork) decision {
-	rewind := func(why string, diverged bool) decision {
+	rewind := func(why string, from lsn, diverged bool) decision {
 		if c.Rewindable {
-			return decision{wayRewind, why, diverged}
+			return decision{Way: wayRewind, Why: why, From: from, Diverged: diverged}
 		}
-		return decision{wayRebuild, why + "; pg_rewind needs wal_log_hints or checksums", diverged}
+		return decision{Way: wayRebuild, Why: why + "; pg_rewind needs wal_log_hints or checksums", Diverged: diverged}
 	}
 	if c.State == "" {
 		return decision{Way: wayRebuild, Why: "there is no copy"}
 	}
 	if !c.stoppedCleanly() {
-		return rewind("it was not shut down in order ("+c.State+")", true)
+		return rewind("it was not shut down in order ("+c.State+")", forkOf(c.Timeline, history), true)
 	}
 	wasPrimary := c.State == "shut down"
 	end, tli := c.Checkpoint, c.Timeline
@@ -106,18 +108,42 @@ func decide(c control, timeline uint32, history []fork) decision {
 	}
 	if tli == timeline {
 		if wasPrimary {
-			return decision{wayRebuild, "it was a primary on the primary's own timeline", true}
+			return decision{Way: wayRebuild, Why: "it was a primary on the primary's own timeline", Diverged: true}
 		}
-		return decision{Way: wayFollow, Why: "it is on the primary's timeline"}
+		return decision{Way: wayFollow, Why: "it is on the primary's timeline", From: end}
 	}
 	for _, f := range history {
 		if f.Timeline != tli {
 			continue
 		}
 		if f.At > end || !wasPrimary && f.At == end {
-			return decision{Way: wayFollow, Why: fmt.Sprintf("its log ends at %s, before timeline %d was left at %s", end, tli, f.At)}
+			return decision{Way: wayFollow, Why: fmt.Sprintf("its log ends at %s, before timeline %d was left at %s", end, tli, f.At), From: end}
 		}
-		return rewind(fmt.Sprintf("its log goes on to %s, after timeline %d was left at %s", end, tli, f.At), true)
+		return rewind(fmt.Sprintf("its log goes on to %s, after timeline %d was left at %s", end, tli, f.At), f.At, true)
 	}
-	return rewind(fmt.Sprintf("its timeline %d is not in the history of timeline %d", tli, timeline), true)
+	return rewind(fmt.Sprintf("its timeline %d is not in the history of timeline %d", tli, timeline), 0, true)
+}
+
+// forkOf is where a timeline was left; 0: it is in no such history.
+func forkOf(timeline uint32, history []fork) lsn {
+	for _, f := range history {
+		if f.Timeline == timeline {
+			return f.At
+		}
+	}
+	return 0
+}
+
+// logGone says that the primary has not got the log any more that a copy would go on with; "" when it has, or when that
+// cannot be seen. It has a segment under its own timeline, or under the one before, when that was left in it.
+func logGone(ctx context.Context, conn *pgx.Conn, dec decision) string {
+	if dec.Way == wayRebuild || dec.From == 0 {
+		return ""
+	}
+	var have bool
+	const query = `select exists (select from pg_ls_waldir() where substr(name, 9, 16) = substr(pg_walfile_name($1::pg_lsn), 9, 16) and name !~ '[.]')`
+	if err := conn.QueryRow(ctx, query, dec.From.String()).Scan(&have); err != nil || have {
+		return ""
+	}
+	return fmt.Sprintf("the primary has not got its log from %s on any more (wal_keep_size)", dec.From)
 }

@@ -126,6 +126,9 @@ func (d *Driver) startReverse(ctx context.Context, req driver.Request, s, p *ser
 		history = nil
 	}
 	dec := decide(st.Control, primary.Timeline, history)
+	if gone := logGone(ctx, conn, dec); gone != "" {
+		dec.Way, dec.Why = wayRebuild, dec.Why+", but "+gone
+	}
 	h.Way, h.Why = dec.Way, dec.Why
 	if s.fromVault() && dec.Way == wayRebuild {
 		h.Job = ""
@@ -186,7 +189,10 @@ func (d *Driver) seedRequest(ctx context.Context, req driver.Request, s *server,
 	r.Target = s.target(at, st)
 	r.Target.Data = path.Join(s.at.Work, "new."+req.Token)
 	text, err := json.Marshal(r)
-	return string(text), failure.WrapAs(failure.Internal, err, "write the request of", "a seed")
+	if err != nil {
+		return "", failure.WrapAs(failure.Internal, err, "write the request of", "a seed")
+	}
+	return string(text), nil
 }
 
 func yes(b bool) string {

@@ -1,16 +1,17 @@
 package postgres
 
 import (
-	"errors"
 	"fmt"
+	"net"
 	"os"
+	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/lifeboat-dr/lifeboat/driver"
 	"github.com/lifeboat-dr/lifeboat/drivers/postgres/pgtest"
-	"github.com/lifeboat-dr/lifeboat/failure"
 	"github.com/lifeboat-dr/lifeboat/model"
 )
 
@@ -97,16 +98,11 @@ func TestWholeLifeFromTheVault(t *testing.T) {
 	l.grow(t, 50)
 
 	// Home: quiesced, nothing is lost.
-	failback := func(a model.Action, site, peer model.SiteID) driver.Request {
-		req := request(p, a, site, peer)
-		req.Operation, req.Mode = model.OpFailback, model.Planned
-		return req
-	}
-	do(t, failback(model.ActionQuiesce, west, east))
-	do(t, failback(model.ActionFence, west, east))
-	do(t, failback(model.ActionPromote, east, west))
+	do(t, failback(p, model.ActionQuiesce, west, east))
+	do(t, failback(p, model.ActionFence, west, east))
+	do(t, failback(p, model.ActionPromote, east, west))
 	l.grow(t, 50)
-	if got := do(t, failback(model.ActionReverse, west, east)); !strings.Contains(fmt.Sprint(got.Evidence), "receiver") {
+	if got := do(t, failback(p, model.ActionReverse, west, east)); !strings.Contains(fmt.Sprint(got.Evidence), "receiver") {
 		t.Errorf("west after the failback: %v", got.Evidence)
 	}
 	stream(t, p, west, func(st model.Stream) bool { return flowing(st) && st.Sync })
@@ -123,5 +119,197 @@ func number(t *testing.T, v model.Value) int {
 	return n
 }
 
-var _ = errors.Is
-var _ = failure.Conflict
+// failback makes a request of a failback.
+func failback(p *pgtest.Pair, a model.Action, site, peer model.SiteID) driver.Request {
+	req := request(p, a, site, peer)
+	req.Operation, req.Mode = model.OpFailback, model.Planned
+	return req
+}
+
+// long skips what takes its time, unless it is asked for.
+func long(t *testing.T) {
+	t.Helper()
+	if os.Getenv("LIFEBOAT_LONG") == "" {
+		t.Skip("takes its time: LIFEBOAT_LONG=1")
+	}
+}
+
+// says reports whether an observation's evidence holds a text.
+func says(obs driver.Observation, text string) bool {
+	return strings.Contains(fmt.Sprint(obs.Evidence), text)
+}
+
+// TestOldCopies fails over from the vault and back, with what was left of the old primary: it is rewound and follows; where
+// pg_rewind cannot be used and its log ends where the new one begins, only what differs is written; and a copy that may have
+// more than the log is moved aside.
+func TestOldCopies(t *testing.T) {
+	east, west := pgtest.East, pgtest.West
+	for _, tt := range []struct {
+		name     string
+		noHints  bool
+		planned  bool
+		pruned   bool   // the primary has not got the old copy's log any more
+		prepared string // what the preparation of the failback says
+		promoted string // what the promotion says
+		aside    bool
+	}{
+		{name: "rewound", prepared: wayRewind, promoted: "primary"},
+		{name: "follows", noHints: true, planned: true, prepared: wayFollow, promoted: "primary"},
+		{name: "delta", planned: true, pruned: true, prepared: "has not got its log", promoted: "found right"},
+		{name: "aside", noHints: true, prepared: wayReceive, promoted: "it may hold transactions", aside: true},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			if tt.name != "delta" {
+				long(t)
+			}
+			p := pgtest.Start(t, pgtest.Options{NoHints: tt.noHints})
+			withVault(t, p, map[string]any{"recovery": "vault"})
+			p.Kill(west)
+			mustJSON(t, os.RemoveAll(p.Data(west)))
+			stopped(t, p, east, west)
+			p.Exec(east, "create table orders (id int primary key, site text)")
+			p.Exec(east, "insert into orders values (1, 'east')")
+			if !tt.pruned {
+				p.Exec(east, "alter system set wal_keep_size = '256MB'")
+				p.Exec(east, "select pg_reload_conf()")
+			}
+			stream(t, p, west, flowing)
+			do(t, request(p, model.ActionCapture, east, ""))
+			if tt.planned {
+				do(t, failback(p, model.ActionQuiesce, east, west))
+			} else {
+				stream(t, p, west, func(st model.Stream) bool { return flowing(st) && *st.LagBytes == 0 })
+				p.Kill(east)
+			}
+			do(t, request(p, model.ActionFence, east, west))
+			do(t, request(p, model.ActionPromote, west, east))
+			p.Exec(west, "insert into orders values (2, 'west')")
+			stream(t, p, east, flowing)
+			for n := 0; tt.pruned && n < 2; n++ {
+				p.Exec(west, "select pg_switch_wal()")
+				p.Exec(west, "checkpoint")
+			}
+			do(t, request(p, model.ActionCapture, west, ""))
+
+			prepare := failback(p, model.ActionReverse, east, west)
+			prepare.Prepare = true
+			if got := do(t, prepare); !says(got, tt.prepared) {
+				t.Errorf("prepared: %v, want %s", got.Evidence, tt.prepared)
+			}
+			do(t, failback(p, model.ActionQuiesce, west, east))
+			do(t, failback(p, model.ActionFence, west, east))
+			if got := do(t, failback(p, model.ActionPromote, east, west)); !says(got, tt.promoted) {
+				t.Errorf("promoted: %v, want %s", got.Evidence, tt.promoted)
+			}
+			if got := p.Text(east, "select string_agg(site, ' ' order by id) from orders"); got != "east west" {
+				t.Errorf("rows at east: %s", got)
+			}
+			if old, _ := filepath.Glob(p.Data(east) + ".lifeboat/old.*"); (len(old) == 1) != tt.aside {
+				t.Errorf("moved aside: %v", old)
+			}
+		})
+	}
+}
+
+// TestSeed builds a lost standby anew from the vault instead of the primary.
+func TestSeed(t *testing.T) {
+	long(t)
+	east, west := pgtest.East, pgtest.West
+	p := pgtest.Start(t, pgtest.Options{})
+	withVault(t, p, map[string]any{"seed": "vault"})
+	stopped(t, p, east, west)
+	p.Exec(east, "create table orders (id int primary key, site text)")
+	stream(t, p, west, flowing)
+	do(t, request(p, model.ActionCapture, east, ""))
+	p.Exec(east, "insert into orders values (1, 'east')")
+	p.Kill(west)
+	mustJSON(t, os.RemoveAll(p.Data(west)))
+	if got := do(t, request(p, model.ActionReverse, west, east)); !says(got, "from the vault: reached") {
+		t.Errorf("not from the vault: %v", got.Evidence)
+	}
+	p.Exec(east, "insert into orders values (2, 'east')")
+	p.WaitFor(west, "select count(*) = 2 from orders")
+}
+
+// TestLossIsTheLag holds that without synchronous what is lost with the primary is what the receiver was behind: here it is
+// frozen while the primary goes on.
+func TestLossIsTheLag(t *testing.T) {
+	east, west := pgtest.East, pgtest.West
+	p := lonely(t, nil)
+	stream(t, p, west, flowing)
+	do(t, request(p, model.ActionCapture, east, ""))
+	p.Exec(east, "insert into orders select n, 'kept' from generate_series(1, 100) n")
+	stream(t, p, west, func(st model.Stream) bool { return flowing(st) && *st.LagBytes == 0 })
+	writeMarkerAt(t, p, model.Marker{Seq: 1, At: time.Now()})
+	stream(t, p, west, func(st model.Stream) bool { return flowing(st) && *st.LagBytes == 0 })
+	s, err := newServer(driver.Target{App: "shop", Resource: p.Resource}, west)
+	mustJSON(t, err)
+	at, err := s.post()
+	mustJSON(t, err)
+	if _, err := at.place().Signal(t.Context(), "STOP", ""); err != nil {
+		t.Fatal(err)
+	}
+	p.Exec(east, "insert into orders select n, 'lost' from generate_series(101, 200) n")
+	writeMarkerAt(t, p, model.Marker{Seq: 2, At: time.Now()})
+	st, err := New(nil).LookAtStream(t.Context(), driver.Target{App: "shop", Resource: p.Resource, Site: west})
+	if err != nil || st.LagBytes == nil || *st.LagBytes < 1000 {
+		t.Errorf("the lag is not told: %+v, %v", st, err)
+	}
+	p.Kill(east)
+	mustJSON(t, os.RemoveAll(p.Data(east)))
+	do(t, request(p, model.ActionFence, east, west))
+	if got := do(t, request(p, model.ActionPromote, west, east)); !says(got, "by force") {
+		t.Errorf("the frozen receiver: %v", got.Evidence)
+	}
+	if got := p.Text(west, "select count(*) || ' ' || string_agg(distinct site, ',') from orders"); got != "100 kept" {
+		t.Errorf("rows: %s", got)
+	}
+	if got := do(t, request(p, model.ActionReadMarker, west, "")).Outputs["marker_seq"].Text; got != "1" {
+		t.Errorf("marker: %s", got)
+	}
+}
+
+// TestRestore brings a state of the past back into a folder, running apart, and refuses a folder that is in use.
+func TestRestore(t *testing.T) {
+	east, west := pgtest.East, pgtest.West
+	p := lonely(t, nil)
+	stream(t, p, west, flowing)
+	do(t, request(p, model.ActionCapture, east, ""))
+	p.Exec(east, "insert into orders values (1, 'before')")
+	p.Exec(east, "select pg_create_restore_point('good')")
+	p.Exec(east, "delete from orders")
+	stream(t, p, west, func(st model.Stream) bool { return flowing(st) && *st.LagBytes == 0 })
+	folder := p.Dir(west) + "/restored"
+	req := request(p, model.ActionRestore, west, "")
+	req.Operation, req.Restore = model.OpRestore, &model.RestoreSpec{To: "name:good", Folder: folder, Run: true}
+	findings, err := New(nil).Check(t.Context(), req)
+	for _, f := range findings {
+		if f.Severity == model.Block {
+			t.Errorf("blocked: %+v", f)
+		}
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := do(t, req)
+	var at string
+	for _, f := range got.Evidence {
+		if f.Name == "answers" {
+			at, _, _ = strings.Cut(f.Value, ",")
+		}
+	}
+	host, port, err := net.SplitHostPort(at)
+	mustJSON(t, err)
+	conn, err := pgtest.Dial(t.Context(), host, number(t, model.Value{Text: port}))
+	mustJSON(t, err)
+	var site string
+	if err := conn.QueryRow(t.Context(), "select site from orders").Scan(&site); err != nil || site != "before" {
+		t.Errorf("restored: %q, %v", site, err)
+	}
+	_ = conn.Close(t.Context())
+	p.Run(p.Bin+"/pg_ctl", "stop", "-w", "-s", "-m", "fast", "-D", folder)
+	findings, err = New(nil).Check(t.Context(), req)
+	if err != nil || !slices.ContainsFunc(findings, func(f model.Finding) bool { return f.Code == "folder-in-use" && f.Severity == model.Block }) {
+		t.Errorf("a folder in use: %v, %v", findings, err)
+	}
+}

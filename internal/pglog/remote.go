@@ -38,5 +38,8 @@ func DecodeState(text []byte) (State, error) {
 // EncodeDrain writes what [Drain] asks for.
 func EncodeDrain(to pgwal.LSN) ([]byte, error) {
 	text, err := json.Marshal(to)
-	return text, failure.WrapAs(failure.Internal, err, "write", drainFile)
+	if err != nil {
+		return nil, failure.WrapAs(failure.Internal, err, "write", drainFile)
+	}
+	return text, nil
 }

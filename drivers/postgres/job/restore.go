@@ -81,12 +81,12 @@ func (w *worker) drained(ctx context.Context) error {
 				w.Set("receiver", fmt.Sprintf("ended %s in %s; everything that it acknowledged is in its spool or in the vault", how, waited.Round(time.Millisecond)))
 			}
 			return nil
-		case waited > drainTime && !killed && state.Pid > 0:
+		case !killed && state.Pid > 0 && (waited > drainTime || frozen(state.Pid)):
 			how, killed = "by force", true
 			if err := syscall.Kill(state.Pid, syscall.SIGKILL); err != nil && err != syscall.ESRCH {
 				return failure.WrapAs(failure.Denied, err, "end the receiver with process", strconv.Itoa(state.Pid))
 			}
-		case waited > 2*drainTime:
+		case waited > drainTime+10*time.Second:
 			return failure.New(failure.Unavailable, "end the receiver with process", strconv.Itoa(state.Pid), "it does not end")
 		}
 	}
@@ -94,6 +94,16 @@ func (w *worker) drained(ctx context.Context) error {
 
 // drainTime is how long a receiver may take to fold what it has: the restore reads its spool all the same.
 const drainTime = 12 * time.Second
+
+// frozen reports whether a process is stopped by a signal: nothing but SIGKILL ends it then.
+func frozen(pid int) bool {
+	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	if err != nil {
+		return false
+	}
+	_, after, _ := strings.Cut(string(text), ") ") // the name may hold anything but this
+	return strings.HasPrefix(after, "T")
+}
 
 // aside moves an old data folder out of the way, if there is one, and reports whether its settings stay.
 func (w *worker) aside() (bool, error) {
