@@ -322,31 +322,31 @@ func (c *chain) tidy(content *walspool.Content) error {
 	return walspool.Remove(c.dir, done)
 }
 
-// thin leaves of marks those that the log still has, the older the fewer: one a minute of the last hour, one in ten minutes of
-// the last day, one an hour before that. Marks rise.
+// thin leaves of marks those that the log still has, the older the fewer: the first of each minute in the last hour, of each
+// ten minutes in the last day, of each hour before that; and the newest. Marks rise.
 func thin(marks []pgpoint.Mark, spans []pgpoint.Span) []pgpoint.Mark {
 	if len(marks) == 0 || len(spans) == 0 {
 		return nil
 	}
-	newest := marks[len(marks)-1].Time
+	newest := marks[len(marks)-1]
 	var out []pgpoint.Mark
-	for i := len(marks) - 1; i >= 0; i-- {
-		m := marks[i]
-		if walspool.Before(m.Position, spans[0].From) {
-			break
-		}
+	for _, m := range marks {
 		apart := time.Minute
-		switch age := newest.Sub(m.Time); {
+		switch age := newest.Time.Sub(m.Time); {
 		case age > 24*time.Hour:
 			apart = time.Hour
 		case age > time.Hour:
 			apart = 10 * time.Minute
 		}
-		if n := len(out); n == 0 || out[n-1].Time.Sub(m.Time) >= apart && !walspool.Before(out[n-1].Position, m.Position) {
+		n := len(out)
+		rises := n == 0 || walspool.Before(out[n-1].Position, m.Position) && m.Time.Truncate(apart).After(out[n-1].Time.Truncate(apart))
+		if rises && !walspool.Before(m.Position, spans[0].From) {
 			out = append(out, m)
 		}
 	}
-	slices.Reverse(out)
+	if n := len(out); n > 0 && walspool.Before(out[n-1].Position, newest.Position) && newest.Time.After(out[n-1].Time) {
+		out = append(out, newest)
+	}
 	return out
 }
 

@@ -430,3 +430,100 @@ func TestFaultLogSnapshotRemoved(t *testing.T) {
 		t.Errorf("what is left is %+v", log.Spans)
 	}
 }
+
+// TestFaultNetworkCut runs the receiver in a network of its own and takes the link away for longer than either side waits.
+func TestFaultNetworkCut(t *testing.T) {
+	if os.Getuid() != 0 {
+		t.Log("without root's rights there is no network to cut: run as root to test that")
+		return
+	}
+	r := newRig(t)
+	n := newNetwork(t)
+	r.p.Exec(pgtest.East, "alter system set listen_addresses = '*'")
+	r.p.Exec(pgtest.East, "alter system set wal_sender_timeout = '1s'")
+	r.p.Run("sh", "-c", `echo "host all all 10.0.0.0/8 trust" >>"$1/pg_hba.conf"; echo "host replication all 10.0.0.0/8 trust" >>"$1/pg_hba.conf"`, "sh", r.p.Data(pgtest.East))
+	r.p.Stop(pgtest.East)
+	r.p.Launch(pgtest.East)
+	r.c.Servers = []pglog.Server{{Site: pgtest.East, Conn: fmt.Sprintf("host=%s port=%d user=postgres sslmode=disable connect_timeout=2", n.host, r.p.Ports[pgtest.East])}}
+	r.within = n.name
+	r.launch()
+	r.streaming()
+	r.base(pgtest.East)
+	r.order(pgtest.East, 1, 20)
+	r.folded(pgtest.East)
+	n.cut()
+	r.order(pgtest.East, 21, 40)
+	r.p.WaitFor(pgtest.East, "select count(*) = 0 from pg_stat_replication")
+	s := r.await("cut off", func(s pglog.State) bool { return !s.Streaming && has(pglog.FindUnreachable)(s) })
+	if lag := s.Lag(time.Now()); lag < time.Second {
+		t.Errorf("the lag is said to be %s", lag)
+	}
+	if long() {
+		for end := time.Now().Add(3 * time.Minute); time.Now().Before(end); time.Sleep(100 * time.Millisecond) {
+			r.p.Exec(pgtest.East, "select pg_switch_wal()")
+		}
+	}
+	r.order(pgtest.East, 41, 60)
+	n.mend()
+	r.folded(pgtest.East)
+	r.await("content", func(s pglog.State) bool { return len(s.Findings) == 0 })
+	r.whole(60)
+	r.end()
+}
+
+// network is a network namespace that is linked with the host's.
+type network struct {
+	t          *testing.T
+	name, link string
+	host       string // the host's address in it
+}
+
+func newNetwork(t *testing.T) *network {
+	t.Helper()
+	id := os.Getpid() % 10_000
+	n := &network{t: t, name: fmt.Sprintf("pglog%d", id), link: fmt.Sprintf("pglog%da", id), host: fmt.Sprintf("10.213.%d.%d", id/64%256, id%64*4+1)}
+	other := fmt.Sprintf("10.213.%d.%d", id/64%256, id%64*4+2)
+	n.ip("netns", "add", n.name)
+	t.Cleanup(func() { n.ip("netns", "del", n.name) }) // the link goes with it
+	n.ip("link", "add", n.link, "type", "veth", "peer", "name", "b", "netns", n.name)
+	n.ip("addr", "add", n.host+"/30", "dev", n.link)
+	n.ip("link", "set", "dev", n.link, "up")
+	n.ip("-n", n.name, "addr", "add", other+"/30", "dev", "b")
+	n.ip("-n", n.name, "link", "set", "dev", "b", "up")
+	return n
+}
+
+func (n *network) ip(args ...string) {
+	n.t.Helper()
+	if out, err := exec.Command("ip", args...).CombinedOutput(); err != nil {
+		n.t.Fatalf("ip %s: %v: %s (apt-get install iproute2)", strings.Join(args, " "), err, out)
+	}
+}
+
+func (n *network) cut()  { n.t.Helper(); n.ip("link", "set", "dev", n.link, "down") }
+func (n *network) mend() { n.t.Helper(); n.ip("link", "set", "dev", n.link, "up") }
+
+// TestFaultServerSetBack restores an earlier image of the primary's disk and starts it: it goes on on the same timeline with
+// other log, which is not taken for the same.
+func TestFaultServerSetBack(t *testing.T) {
+	r := newRig(t)
+	r.p.Stop(pgtest.East)
+	data := r.p.Data(pgtest.East)
+	r.p.Run("cp", "-a", data, data+".image")
+	r.p.Launch(pgtest.East)
+	r.start()
+	r.streaming()
+	r.order(pgtest.East, 1, 20)
+	before := r.folded(pgtest.East)
+	r.p.Kill(pgtest.East)
+	r.p.Run("sh", "-c", `rm -rf "$1" && mv "$1.image" "$1"`, "sh", data)
+	r.p.Launch(pgtest.East)
+	r.p.Exec(pgtest.East, "insert into orders select g, true from generate_series(7000, 7400) g")
+	s := r.await("set back", has(pglog.FindSetBack))
+	if f := finding(s, pglog.FindSetBack); f.Severity != model.Block || !strings.Contains(f.Why, "differs") {
+		t.Errorf("%+v", f)
+	}
+	if log := r.logs(); log.Spans[0].To != before.Folded {
+		t.Errorf("the log was %+v, and is %+v", before.Spans, log.Spans)
+	}
+}

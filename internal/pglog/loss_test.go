@@ -174,7 +174,7 @@ func TestLossIsTheReportedLag(t *testing.T) {
 	var acks []ack
 	var loaded sync.WaitGroup
 	loaded.Go(func() {
-		acks = r.load(t.Context(), 8, true, 8000, func(n int) {
+		acks = r.load(t.Context(), 8, true, 16000, func(n int) {
 			switch n {
 			case 500:
 				close(frozen)

@@ -71,6 +71,7 @@ type rig struct {
 	ended  chan error
 	log    logbook
 	cmd    *exec.Cmd
+	within string // the network namespace of launched receivers; empty: ours
 }
 
 // logbook keeps what is logged.
@@ -155,7 +156,11 @@ func (r *rig) stop() {
 func (r *rig) launch() {
 	r.t.Helper()
 	do(r.t, r.c.Save(r.folder))
-	r.cmd = exec.Command(os.Args[0], pglog.Program, r.folder)
+	argv := []string{os.Args[0], pglog.Program, r.folder}
+	if r.within != "" {
+		argv = append([]string{"ip", "netns", "exec", r.within}, argv...)
+	}
+	r.cmd = exec.Command(argv[0], argv[1:]...)
 	r.cmd.Stdout, r.cmd.Stderr = &r.log, &r.log
 	do(r.t, r.cmd.Start())
 	cmd := r.cmd
