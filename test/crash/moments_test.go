@@ -55,7 +55,7 @@ func TestKilledAtAnyMoment(t *testing.T) {
 	if program.Long() {
 		failovers, failbacks, drills = 20, 12, 10
 	}
-	r := newRig(t)
+	r := newRig(t, world.FromStandby)
 	r.begin(crashed)
 	for _, name := range []string{"failover", "failback", "drill"} {
 		r.operate(name, nil)
@@ -102,19 +102,20 @@ type rig struct {
 	ledger *clients.Ledger
 	fleet  *clients.Fleet
 
+	serves       string // the site that a disaster happens to
 	happened     disaster
-	lost         string // where east's folder is, when it was taken away
+	lost         string // where that site's folder is, when it was taken away
 	guard        *program.Process
 	acknowledged int
 	killed       map[string]int
 	life         map[string]time.Duration // of the last program that was not killed, by operation
 }
 
-func newRig(t *testing.T) *rig {
+func newRig(t *testing.T, db world.Recovery) *rig {
 	t.Helper()
-	r := &rig{t: t, dir: program.Folder(t), random: seed(t), ledger: clients.NewLedger(), killed: map[string]int{},
+	r := &rig{t: t, serves: world.East, dir: program.Folder(t), random: seed(t), ledger: clients.NewLedger(), killed: map[string]int{},
 		life: map[string]time.Duration{}}
-	w, err := world.Create(t.Context(), world.Options{Dir: filepath.Join(program.Folder(t), "world"), Binary: program.Path()})
+	w, err := world.Create(t.Context(), world.Options{DB: db, Dir: filepath.Join(program.Folder(t), "world"), Binary: program.Path()})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -164,6 +165,9 @@ func (r *rig) operation(name string) *program.Process {
 		"failover": {"failover", world.App, "--unplanned", "--yes"}, "failback": {"failback", world.App, "--yes"},
 		"drill": {"drill", world.App},
 	}[name]
+	if name == "failover" && r.serves != world.East {
+		words = append(words, "--from", r.serves, "--to", other(r.serves))
+	}
 	if name == "resume" { // by its id: it may have ended just before its program was killed
 		words = []string{"run", "resume", string(r.newest().ID)}
 	}
@@ -184,27 +188,35 @@ func (r *rig) protect(on bool) {
 	}
 }
 
-// begin lets a disaster happen to east.
+// other is the site that is not this one.
+func other(site string) string {
+	if site == world.East {
+		return world.West
+	}
+	return world.East
+}
+
+// begin lets a disaster happen to the site that serves.
 func (r *rig) begin(d disaster) {
 	r.t.Helper()
 	r.happened, r.lost = d, ""
 	if d == alive {
 		return
 	}
-	lost, n, err := r.w.Destroy(r.t.Context(), world.East)
+	lost, n, err := r.w.Destroy(r.t.Context(), r.serves)
 	if err != nil || n < 6 { // the shop, the postmaster, and at least four of its processes
-		r.t.Fatalf("destroy east: %d processes, %v", n, err)
+		r.t.Fatalf("destroy %s: %d processes, %v", r.serves, n, err)
 	}
 	r.lost = lost
 	if d == crashed {
-		if err := os.Rename(lost, filepath.Join(r.w.Dir(), world.East)); err != nil {
+		if err := os.Rename(lost, filepath.Join(r.w.Dir(), r.serves)); err != nil {
 			r.t.Fatal(err)
 		}
 		r.lost = ""
 	}
 }
 
-// rack gives east a new machine when it needs one.
+// rack gives the site of the disaster a new machine when it needs one.
 func (r *rig) rack() {
 	r.t.Helper()
 	if r.lost == "" {
@@ -213,7 +225,7 @@ func (r *rig) rack() {
 	if err := os.RemoveAll(r.lost); err != nil {
 		r.t.Fatal(err)
 	}
-	if err := r.w.Rack(world.East); err != nil {
+	if err := r.w.Rack(r.serves); err != nil {
 		r.t.Fatal(err)
 	}
 	r.lost = ""
@@ -258,7 +270,7 @@ func (r *rig) operate(name string, moments []float64) []float64 {
 		return moments
 	}
 	r.killed[name]++
-	story := fmt.Sprintf("%s (east %s, protect %v) killed%s after %v", name, r.happened, r.guard != nil, how, at.Round(time.Millisecond))
+	story := fmt.Sprintf("%s (%s %s, protect %v) killed%s after %v", name, r.serves, r.happened, r.guard != nil, how, at.Round(time.Millisecond))
 	for again := 0; ; again++ {
 		verb := name
 		if now := r.newest(); now.ID != before {
@@ -432,6 +444,8 @@ func (r *rig) what(info process.Info) string {
 		switch {
 		case filepath.Base(info.Args[0]) == "postgres" && slices.Contains(info.Args, filepath.Join(r.w.Dir(), site, "pgdata")):
 			return "postgres " + site
+		case len(info.Args) > 2 && info.Args[1] == "pg-receiver" && strings.HasPrefix(info.Args[2], filepath.Join(r.w.Dir(), site)+"/"):
+			return "receiver " + site
 		case len(info.Args) > 1 && info.Args[1] == "demo-shop" && strings.Contains(line, "--listen "+r.w.ShopAddress(site)):
 			return "shop " + site
 		case strings.HasPrefix(info.Args[0], "postgres: "+site+":"):
@@ -441,6 +455,9 @@ func (r *rig) what(info process.Info) string {
 	if len(info.Args) > 1 && info.Args[1] == "demo-dns" {
 		return "name server"
 	}
+	if len(info.Args) > 2 && info.Args[1] == "vault" && info.Args[2] == "serve" {
+		return "vault server"
+	}
 	return line
 }
 
@@ -448,16 +465,13 @@ func (r *rig) what(info process.Info) string {
 // had started may need a moment to end.
 func (r *rig) nothingLeft(serves string, servers map[string]int) {
 	r.t.Helper()
-	want := map[string]int{"name server": 1, "postgres " + serves: 1, "shop " + serves: 1}
-	other := world.East
-	if serves == world.East {
-		other = world.West
-	}
+	want := map[string]int{"name server": 1, "vault server": 1, "postgres " + serves: 1, "shop " + serves: 1}
+	other := other(serves)
 	program.Until(r.t, "what was started to end", func(context.Context) error {
 		servers = r.servers()
 		for what, n := range servers {
 			switch {
-			case what == "backends", n == want[what], n == 1 && what == "postgres "+other:
+			case what == "backends", n == want[what], n == 1 && (what == "postgres "+other || what == "receiver "+other):
 			case n == 1 && what == "shop "+other && other == world.East && r.happened == alive:
 			default:
 				return fmt.Errorf("%d × %s", n, what)
@@ -492,7 +506,7 @@ func (r *rig) nothingLeft(serves string, servers map[string]int) {
 
 // belongs lists what is in the world's folder, and in each site's.
 var belongs = map[bool][]string{
-	true: {"dns", "east", "west", "lifeboat.yaml", "secrets", "state", "vault", "world.json"},
-	false: {"drill", "pgdata", "pgdata.lifeboat", "postgres.log", "shop", "shop.log", "shop-drill",
+	true: {"dns", "east", "west", "lifeboat", "lifeboat.yaml", "secrets", "state", "vault", "world.json"},
+	false: {"drill", "pgdata", "pgdata.lifeboat", "postgres.log", "spool", "shop", "shop.log", "shop-drill",
 		"uploads", "uploads.lifeboat-fenced", "uploads.lifeboat-standby", "uploads-drill", ".lifeboat"},
 }
