@@ -49,8 +49,8 @@ const password = "correct horse"
 
 var whose = pgpoint.Whose{App: "shop", Resource: "db"}
 
-// segment is small, so that there are many.
-const segment = 1 << 20
+// segmentSize is small, so that there are many.
+const segmentSize = 1 << 20
 
 // world is a server, a receiver with its spool, and a vault.
 type world struct {
