@@ -19,8 +19,9 @@ import (
 
 // Names in a data folder.
 const (
-	// unfinished is the marker of a folder that is being restored. While it is there and PG_VERSION is not, PostgreSQL's
-	// programs do not take the folder for a cluster, and the next restore goes on with it.
+	// unfinished is the marker of a folder that is being restored: the next restore goes on with it. PG_VERSION is not there
+	// meanwhile, but for the moment in which the server that conducts the recovery looks for it, so that PostgreSQL's programs
+	// do not take the folder for a cluster.
 	unfinished  = "lifeboat-restore.json"
 	versionFile = "PG_VERSION"
 	mapFile     = "tablespace_map"
@@ -40,6 +41,8 @@ type marker struct {
 	Begun  time.Time         `json:"begun"`
 	// Server is the process of the server that conducts the recovery; 0: none was started yet.
 	Server int `json:"server,omitempty"`
+	// Done says that the cluster is whole: only the marker was not removed yet.
+	Done bool `json:"done,omitempty"`
 }
 
 // found is what lies in the folder that is to be restored to.

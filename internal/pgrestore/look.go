@@ -43,7 +43,7 @@ func look(ctx context.Context, o Options, b pgpoint.Base) (*place, error) {
 	if err != nil {
 		return nil, err
 	}
-	if pid != 0 && (p.found != ours || pid != m.Server) {
+	if pid != 0 && (p.found != ours || pid != m.Server && !conducts(pid)) {
 		return nil, failure.New(failure.Conflict, "restore to", o.Data, "a server runs on it (process %d)", pid).WithHint("stop it first, or restore to another folder")
 	}
 	p.left = pid
@@ -87,9 +87,9 @@ func what(ctx context.Context, o Options, b pgpoint.Base, own owner) (found, mar
 	}
 	m, err = readMarker(o.Data)
 	switch {
-	case err == nil && !version && m.Whose == o.Whose:
+	case err == nil && !(m.Done && version) && m.Whose == o.Whose:
 		return ours, m, nil
-	case err == nil && !version:
+	case err == nil && !(m.Done && version):
 		return foreign, m, nil
 	case err != nil && !errors.Is(err, failure.NotFound):
 		return other, m, err

@@ -82,21 +82,19 @@ func (r *run) begin(ctx context.Context) error {
 		return err
 	}
 	// It holds postmaster.pid once it has looked at PG_VERSION; from then on that is in nobody's interest but ours.
-	for tick := time.NewTicker(pollEvery); ; {
-		pid, err := serverRuns(r.o.Data)
-		if err == nil && pid == r.server.pid {
-			tick.Stop()
+	tick := time.NewTicker(time.Millisecond)
+	defer tick.Stop()
+	for {
+		if pid, err := serverRuns(r.o.Data); err == nil && pid == r.server.pid {
 			return removeFile(filepath.Join(r.o.Data, versionFile))
+		}
+		if !r.server.running() {
+			return r.ended()
 		}
 		select {
 		case <-tick.C:
 		case <-ctx.Done():
-			tick.Stop()
 			return ctx.Err()
-		}
-		if !r.server.running() {
-			tick.Stop()
-			return r.ended()
 		}
 	}
 }

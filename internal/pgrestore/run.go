@@ -259,6 +259,10 @@ func (r *run) conclude(ctx context.Context) error {
 			return err
 		}
 	}
+	r.marker.Done = true
+	if err := r.marker.write(o.Data, r.place.owner); err != nil {
+		return err
+	}
 	if err := r.version(ctx); err != nil {
 		return err
 	}

@@ -238,6 +238,12 @@ func lastLines(text string, n int) string {
 	return strings.Join(lines[max(0, len(lines)-n):], "\n")
 }
 
+// conducts reports whether a process is a server that a restore started, by its command line, where that can be seen.
+func conducts(pid int) bool {
+	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", pid))
+	return err == nil && strings.Contains(string(text), aheadFolder)
+}
+
 // serverRuns reports whether a server runs on a data folder, by its postmaster.pid: by the process's number, and by the
 // folder that it works in where that can be seen. All of PostgreSQL's work in their data folder.
 func serverRuns(data string) (pid int, err error) {
