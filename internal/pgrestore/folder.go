@@ -41,6 +41,8 @@ type marker struct {
 	Begun  time.Time         `json:"begun"`
 	// Server is the process of the server that conducts the recovery; 0: none was started yet.
 	Server int `json:"server,omitempty"`
+	// Scratch is the folder of that server's socket.
+	Scratch string `json:"scratch"`
 	// Done says that the cluster is whole: only the marker was not removed yet.
 	Done bool `json:"done,omitempty"`
 }
@@ -79,6 +81,26 @@ func (m marker) write(data string, o owner) error {
 		return failure.WrapAs(failure.Internal, err, "mark as unfinished", data)
 	}
 	return replaceFile(filepath.Join(data, unfinished), append(text, '\n'), 0o600, o)
+}
+
+// scratchName begins the names of scratch folders.
+const scratchName = "lifeboat"
+
+// sweep removes the scratch folder that an unfinished restore left. The marker lies where the server's user can write, so that
+// it is believed only as far as it names such a folder of that user.
+func (m marker) sweep(o owner) error {
+	dir := filepath.Clean(m.Scratch)
+	if m.Scratch == "" || filepath.Dir(dir) != filepath.Clean(os.TempDir()) || !strings.HasPrefix(filepath.Base(dir), scratchName) {
+		return nil
+	}
+	var st unix.Stat_t
+	if err := unix.Lstat(dir, &st); err != nil || st.Mode&unix.S_IFMT != unix.S_IFDIR || st.Uid != o.uid {
+		return nil
+	}
+	if err := os.RemoveAll(dir); err != nil {
+		return failure.WrapAs(failure.Denied, err, "remove", dir)
+	}
+	return nil
 }
 
 // replaceFile writes a file whole and durably.
@@ -142,7 +164,8 @@ func isEmpty(dir string) (bool, error) {
 	if err != nil {
 		return false, failure.WrapAs(failure.Denied, err, "look into", dir)
 	}
-	return !slices.ContainsFunc(entries, func(e os.DirEntry) bool { return e.Name() != lostFound }), nil
+	// A marker that was not written to its end is from before anything was touched.
+	return !slices.ContainsFunc(entries, func(e os.DirEntry) bool { return e.Name() != lostFound && e.Name() != unfinished+".new" }), nil
 }
 
 // lockFolder keeps two restores from one folder. The caller closes the file.

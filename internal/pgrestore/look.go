@@ -19,6 +19,7 @@ type place struct {
 	spaces map[string]string // by OID
 	found  found
 	keep   []string // files that stay as they are
+	marker marker   // of an unfinished restore
 	left   int      // the server of an unfinished restore that runs there still; 0: none
 }
 
@@ -46,7 +47,7 @@ func look(ctx context.Context, o Options, b pgpoint.Base) (*place, error) {
 	if pid != 0 && (p.found != ours || pid != m.Server && !conducts(pid)) {
 		return nil, failure.New(failure.Conflict, "restore to", o.Data, "a server runs on it (process %d)", pid).WithHint("stop it first, or restore to another folder")
 	}
-	p.left = pid
+	p.left, p.marker = pid, m
 	switch p.found {
 	case nothing:
 	case ours:

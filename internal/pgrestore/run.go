@@ -132,7 +132,7 @@ func (r *run) tell() {
 
 // makeScratch makes the folder of the recovering server's socket and configuration. Sockets have short names.
 func (r *run) makeScratch() error {
-	dir, err := os.MkdirTemp("", "lifeboat")
+	dir, err := os.MkdirTemp("", scratchName)
 	if err != nil {
 		return failure.WrapAs(failure.Denied, err, "make a folder for", "the server's socket")
 	}
@@ -162,7 +162,12 @@ func (r *run) claim(ctx context.Context) (*os.File, error) {
 			return nil, errors.Join(err, lock.Close())
 		}
 	}
-	r.marker = marker{Whose: r.o.Whose, Base: r.course.base.Snapshot.ID, Target: r.o.Target, Spaces: r.place.spaces, Keep: r.place.keep, Begun: r.begun.UTC()}
+	if r.place.found == ours {
+		if err := r.place.marker.sweep(r.place.owner); err != nil {
+			return nil, errors.Join(err, lock.Close())
+		}
+	}
+	r.marker = marker{Scratch: r.scratch, Whose: r.o.Whose, Base: r.course.base.Snapshot.ID, Target: r.o.Target, Spaces: r.place.spaces, Keep: r.place.keep, Begun: r.begun.UTC()}
 	err = r.place.owner.give(data)
 	if err == nil {
 		err = r.marker.write(data, r.place.owner)
