@@ -8,13 +8,16 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/jackc/pgx/v5/pgconn"
 
 	"github.com/lifeboat-dr/lifeboat/failure"
 	"github.com/lifeboat-dr/lifeboat/internal/pgbackrest"
 	"github.com/lifeboat-dr/lifeboat/internal/pgbackrest/importer"
 	"github.com/lifeboat-dr/lifeboat/internal/pgbackrest/pgbackresttest"
+	"github.com/lifeboat-dr/lifeboat/internal/pgbase"
 	"github.com/lifeboat-dr/lifeboat/internal/pgpoint"
 	"github.com/lifeboat-dr/lifeboat/internal/pgrestore"
+	"github.com/lifeboat-dr/lifeboat/internal/vault"
 )
 
 // TestTimelines follows a cluster through a promotion and a return to an earlier instant, which leave two timelines
@@ -44,6 +47,10 @@ func TestTimelines(t *testing.T) {
 	second := w.Backup("incr")
 	w.Server.SQL("insert into told values ('behind the second backup')")
 	w.Archive()
+	if got := states(imports(t, v, open(t, pgbackrest.Posix(w.Repo), "correct horse"))); got != "full there\nincr imported\n" {
+		t.Errorf("got\n%s", got)
+	}
+	sharesBlocks(t, w, v)
 	w.Server.Stop()
 	w.PgBackRest("--no-online", "--type=full", "backup")
 
@@ -51,7 +58,7 @@ func TestTimelines(t *testing.T) {
 	if failure.KindOf(err) != failure.Unsupported {
 		t.Errorf("with a backup of a stopped server: got %v, want Unsupported", err)
 	}
-	if got := states(report); !strings.HasPrefix(got, "full there\nincr imported\nfull failed\n") {
+	if got := states(report); !strings.HasPrefix(got, "full there\nincr there\nfull failed\n") {
 		t.Errorf("got\n%s", got)
 	}
 	l := report.Logs[0]
@@ -71,7 +78,7 @@ func TestTimelines(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, r := range pgpoint.Reach(bases, logs) {
-		if !r.Consistent || r.To.Timeline != 2 {
+		if r.Base.Source != "" && (!r.Consistent || r.To.Timeline != 2) {
 			t.Errorf("%s reaches %+v", r.Base.Source, r.To)
 		}
 	}
@@ -93,6 +100,23 @@ func TestTimelines(t *testing.T) {
 	}
 	s.Stop()
 	marksTellTheTime(t, w, logs[0])
+}
+
+// sharesBlocks captures the cluster, which has hardly changed since the newest backup, and holds that hardly anything is
+// stored for it that the import did not bring.
+func sharesBlocks(t *testing.T, w *pgbackresttest.World, v *vault.Vault) {
+	t.Helper()
+	server, err := pgconn.ParseConfig("host=" + w.Server.Socket + " user=postgres dbname=postgres")
+	if err != nil {
+		t.Fatal(err)
+	}
+	r, err := pgbase.Capture(context.Background(), v, pgbase.Options{Whose: whose, Site: "east", Server: server, Fast: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if fresh := r.Stats.Vault.Plain; fresh > r.Stats.Bytes/4 {
+		t.Errorf("of %d bytes %d are new to the vault", r.Stats.Bytes, fresh)
+	}
 }
 
 // marksTellTheTime compares the newest mark with what pg_waldump finds in the log.
