@@ -59,7 +59,7 @@ func (r *run) importBackup(ctx context.Context, b pgbackrest.Backup) (Point, err
 	if b.Type == pgbackrest.Full {
 		r.contents = nil // what follows refers to it, and to nothing before
 	}
-	c := &copying{run: r, point: &p, m: m}
+	c := &copying{run: r, point: &p, m: m, block: pgpoint.BlockFor(r.largest(b.SystemID), r.captured(b.SystemID))}
 	if err := c.files(ctx); err != nil || p.Failed > 0 {
 		return p, err
 	}
@@ -99,6 +99,7 @@ type copying struct {
 	*run
 	point *Point
 	m     *pgbackrest.Manifest
+	block int // bytes of the blocks that files are stored in
 
 	mu      sync.Mutex // of what follows, of the point, and of the run's contents and progress
 	stored  map[string]vault.Content
@@ -175,7 +176,7 @@ func (c *copying) known(ctx context.Context, key contentKey, f *pgbackrest.File)
 	if c.contents == nil {
 		c.contents = contents{}
 	}
-	if err := c.run.recall(ctx, key.label); err != nil {
+	if err := c.recall(ctx, key.label); err != nil {
 		return vault.Content{}, false, err
 	}
 	content, ok := c.contents.get(key, f)
@@ -193,7 +194,7 @@ func (c *copying) read(ctx, reading context.Context, f *pgbackrest.File) (vault.
 	if f.Name == controlName {
 		seen = func(data []byte) { control = append(control, data[:min(len(data), maxControl)]...) }
 	}
-	content, err := store(ctx, c.session, until(reading, src), seen)
+	content, err := store(ctx, c.session, until(reading, src), c.block, seen)
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.point.Read += int64(content.Size)
@@ -242,7 +243,7 @@ func (c *copying) commit(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	content, err := store(ctx, c.session, bytes.NewReader(about), nil)
+	content, err := store(ctx, c.session, bytes.NewReader(about), pgpoint.Block, nil)
 	if err != nil {
 		return err
 	}
@@ -285,7 +286,7 @@ func (c *copying) base() (pgpoint.Base, error) {
 	if control.systemID != b.SystemID {
 		return pgpoint.Base{}, failure.New(failure.Corrupt, "compare", controlName, "it is of the cluster %d, and the backup of %d", control.systemID, b.SystemID)
 	}
-	base := pgpoint.Base{SystemID: b.SystemID, Major: b.Major, Segment: control.segment, Page: control.page, Timeline: b.Timeline,
+	base := pgpoint.Base{SystemID: b.SystemID, Major: b.Major, Segment: control.segment, Page: control.page, Timeline: b.Timeline, Block: c.block,
 		Start: b.StartLSN, Stop: b.StopLSN, Begun: b.Start, Ended: b.Stop, Checksums: control.checksums && c.m.ChecksumPages,
 		Source: "pgbackrest " + b.Label}
 	for _, s := range c.m.Spaces {

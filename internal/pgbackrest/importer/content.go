@@ -49,20 +49,21 @@ type readerFunc func([]byte) (int, error)
 // Read calls f.
 func (f readerFunc) Read(p []byte) (int, error) { return f(p) }
 
-// store puts what src gives into the vault, in blocks of pgpoint's size. Seen, if not nil, is given each block; it may not
-// keep it.
-func store(ctx context.Context, s *vault.Session, src io.Reader, seen func([]byte)) (vault.Content, error) {
-	buffer := blocks.Get().(*[]byte)
-	defer blocks.Put(buffer)
+// store puts what src gives into the vault, in blocks of so many bytes, at most pgpoint.Block. Seen, if not nil, is given
+// each block; it may not keep it.
+func store(ctx context.Context, s *vault.Session, src io.Reader, block int, seen func([]byte)) (vault.Content, error) {
+	pooled := blocks.Get().(*[]byte)
+	defer blocks.Put(pooled)
+	buffer := (*pooled)[:block]
 	c := vault.Content{Blobs: []object.ID{}}
 	for {
-		n, err := io.ReadFull(src, *buffer)
+		n, err := io.ReadFull(src, buffer)
 		last := err == io.EOF || err == io.ErrUnexpectedEOF // ReadFull's own: what src ends with has a kind
 		if err != nil && !last {
 			return c, sourceError{err}
 		}
 		if n > 0 {
-			data := (*buffer)[:n]
+			data := buffer[:n]
 			if seen != nil {
 				seen(data)
 			}

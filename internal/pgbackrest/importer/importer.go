@@ -120,6 +120,9 @@ func Run(ctx context.Context, v *vault.Vault, repo *pgbackrest.Repo, o Options) 
 	if r.there, err = r.imported(ctx); err != nil {
 		return r.report, err
 	}
+	if r.bases, err = pgpoint.Bases(ctx, v, o.Whose); err != nil { // they only save work
+		r.o.Log.WarnContext(ctx, "a base point that is there already cannot be read", "vault", v.Location(), "error", err)
+	}
 	if !o.DryRun {
 		if r.session, err = v.NewSession(ctx); err != nil {
 			return r.report, err
@@ -162,6 +165,7 @@ type run struct {
 	report   *Report
 	session  *vault.Session                // nil: a dry run
 	there    map[string]*snapshot.Snapshot // imported before, by their tag
+	bases    []pgpoint.BasePoint           // of the resource, before this import
 	contents contents
 	owners   owners
 	progress Progress

@@ -1,11 +1,14 @@
 package importer
 
 import (
+	"cmp"
 	"context"
+	"slices"
 
 	"github.com/lifeboat-dr/lifeboat/internal/pgbackrest"
 	"github.com/lifeboat-dr/lifeboat/internal/pgpoint"
 	"github.com/lifeboat-dr/lifeboat/internal/vault"
+	"github.com/lifeboat-dr/lifeboat/internal/vault/snapshot"
 	"github.com/lifeboat-dr/lifeboat/internal/vault/tree"
 )
 
@@ -32,7 +35,8 @@ func (c contents) get(key contentKey, f *pgbackrest.File) (vault.Content, bool) 
 
 // recall learns what a backup holds that an earlier import brought. It holds what its own manifest says, which every file
 // was compared with.
-func (r *run) recall(ctx context.Context, label string) error {
+func (c *copying) recall(ctx context.Context, label string) error {
+	r := c.run
 	all := contentKey{label: label}
 	if _, done := r.contents[all]; done {
 		return nil
@@ -40,7 +44,7 @@ func (r *run) recall(ctx context.Context, label string) error {
 	r.contents[all] = stored{}
 	for _, b := range r.repo.Backups {
 		sn := r.there[tagOf(b)]
-		if b.Label != label || sn == nil {
+		if b.Label != label || sn == nil || r.blockOf(sn) != c.block {
 			continue
 		}
 		m, err := r.repo.Manifest(ctx, label)
@@ -67,6 +71,37 @@ func (r *run) recall(ctx context.Context, label string) error {
 		})
 	}
 	return nil
+}
+
+// largest is how many bytes the largest backup of a cluster has.
+func (r *run) largest(system uint64) (size int64) {
+	for _, b := range r.repo.Backups {
+		if b.SystemID == system {
+			size = max(size, b.Size)
+		}
+	}
+	return size
+}
+
+// captured is the newest base point of a cluster that Lifeboat made itself: those that are imported are to share its
+// blocks. Nil: there is none.
+func (r *run) captured(system uint64) *pgpoint.Base {
+	for _, b := range slices.Backward(r.bases) {
+		if b.SystemID == system && b.Source == "" {
+			return &b.Base
+		}
+	}
+	return nil
+}
+
+// blockOf is what the blocks of an imported point have.
+func (r *run) blockOf(sn *snapshot.Snapshot) int {
+	for _, b := range r.bases {
+		if b.Snapshot.ID == sn.ID {
+			return cmp.Or(b.Block, pgpoint.Block)
+		}
+	}
+	return 0
 }
 
 // appendBounded adds to the damaged things that a point names.

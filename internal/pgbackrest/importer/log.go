@@ -238,7 +238,7 @@ func (l *logging) takeHistory(ctx context.Context, a pgbackrest.Archive, t pgwal
 	}
 	var c vault.Content
 	if !l.o.DryRun {
-		if c, err = store(ctx, l.session, bytes.NewReader(text), nil); err != nil {
+		if c, err = store(ctx, l.session, bytes.NewReader(text), pgpoint.Block, nil); err != nil {
 			return err
 		}
 	}
@@ -365,7 +365,7 @@ func (l *logging) read(ctx, reading context.Context, w *wanted, s pgbackrest.Seg
 	defer src.Close()
 	var head []byte
 	scan := commits{at: at, size: l.held.size}
-	c, err := store(ctx, l.session, until(reading, src), func(data []byte) {
+	c, err := store(ctx, l.session, until(reading, src), pgpoint.Block, func(data []byte) {
 		scan.take(data)
 		if head == nil {
 			head = bytes.Clone(data[:min(len(data), pgwal.PageSize)])
@@ -397,7 +397,7 @@ func (l *logging) commit(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	c, err := store(ctx, l.session, bytes.NewReader(about), nil)
+	c, err := store(ctx, l.session, bytes.NewReader(about), pgpoint.Block, nil)
 	if err != nil {
 		return err
 	}
