@@ -65,6 +65,8 @@ func (d *Driver) Check(ctx context.Context, req driver.Request) ([]model.Finding
 		c.reverse()
 	case model.ActionDrill:
 		c.drill(ctx)
+	case model.ActionProve:
+		c.prove(ctx)
 	case model.ActionCapture:
 		c.capture()
 	case model.ActionRestore:
@@ -83,7 +85,7 @@ func (c *checker) add(severity model.Severity, code string, site model.SiteID, w
 // twoPrimaries blocks everything but the fence, which mends it.
 func (c *checker) twoPrimaries() {
 	if c.self.err != nil || c.other.err != nil || c.self.status.Recovery || c.other.status.Recovery ||
-		c.self.status.SystemID != c.other.status.SystemID || c.req.Action == model.ActionFence || c.req.Action == model.ActionReadMarker {
+		c.self.status.SystemID != c.other.status.SystemID || c.req.Action == model.ActionFence || c.req.Action == model.ActionReadMarker || c.req.Action == model.ActionProve {
 		return
 	}
 	old, young := c.site, c.peer

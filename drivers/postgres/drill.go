@@ -197,7 +197,7 @@ func (d *Driver) Release(ctx context.Context, req driver.Request) (driver.Handle
 		return driver.Handle{}, failure.Wrap(err, "release", s.subject())
 	}
 	dir := path.Join(s.at.Drill.Folder, req.Released.Token)
-	if _, err := s.run(ctx, failure.Conflict, "release", "", releaseScript, "dir", dir); err != nil {
+	if _, err := s.run(ctx, failure.Conflict, "release", "", releaseScript, "dir", dir, "temp", proofTemp(req.Released.Token)); err != nil {
 		return driver.Handle{}, err
 	}
 	return makeHandle(releaseHandle{Dir: dir})

@@ -87,6 +87,7 @@ func (d *Driver) Facts() driver.Facts {
 			model.ActionCapture: "reads the data folder and adds a recovery point to the vault",
 			model.ActionCopy:    "brings the vault's replicas in step",
 			model.ActionRestore: "writes a recovery point and its log into a folder",
+			model.ActionProve:   "restores the point into the drill folder, checks it there, and writes the outcome into the vault",
 			model.ActionExpire:  "removes recovery points that the policy does not keep, and the data that only they need",
 		},
 		Destructive: []model.Action{model.ActionReverse},
@@ -102,6 +103,7 @@ func (d *Driver) Facts() driver.Facts {
 			model.ActionCopy:       24 * time.Hour,
 			model.ActionExpire:     6 * time.Hour,
 			model.ActionRestore:    24 * time.Hour,
+			model.ActionProve:      24 * time.Hour,
 		},
 	}
 }
@@ -129,6 +131,8 @@ func (d *Driver) Observe(ctx context.Context, req driver.Request, h driver.Handl
 		return d.observeMarker(ctx, req, h)
 	case model.ActionCapture, model.ActionCopy, model.ActionExpire, model.ActionRestore:
 		return d.observeJob(ctx, req, h)
+	case model.ActionProve:
+		return d.observeProof(ctx, req, h)
 	}
 	return driver.Observation{}, failure.New(failure.Unsupported, "observe", string(req.Resource.ID),
 		"%s is nothing that this driver begins", req.Action)
@@ -139,7 +143,7 @@ func (d *Driver) Observe(ctx context.Context, req driver.Request, h driver.Handl
 func (d *Driver) Cancel(ctx context.Context, req driver.Request, h driver.Handle) error {
 	var dir string
 	switch req.Action {
-	case model.ActionCapture, model.ActionCopy, model.ActionExpire, model.ActionRestore:
+	case model.ActionCapture, model.ActionCopy, model.ActionExpire, model.ActionRestore, model.ActionProve:
 		v, err := readHandle[jobHandle](h)
 		if err != nil {
 			return err
@@ -215,5 +219,6 @@ var (
 	_ driver.Ranger            = (*Driver)(nil)
 	_ driver.Restorer          = (*Driver)(nil)
 	_ driver.Streamer          = (*Driver)(nil)
+	_ driver.Prover            = (*Driver)(nil)
 	_ driver.ResourceValidator = (*Driver)(nil)
 )

@@ -93,7 +93,7 @@ var rules = []rule{
 	{"internal/vaultjob", with("driver", "internal/hostexec", "internal/term/units", "internal/vault", "internal/vault/location", "internal/vault/retention",
 		"internal/vault/object", "internal/vault/snapshot"), std},
 	{"drivers/postgres", with("driver", "internal/hostexec", "internal/hostproc", "internal/vaultjob", "internal/term/units", "internal/pgwal", "internal/pgpoint", "internal/pgbase",
-		"internal/pglog", "internal/pgrestore", "internal/vault", "internal/vault/location", "internal/vault/retention", "internal/vault/object",
+		"internal/pglog", "internal/pgrestore", "internal/pgproof", "internal/vault", "internal/vault/location", "internal/vault/retention", "internal/vault/object",
 		"internal/vault/snapshot"), nil},
 	{"drivers/files", with("driver", "internal/hostexec", "internal/vaultjob", "internal/term/units", "internal/vault/fsnode", "internal/vault", "internal/vault/location",
 		"internal/vault/retention", "internal/vault/filter", "internal/vault/archiver", "internal/vault/restorer", "internal/vault/object",

@@ -211,7 +211,7 @@ func (c *copied) questions(ctx context.Context, v *Verdict) error {
 		if err != nil {
 			return err
 		}
-		v.add("check "+oneLine(sql), began, ok, "%s", detail)
+		v.add("query "+oneLine(sql), began, ok, "%s", detail)
 	}
 	return nil
 }

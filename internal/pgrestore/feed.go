@@ -101,16 +101,21 @@ func (f *feeder) folder() string { return filepath.Join(f.data, "pg_wal", aheadF
 // close ends all that is under way and waits for it. From then on the server is told that nothing is there, with over; else
 // that nobody answers.
 func (f *feeder) close(over bool) error {
+	var said error
+	if over { // before anybody who asks is turned away
+		if l, ok := f.listen.(*net.UnixListener); ok {
+			l.SetUnlinkOnClose(false)
+		}
+		place := f.socket + ".over"
+		said = errors.Join(os.WriteFile(place, []byte(ask.Over), 0o600), f.owner.give(place), os.Rename(place, f.socket))
+	}
 	f.cancel()
 	err := f.listen.Close()
 	f.group.Wait()
 	if errors.Is(err, net.ErrClosed) {
 		err = nil
 	}
-	if over {
-		err = errors.Join(err, os.WriteFile(f.socket, []byte(ask.Over), 0o600), f.owner.give(f.socket))
-	}
-	return errors.Join(err, os.RemoveAll(f.folder()))
+	return errors.Join(err, said, os.RemoveAll(f.folder()))
 }
 
 // tells gives what was done so far.

@@ -23,7 +23,7 @@ func (b *builder) prove(m *move) (model.StepID, error) {
 		if err != nil {
 			return "", err
 		}
-		step, d, err := b.resourceStep(m, r, model.ActionProve, m.to, m.from)
+		step, d, err := b.resourceStep(m, r, model.ActionProve, m.to, m.peer())
 		if err != nil {
 			return "", err
 		}
@@ -39,7 +39,7 @@ func (b *builder) prove(m *move) (model.StepID, error) {
 			needs = []model.StepID{proved}
 			continue
 		}
-		release, _, err := b.resourceStep(m, r, model.ActionRelease, m.to, m.from)
+		release, _, err := b.resourceStep(m, r, model.ActionRelease, m.to, m.peer())
 		if err != nil {
 			return "", err
 		}
@@ -63,7 +63,7 @@ func (b *builder) restore(m *move) (model.StepID, error) {
 		return "", err
 	}
 	b.approve(m)
-	step, _, err := b.resourceStep(m, r, model.ActionRestore, m.to, m.from)
+	step, _, err := b.resourceStep(m, r, model.ActionRestore, m.to, m.peer())
 	if err != nil {
 		return "", err
 	}
@@ -86,6 +86,14 @@ func (b *builder) restore(m *move) (model.StepID, error) {
 		return "", err
 	}
 	return b.join(m, ids), nil
+}
+
+// peer is the other site, if there is another.
+func (m *move) peer() model.SiteID {
+	if m.from == m.to {
+		return ""
+	}
+	return m.from
 }
 
 // pointsOf finds a resource whose recovery points an action works on.

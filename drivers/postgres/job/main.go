@@ -18,6 +18,7 @@ func Main(ctx context.Context, args []string) error {
 		}
 		ops := map[Op]func(context.Context) error{
 			Capture: w.capture, Copy: w.copy, Expire: w.expire, Promote: w.promote, Drill: w.drill, Seed: w.seed, Restore: w.restore,
+			Prove: w.prove, Search: w.search,
 		}
 		op, ok := ops[w.req.Op]
 		if !ok {

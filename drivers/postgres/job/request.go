@@ -36,6 +36,8 @@ const (
 	Drill   Op = "drill"   // the newest state becomes a primary of its own, cut off from everything
 	Seed    Op = "seed"    // the newest state becomes a standby that is not started yet
 	Restore Op = "restore" // the state that a person named, into a folder or in place
+	Prove   Op = "prove"   // a base point is restored apart from everything and checked
+	Search  Op = "search"  // the newest state that passes the checks
 )
 
 // Request is all that a job is told. It holds secrets and lies in a file that only the job's user can read, until the job
@@ -54,6 +56,7 @@ type Request struct {
 	MaxRate int64   `json:"max_rate,omitempty"`
 
 	Target *Target `json:"target,omitempty"` // of what restores
+	Prove  *Proof  `json:"prove,omitempty"`  // of Prove and Search
 }
 
 // Target is what is restored, where, and what becomes of it.

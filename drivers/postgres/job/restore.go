@@ -20,6 +20,7 @@ import (
 	"github.com/lifeboat-dr/lifeboat/internal/term/units"
 	"github.com/lifeboat-dr/lifeboat/internal/vault"
 	"github.com/lifeboat-dr/lifeboat/internal/vault/object"
+	"github.com/lifeboat-dr/lifeboat/model"
 )
 
 // settingsFiles are a site's own, in a data folder that holds them.
@@ -253,11 +254,18 @@ func (w *worker) restoreApart(ctx context.Context, v *vault.Vault, o pgrestore.O
 
 // options opens the vault, or a replica of it, and says what all restores have in common. The caller calls done.
 func (w *worker) options(ctx context.Context) (v *vault.Vault, o pgrestore.Options, done func(), err error) {
+	return w.optionsOf(ctx, w.OpenAny)
+}
+
+// opener opens a vault; the caller calls what it gives.
+type opener func(context.Context, model.Vault) (*vault.Vault, func(), error)
+
+func (w *worker) optionsOf(ctx context.Context, open opener) (v *vault.Vault, o pgrestore.Options, done func(), err error) {
 	t := w.req.Target
 	if t == nil {
 		return nil, o, nil, failure.New(failure.Internal, "restore", string(w.req.Resource), "the request names no target")
 	}
-	if v, done, err = w.OpenAny(ctx, w.req.Vault); err != nil {
+	if v, done, err = open(ctx, w.req.Vault); err != nil {
 		return nil, o, nil, err
 	}
 	o = pgrestore.Options{
@@ -305,6 +313,11 @@ func (w *worker) choose(ctx context.Context, v *vault.Vault, o *pgrestore.Option
 		o.Base = id
 	}
 	newest := good[len(good)-1]
+	for _, b := range bases {
+		if b.Snapshot.ID == o.Base {
+			newest = b
+		}
+	}
 	if o.Bin == "" {
 		if o.Bin, err = programs(newest.Major); err != nil {
 			return err

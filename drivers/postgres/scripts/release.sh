@@ -9,6 +9,7 @@ if [ -d "$dir" ]; then
 	# A copy from the vault has a folder for its socket elsewhere.
 	scratch=$(readlink "$dir/scratch" 2>/dev/null)
 	case $scratch in */lifeboat[0-9]*) [ -e "$scratch/pg_hba.conf" ] && rm -rf "$scratch" ;; esac
+	rm -rf "$temp" # of a proof that was killed
 	mv "$dir" "$gone" 2>/dev/null || [ ! -d "$dir" ] || exit 1
 fi
 [ -d "$gone" ] && detach rm -rf "$gone"

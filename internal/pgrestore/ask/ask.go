@@ -55,12 +55,20 @@ func Main(args []string, stderr io.Writer) int {
 	return code
 }
 
+// ask asks once. Whoever conducts the recovery may end it meanwhile, and says so before it turns anybody away.
 func ask(socket, name, path string) (int, error) {
-	conn, err := net.DialTimeout("unix", socket, patience)
+	code, err := askOnce(socket, name, path)
 	if err != nil {
 		if text, readErr := os.ReadFile(socket); readErr == nil && string(text) == Over {
 			return NotThere, nil
 		}
+	}
+	return code, err
+}
+
+func askOnce(socket, name, path string) (int, error) {
+	conn, err := net.DialTimeout("unix", socket, patience)
+	if err != nil {
 		return Fatal, fmt.Errorf("whoever conducts the recovery is not there: %w", err)
 	}
 	defer conn.Close()
