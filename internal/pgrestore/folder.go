@@ -194,8 +194,8 @@ func spacesOf(b pgpoint.Base, o Options) (map[string]string, error) {
 				break
 			}
 		}
-		if !filepath.IsAbs(to) || strings.ContainsAny(to, "\n\r") {
-			return nil, failure.New(failure.Invalid, "restore the tablespace", s.OID, "%q is no absolute path", to)
+		if !filepath.IsAbs(to) || strings.ContainsAny(to, "'\n\r") { // PostgreSQL has no locations with quotes
+			return nil, failure.New(failure.Invalid, "restore the tablespace", s.OID, "%q is no absolute path without quotes", to)
 		}
 		to = filepath.Clean(to)
 		if rel, err := filepath.Rel(o.Data, to); err == nil && rel != ".." && !strings.HasPrefix(rel, "../") {
