@@ -286,7 +286,7 @@ func (d *Driver) livePoint(ctx context.Context, t driver.Target) ([]model.Point,
 	if err != nil {
 		return nil, err
 	}
-	if seen.Role != model.RoleStandby {
+	if seen.Role != model.RoleStandby || seen.Outputs == nil { // none, or one that would be restored first
 		return nil, nil
 	}
 	p := model.Point{

@@ -239,7 +239,7 @@ func (d *Driver) Points(ctx context.Context, t driver.Target) ([]model.Point, er
 	return out, nil
 }
 
-// Ranges says which states can be brought back from the base points that were captured at a site.
+// Ranges says which states can be brought back by the log that is, or was, received at a site.
 func (d *Driver) Ranges(ctx context.Context, t driver.Target) ([]model.Range, error) {
 	s, err := newServer(t, t.Site)
 	if err != nil {
@@ -249,18 +249,19 @@ func (d *Driver) Ranges(ctx context.Context, t driver.Target) ([]model.Range, er
 	if err != nil {
 		return nil, err
 	}
+	logs := slices.DeleteFunc(k.logs, func(l pgpoint.LogPoint) bool { return pgpoint.SiteOf(l.Snapshot) != t.Site })
 	var out []model.Range
-	for _, r := range pgpoint.Reach(k.bases, k.logs) {
-		if pgpoint.SiteOf(r.Base.Snapshot) != t.Site || !r.Consistent {
+	for _, r := range pgpoint.Reach(k.bases, logs) {
+		if !r.Consistent {
 			continue
 		}
-		next := model.Range{Resource: s.id, Site: t.Site, From: position(r.From), To: position(r.To), FromTime: r.FromTime.UTC(), ToTime: r.ToTime.UTC(),
-			Gap: r.Gap, Points: []string{r.Base.Snapshot.ID.String()}}
-		if n := len(out) - 1; n >= 0 && out[n].To == next.To { // one stretch, from several points
-			out[n].Points = append(out[n].Points, next.Points...)
+		id := r.Base.Snapshot.ID.String()
+		if n := len(out) - 1; n >= 0 && out[n].To == position(r.To) { // one stretch, from several points
+			out[n].Points = append(out[n].Points, id)
 			continue
 		}
-		out = append(out, next)
+		out = append(out, model.Range{Resource: s.id, Site: t.Site, From: position(r.From), To: position(r.To), FromTime: r.FromTime.UTC(), ToTime: r.ToTime.UTC(),
+			Gap: r.Gap, Points: []string{id}, LogBytes: int64(r.To.At - r.From.At)})
 	}
 	return out, nil
 }

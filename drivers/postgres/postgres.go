@@ -56,7 +56,7 @@ func (d *Driver) Facts() driver.Facts {
 	drilled["point"] = model.TypeText
 	return driver.Facts{
 		Kind:     Kind,
-		Summary:  "a PostgreSQL primary with a streaming standby at another site",
+		Summary:  "a PostgreSQL primary with a streaming standby at another site, with points and log in a vault, or both",
 		Settings: &Settings{},
 		Site:     &SiteSettings{},
 		Stateful: true,
@@ -221,4 +221,5 @@ var (
 	_ driver.Streamer          = (*Driver)(nil)
 	_ driver.Prover            = (*Driver)(nil)
 	_ driver.ResourceValidator = (*Driver)(nil)
+	_ driver.ActionDescriber   = (*Driver)(nil)
 )

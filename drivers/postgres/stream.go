@@ -330,13 +330,21 @@ func (l *looked) stream(ctx context.Context) model.Stream {
 	}
 	out.NeedsPoint = l.needsPoint(ctx)
 	l.judge(&out)
-	out.Findings = append(l.findings, st.Findings...)
+	out.Findings = l.findings
+	for _, f := range st.Findings { // of one that does not run they are of the past
+		if l.seen.running() && (f.Code != needsBaseFinding || out.NeedsPoint != "") {
+			out.Findings = append(out.Findings, f)
+		}
+	}
 	for i := range out.Findings {
 		out.Findings[i].Resource, out.Findings[i].Site = l.s.id, l.s.site
 	}
 	out.Facts = l.facts()
 	return out
 }
+
+// needsBaseFinding is how a receiver says what needsPoint knows better.
+const needsBaseFinding = "log-needs-base"
 
 // lag fills in how far the receiver is behind. With a primary that does not answer it is as of its last word.
 func (l *looked) lag(out *model.Stream) {

@@ -8,6 +8,7 @@ import (
 	"path"
 	"path/filepath"
 	"strings"
+	"time"
 
 	"github.com/lifeboat-dr/lifeboat/driver"
 	"github.com/lifeboat-dr/lifeboat/failure"
@@ -35,6 +36,28 @@ func (d *Driver) ValidateResource(r model.Resource) error {
 		return fmt.Errorf("settings.max_rate: bounds captures, and the resource names no vault to capture into")
 	}
 	return nil
+}
+
+// ActionOf says what the actions do where recovery is from the vault.
+func (d *Driver) ActionOf(r model.Resource, action model.Action) driver.ActionFacts {
+	own, err := driver.Decode[Settings](r.Settings)
+	if err != nil || own.Recovery != FromVault {
+		return driver.ActionFacts{}
+	}
+	switch action {
+	case model.ActionQuiesce:
+		return driver.ActionFacts{Effect: "shuts the primary down in order; all of its log is received before it ends"}
+	case model.ActionPromote:
+		return driver.ActionFacts{Verb: "bring back", Timeout: 24 * time.Hour,
+			Effect: "stops receiving, restores the newest recovery point and all of the log into the data folder, and starts the server as a primary on a new timeline; " +
+				"what differs in an old copy is written over, and one that may hold more than the log is moved aside"}
+	case model.ActionReverse:
+		return driver.ActionFacts{Verb: "receive the log for",
+			Effect: "keeps the log of the other site's primary here; before a failback an old copy is made to follow where it can, as it is or by pg_rewind"}
+	case model.ActionDrill:
+		return driver.ActionFacts{Timeout: 24 * time.Hour, Effect: "restores the newest recovery point and the log into the drill folder and starts the copy, cut off from everything"}
+	}
+	return driver.ActionFacts{}
 }
 
 // validateVault is ValidateResource for a resource that comes from elsewhere than the configuration.

@@ -192,9 +192,9 @@ func (b *builder) resourceStep(m *move, r model.Resource, action model.Action, a
 	if err != nil {
 		return model.Step{}, nil, failure.Wrap(err, "plan", string(r.ID))
 	}
-	facts := d.Facts()
-	verb, ok := facts.Verbs[action]
-	if !ok {
+	facts := driver.ActionOf(d, r, action)
+	verb := facts.Verb
+	if verb == "" {
 		verb = strings.ReplaceAll(string(action), "-", " ")
 	}
 	outputs, err := driver.OutputsOf(d, r, action)
@@ -206,15 +206,12 @@ func (b *builder) resourceStep(m *move, r model.Resource, action model.Action, a
 	}
 	timeout := r.Timeout.Std()
 	if timeout == 0 {
-		timeout = facts.Timeouts[action]
-	}
-	if timeout == 0 {
-		timeout = driver.DefaultTimeout
+		timeout = facts.Timeout
 	}
 	return model.Step{
 		ID: m.id(string(r.ID) + "/" + string(action) + "@" + string(at)), Title: fmt.Sprintf("%s %s at %s", verb, r.ID, at),
-		Effect: facts.Effects[action], Action: action, Kind: r.Kind, Resource: bare(r), Site: at, Peer: peer,
-		Outputs: outputs, Destructive: slices.Contains(facts.Destructive, action), Timeout: model.Duration(timeout),
+		Effect: facts.Effect, Action: action, Kind: r.Kind, Resource: bare(r), Site: at, Peer: peer,
+		Outputs: outputs, Destructive: facts.Destructive, Timeout: model.Duration(timeout),
 		Attempts: stepAttempts, App: m.app.ID, Operation: m.op, Mode: m.mode,
 	}, d, nil
 }
