@@ -45,8 +45,8 @@ func (w *worker) list(ctx context.Context, v *vault.Vault) ([]*snapshot.Snapshot
 	return out, err
 }
 
-// dropped are base points that the policy does not keep, proofs that nobody needs, and log snapshots of which there is a
-// newer one. The newest base point stays, and so does the newest that was proved good.
+// dropped are base points that the policy does not keep, proofs that nobody needs, log snapshots of which there is a newer
+// one, and imported log that no kept point needs. The newest base point stays, and so does the newest that was proved good.
 func (w *worker) dropped(ctx context.Context, v *vault.Vault, policy retention.Policy) ([]object.ID, error) {
 	bases, err := v.Snapshots(ctx, pgpoint.Filter(w.req.Whose, pgpoint.IsBase))
 	if err != nil {
@@ -80,6 +80,14 @@ func (w *worker) dropped(ctx context.Context, v *vault.Vault, policy retention.P
 		if !kept {
 			stale = append(stale, s.ID)
 		}
+	}
+	all, err := pgpoint.Bases(ctx, v, w.req.Whose)
+	if err != nil {
+		return nil, err
+	}
+	kept := slices.DeleteFunc(all, func(b pgpoint.BasePoint) bool { return slices.Contains(out, b.Snapshot.ID) })
+	for _, s := range pgpoint.Unneeded(newest, kept) {
+		stale = append(stale, s.ID)
 	}
 	return append(out, stale...), nil
 }

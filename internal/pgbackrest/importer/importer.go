@@ -246,7 +246,7 @@ func (r *run) site() model.SiteID {
 		}
 		return '-'
 	}, strings.ToLower(r.repo.Stanza))
-	return model.SiteID("pgbackrest-" + clean)
+	return model.SiteID(pgpoint.ImportedFrom + clean)
 }
 
 // all imports the logs, then the backups: a point without its log is of no use.
