@@ -13,8 +13,13 @@ import (
 	"github.com/lifeboat-dr/lifeboat/model"
 )
 
-// pointsRetry is how long nothing is tried again after a run that makes points could not start or did not succeed.
-const pointsRetry = 30 * time.Second
+// pointsRetry is how long, at most, nothing is tried again after a run that makes points could not start or did not
+// succeed; pointsRetryFirst is how long after the first of several. A site that was lost has a capture fail just before the
+// app serves elsewhere, where it has no points yet.
+const (
+	pointsRetry      = 30 * time.Second
+	pointsRetryFirst = 2 * time.Second
+)
 
 // keeper makes the recovery points of one app by their schedules, with one run at a time. It belongs to one goroutine.
 // What is due it works out from the points that there are, so it may begin at any time and miss nothing.
@@ -25,6 +30,13 @@ type keeper struct {
 	streams *streams
 	running *api.PointRound // the run under way
 	again   time.Time       // nothing is tried before
+	pause   time.Duration   // how long nothing was tried after the last failure; 0: after a success
+}
+
+// failed puts the next try off, each time longer.
+func (k *keeper) failed() {
+	k.pause = min(max(2*k.pause, pointsRetryFirst), pointsRetry)
+	k.again = time.Now().Add(k.pause)
 }
 
 // scheduled is a resource with a schedule.
@@ -70,10 +82,11 @@ func (k *keeper) round(ctx context.Context) ([]api.PointRound, error) {
 			k.due[i].known = false
 		}
 		if ended.Outcome != api.Succeeded {
-			k.again = time.Now().Add(pointsRetry)
+			k.failed()
 			return out, failure.New(failure.Unavailable, "make recovery points of", string(k.app.ID), "run %s %s", ended.Run, ended.Outcome).
 				WithHint("lifeboat report %s", ended.Run)
 		}
+		k.pause = 0
 	}
 	now := time.Now()
 	if now.Before(k.again) {
@@ -91,7 +104,7 @@ func (k *keeper) round(ctx context.Context) ([]api.PointRound, error) {
 	for i := range k.due {
 		r := &k.due[i]
 		if err := k.look(ctx, r); err != nil {
-			k.again = now.Add(pointsRetry)
+			k.failed()
 			return out, err
 		}
 		if r.schedule.Due(r.last, now) && wanted[r.id] == "" {
@@ -104,7 +117,7 @@ func (k *keeper) round(ctx context.Context) ([]api.PointRound, error) {
 	view, err := k.s.Start(ctx, api.StartRequest{By: "schedule",
 		PlanRequest: api.PlanRequest{App: k.app.ID, Operation: model.OpProtect, Resources: due}})
 	if err != nil {
-		k.again = now.Add(pointsRetry)
+		k.failed()
 		return out, failure.Wrap(err, "make recovery points of", string(k.app.ID))
 	}
 	k.running = &api.PointRound{Resources: due, Run: view.ID, Why: strings.Join(why, "; ")}

@@ -5,7 +5,10 @@ import (
 	"os"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
+
+	"github.com/google/go-cmp/cmp"
 
 	"github.com/lifeboat-dr/lifeboat/api"
 	"github.com/lifeboat-dr/lifeboat/failure"
@@ -142,4 +145,21 @@ func TestPointsAreMadeBesideMarkers(t *testing.T) {
 	if fmt.Sprint(told) != fmt.Sprint([]api.Outcome{"", api.Succeeded}) || between < 3 {
 		t.Errorf("told %q, %d rounds while the point was made", told, between)
 	}
+}
+
+// TestPointsAreTriedAgainSoonThenLessOften: what fails because a site was just lost must not leave the app without points
+// at its new site for long.
+func TestPointsAreTriedAgainSoonThenLessOften(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		k := &keeper{}
+		var got []time.Duration
+		for range 6 {
+			k.failed()
+			got = append(got, time.Until(k.again))
+		}
+		want := []time.Duration{2 * time.Second, 4 * time.Second, 8 * time.Second, 16 * time.Second, 30 * time.Second, 30 * time.Second}
+		if diff := cmp.Diff(want, got); diff != "" {
+			t.Errorf("pauses (-want +got):\n%s", diff)
+		}
+	})
 }
