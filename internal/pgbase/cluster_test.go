@@ -274,6 +274,7 @@ func (c *cluster) restore(dir string, sn *snapshot.Snapshot) {
 	c.adopt("restored")
 	// Tablespaces lie elsewhere now.
 	c.sh(`cd "$1/restored" && if [ -e data/tablespace_map ]; then sed -i "s|^\([0-9]*\) .*|\1 $1/restored/tablespaces/\1|" data/tablespace_map; fi &&
+for space in tablespaces/*; do [ ! -e "$space" ] || ln -s "$1/restored/$space" "data/pg_tblspc/"; done &&
 touch data/recovery.signal && cat >>data/postgresql.conf <<END
 archive_command = '/bin/true'
 restore_command = 'cp "$1/archive/%f" "%p"'

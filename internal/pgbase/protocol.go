@@ -86,7 +86,6 @@ func (t *taker) Begin(ctx context.Context, s pgrepl.Start, spaces []pgrepl.Table
 		total += space.Size
 		if space.OID != "" {
 			t.base.Spaces = append(t.base.Spaces, pgpoint.Tablespace{OID: space.OID, Location: space.Location})
-			t.root.at(pgpoint.SpacesPath+"/"+space.OID, tree.Node{})
 		}
 	}
 	return t.copying(ctx, s.At, s.Timeline, total)
@@ -156,6 +155,12 @@ func (t *taker) first(n tree.Node) {
 	t.label, t.then = n.ModTime, time.Now()
 	t.base.Begun = n.ModTime
 	t.whose(n)
+	// These have no entry of their own in an archive.
+	t.root.describe(pgpoint.DataPath, t.top())
+	t.spaces()
+	for _, s := range t.base.Spaces {
+		t.root.describe(pgpoint.SpacesPath+"/"+s.OID, t.top())
+	}
 }
 
 // control stores the control file, which must be whole and of this cluster.

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/lifeboat-dr/lifeboat/failure"
+	"github.com/lifeboat-dr/lifeboat/internal/pgpoint"
 	"github.com/lifeboat-dr/lifeboat/internal/vault"
 	"github.com/lifeboat-dr/lifeboat/internal/vault/object"
 	"github.com/lifeboat-dr/lifeboat/internal/vault/tree"
@@ -104,7 +105,29 @@ func (c *capture) virtual(ctx context.Context, name string, at time.Time, conten
 		return err
 	}
 	n := owner(c.like)
-	n.Type, n.Mode, n.Size, n.Links = tree.File, 0o600, stored.Size, 1
+	n.Type, n.Mode, n.Size, n.Links = tree.File, c.mode(0o600), stored.Size, 1
 	n.ModTime, n.AccessTime, n.ChangeTime = at, at, at
 	return c.root.add(name, &file{node: n, ids: stored.Blobs})
+}
+
+// mode gives the cluster's group its share of a mode for the owner, where it has one in the whole cluster.
+func (c *capture) mode(m fs.FileMode) fs.FileMode {
+	if c.groups {
+		m |= m.Perm() >> 3 & 0o050
+	}
+	return m
+}
+
+// top is a folder of the point that the server has no description of.
+func (c *capture) top() tree.Node {
+	n := owner(c.like)
+	n.Mode = fs.ModeDir | c.mode(0o700)
+	return n
+}
+
+// spaces describes the folder that those of the tablespaces are in.
+func (c *capture) spaces() {
+	if len(c.base.Spaces) > 0 {
+		c.root.describe(pgpoint.SpacesPath, c.top())
+	}
 }

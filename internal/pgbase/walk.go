@@ -96,7 +96,7 @@ func (w *walk) node(d *fsnode.Dir, name string, st *fsnode.Stat) (*tree.Node, er
 
 // list finds what is to be read, and how much it is. What appears later is not needed: replay makes it.
 func (w *walk) list(ctx context.Context) (total int64, err error) {
-	spaces, err := w.spaces()
+	spaces, err := w.links()
 	if err != nil {
 		return 0, err
 	}
@@ -118,11 +118,12 @@ func (w *walk) list(ctx context.Context) (total int64, err error) {
 		}
 		total += size
 	}
+	w.spaces()
 	return total, nil
 }
 
-// spaces finds the tablespaces.
-func (w *walk) spaces() ([]pgpoint.Tablespace, error) {
+// links finds the tablespaces.
+func (w *walk) links() ([]pgpoint.Tablespace, error) {
 	links := filepath.Join(w.folder, "pg_tblspc")
 	d, err := fsnode.OpenDir(links)
 	if err != nil {
