@@ -179,4 +179,3 @@ func TestWithoutChecksumsNothingIsVerified(t *testing.T) {
 		}
 	}
 }
-

@@ -174,9 +174,11 @@ func (c *cluster) login() *pgconn.Config {
 	return cfg
 }
 
-func (c *cluster) connect() *pgx.Conn {
+func (c *cluster) connect() *pgx.Conn { return c.connectTo("postgres") }
+
+func (c *cluster) connectTo(database string) *pgx.Conn {
 	c.t.Helper()
-	conn, err := pgx.Connect(context.Background(), fmt.Sprintf("host=%s port=%d user=postgres dbname=postgres sslmode=disable", c.host, c.port))
+	conn, err := pgx.Connect(context.Background(), fmt.Sprintf("host=%s port=%d user=postgres dbname=%s sslmode=disable", c.host, c.port, database))
 	if err != nil {
 		c.t.Fatal(err)
 	}
@@ -185,7 +187,12 @@ func (c *cluster) connect() *pgx.Conn {
 
 func (c *cluster) exec(statements ...string) {
 	c.t.Helper()
-	conn := c.connect()
+	c.execIn("postgres", statements...)
+}
+
+func (c *cluster) execIn(database string, statements ...string) {
+	c.t.Helper()
+	conn := c.connectTo(database)
 	defer conn.Close(context.Background())
 	for _, s := range statements {
 		if _, err := conn.Exec(context.Background(), s); err != nil {
