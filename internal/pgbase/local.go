@@ -67,11 +67,8 @@ func (c *capture) fromFolder(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if w.trust, err = c.trusted(ctx, s); err != nil {
+	if w.trust, err = c.trusted(ctx, s, ctl.timeline); err != nil {
 		return err
-	}
-	if w.trust != nil && c.newest.Timeline != ctl.timeline {
-		w.trust = nil
 	}
 	if err := c.copying(ctx, at, ctl.timeline, total); err != nil {
 		return err

@@ -32,7 +32,7 @@ type trust struct {
 }
 
 // trusted decides what may be taken from the point before. Nil: nothing.
-func (c *capture) trusted(ctx context.Context, s *server) (*trust, error) {
+func (c *capture) trusted(ctx context.Context, s *server, on pgwal.Timeline) (*trust, error) {
 	host, err := os.Hostname()
 	if err != nil {
 		return nil, failure.WrapAs(failure.Internal, err, "ask for the name of", "this host")
@@ -49,7 +49,7 @@ func (c *capture) trusted(ctx context.Context, s *server) (*trust, error) {
 	}
 	n := c.newest
 	switch {
-	case c.o.ReadAll, n == nil, n.Host != host, n.SystemID != c.base.SystemID, n.DamagedPages > 0, n.Source != "":
+	case c.o.ReadAll, n == nil, n.Host != host, n.SystemID != c.base.SystemID, n.Timeline != on, n.DamagedPages > 0, n.Source != "":
 		return nil, nil
 	case c.base.Begun.Sub(n.Whole) > wholeEvery, n.Begun.After(c.base.Begun):
 		return nil, nil
@@ -58,6 +58,7 @@ func (c *capture) trusted(ctx context.Context, s *server) (*trust, error) {
 		// may have been changed without a log.
 		return nil, nil
 	}
+	c.base.Whole = n.Whole
 	t := &trust{root: *n.Snapshot.Tree, times: n.Begun.Add(-settled)}
 	// Without hints in the log a page can change and keep its LSN.
 	if row[1] == "false" && (row[2] == "on" || c.base.Checksums) {
