@@ -106,8 +106,8 @@ func held(folder string) bool {
 // Lag is for how long, at most, what was committed at the server is not in the spool: the recovery point objective that
 // holds at the moment now of this host's clock.
 func (s State) Lag(now time.Time) time.Duration {
-	if s.LagSince.IsZero() {
-		return 0
+	if s.LagSince.IsZero() { // it never had everything
+		return max(0, now.Sub(s.Started))
 	}
 	return max(0, now.Sub(s.LagSince))
 }

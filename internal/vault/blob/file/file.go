@@ -307,10 +307,14 @@ func (s *Store) Remove(ctx context.Context, h blob.Handle) error {
 	}
 	path := s.path(h)
 	if err := os.Remove(path); err != nil {
-		if errors.Is(err, fs.ErrNotExist) {
-			return nil
+		if !errors.Is(err, fs.ErrNotExist) {
+			return fault(err, "remove", h.String())
 		}
-		return fault(err, "remove", h.String())
+		// In a file system that is not mounted nothing is there either: what is in it comes back.
+		if _, err := os.Stat(filepath.Dir(path)); err != nil {
+			return failure.WrapAs(failure.Unavailable, err, "remove", h.String())
+		}
+		return nil
 	}
 	// Without the flush a crash could bring the object back, which the vault must bear anyway.
 	return nil

@@ -140,3 +140,25 @@ func TestNothingThere(t *testing.T) {
 		t.Errorf("the folder is there: %v", err)
 	}
 }
+
+// TestRemoveFromWhatIsAway: a folder that is not there, such as one that is not mounted, has not lost what was in it.
+func TestRemoveFromWhatIsAway(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "vault")
+	s, err := Open(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Create(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	h := blob.Handle{Type: blob.Lock, Name: strings.Repeat("0", 64)}
+	if err := s.Remove(t.Context(), h); err != nil {
+		t.Errorf("what is not there: %v", err)
+	}
+	if err := os.Rename(dir, dir+".away"); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Remove(t.Context(), h); !errors.Is(err, failure.Unavailable) {
+		t.Errorf("from a folder that is away: %v", err)
+	}
+}
