@@ -130,8 +130,10 @@ type Stream struct {
 	// Sync reports whether the serving copy acknowledges nothing that is not safe here too.
 	Sync bool `json:"sync,omitempty"`
 	// Unstored is the bytes that are safe at Site and not in the vault yet; Stored when the vault was last brought up to date.
-	Unstored int64      `json:"unstored,omitempty"`
-	Stored   *time.Time `json:"stored,omitempty"`
+	Unstored int64 `json:"unstored,omitempty"`
+	// Spool is the bytes that lie at Site beside the vault, those that are in the vault too among them.
+	Spool  int64      `json:"spool,omitempty"`
+	Stored *time.Time `json:"stored,omitempty"`
 	// Kept is the bytes of its record that the serving copy keeps for Site; nil: not known.
 	Kept *int64 `json:"kept,omitempty"`
 	// NeedsPoint says why a new recovery point is needed at once: without one, what is received cannot be restored.

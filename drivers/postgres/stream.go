@@ -295,7 +295,7 @@ func (l *looked) add(severity model.Severity, code, what, why, fix string) {
 // stream says how it does.
 func (l *looked) stream(ctx context.Context) model.Stream {
 	st := l.seen.state
-	out := model.Stream{Resource: l.s.id, Site: l.s.site, At: l.d.now().UTC(), From: st.From, Unstored: st.Unfolded}
+	out := model.Stream{Resource: l.s.id, Site: l.s.site, At: l.d.now().UTC(), From: st.From, Unstored: st.Unfolded, Spool: st.SpoolBytes}
 	if l.seen.known && st.Flushed.Timeline != 0 {
 		out.Position = position(st.Flushed)
 		out.Stored = &st.FoldedTime

@@ -134,6 +134,7 @@ var reserved = map[string][]string{
 	"github.com/restic/":              {"internal/vault", "test/bench/vault"},
 	"golang.org/x/crypto":             {"internal/vault/crypto", "internal/vault/server"},
 	"github.com/robfig/cron":          {"internal/schedule"},
+	"github.com/prometheus/":          {"internal/service"},
 	"github.com/pierrec/lz4/":         {"internal/pgbackrest"},
 	"github.com/hanwen/go-fuse/":      {"internal/vault/mount"},
 }

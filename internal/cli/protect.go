@@ -3,6 +3,7 @@ package cli
 import (
 	"context"
 	"fmt"
+	"net"
 	"slices"
 	"time"
 
@@ -20,6 +21,8 @@ type protectOptions struct {
 	now   bool
 	force bool
 	only  []string // resources
+
+	metrics string
 }
 
 func newProtect(inv *invocation) *cobra.Command {
@@ -54,6 +57,14 @@ and the run is followed.`,
 			if opt.now && (opt.once || cmd.Flags().Changed("every")) {
 				return usageError(cmd, "protect: --now goes without --once and --every")
 			}
+			if cmd.Flags().Changed("metrics") {
+				switch _, port, err := net.SplitHostPort(opt.metrics); {
+				case opt.once || opt.now:
+					return usageError(cmd, "protect: --metrics goes without --once and --now").WithHint("they end before anybody could ask")
+				case err != nil || port == "":
+					return usageError(cmd, "protect: --metrics %q is no address", opt.metrics).WithHint("write HOST:PORT, as in 127.0.0.1:9777, or :9777 for this machine only")
+				}
+			}
 			opt.app = model.AppID(args[0])
 			if opt.now {
 				return runOperation(cmd.Context(), inv, operateOptions{force: opt.force, planOptions: planOptions{
@@ -64,16 +75,18 @@ and the run is followed.`,
 	}, "text", "json")
 	cmd.Flags().BoolVar(&opt.once, "once", false, "one round only")
 	cmd.Flags().DurationVar(&opt.every, "every", 0, "time between rounds, as `DURATION` (default: the app's)")
+	cmd.Flags().StringVar(&opt.metrics, "metrics", "", "serve metrics for Prometheus at `HOST:PORT`, /metrics (without a host: for this machine only)")
 	cmd.Flags().BoolVar(&opt.now, "now", false, "make recovery points now, and follow the run")
 	cmd.Flags().StringSliceVar(&opt.only, "resource", nil, "with --now: of this `RESOURCE` only; may be repeated")
 	cmd.Flags().BoolVar(&opt.force, "force", false, "with --now: start although something blocks it")
 	complete(cmd, "every", cobra.NoFileCompletions)
+	complete(cmd, "metrics", cobra.NoFileCompletions)
 	complete(cmd, "resource", cobra.NoFileCompletions)
 	return cmd
 }
 
 func runProtect(ctx context.Context, inv *invocation, opt protectOptions) error {
-	req := api.ProtectRequest{App: opt.app, Once: opt.once}
+	req := api.ProtectRequest{App: opt.app, Once: opt.once, Metrics: opt.metrics}
 	if opt.every > 0 {
 		every := model.Duration(opt.every)
 		req.Every = &every

@@ -93,6 +93,7 @@ var brokenLines = [][]string{
 	{"vault", "serve"}, {"vault", "serve", "--data", "x", "--tls-cert", "y"}, {"vault", "serve", "--data", "x", "--tls-self-signed", "--no-tls"},
 	{"vault", "serve", "--data", "x", "--quota", "y"}, {"vault", "serve", "user"}, {"vault", "serve", "user", "add", "x"},
 	{"vault", "serve", "user", "add", "x", "--data", "y", "--admin", "--append-only"}, {"help", "vault", "snapshts"},
+	{"protect", "shop", "--metrics", "9777"}, {"protect", "shop", "--metrics", "localhost:"}, {"protect", "shop", "--once", "--metrics", ":9777"},
 	{"points", "shop/"}, {"points", "/db"}, {"prove"}, {"prove", "shop", "--all", "--share", "20%"}, {"prove", "shop", "--share", "lots"},
 	{"prove", "shop", "--bisect", "--check", "x"}, {"prove", "shop/db", "--bisect"}, {"prove", "shop/db", "--bisect", "--check", "x", "--all"},
 	{"prove", "shop", "--within", "1s"}, {"prove", "shop", "--check", " "}, {"prove", "shop/db/x"},

@@ -77,6 +77,16 @@ func (s *Service) Protect(ctx context.Context, req api.ProtectRequest) iter.Seq2
 		if every <= 0 {
 			every = protectEvery
 		}
+		told := func(*api.ProtectRound) {}
+		if req.Metrics != "" {
+			m, stop, err := s.serveMetrics(ctx, app, req.Metrics)
+			if err != nil {
+				yield(nil, err)
+				return
+			}
+			defer stop()
+			told = m.round
+		}
 		var beside, proving *keeping
 		if !req.Once {
 			beside, proving = background(ctx, points.any(), points.round), background(ctx, len(proofs.due) > 0, proofs.round)
@@ -94,6 +104,7 @@ func (s *Service) Protect(ctx context.Context, req api.ProtectRequest) iter.Seq2
 				proving.into(round, &round.Proofs)
 			}
 			points.streams.into(ctx, round)
+			told(round)
 			if ctx.Err() != nil || !yield(round, nil) || req.Once {
 				return
 			}
