@@ -38,7 +38,7 @@ func request(p *pgtest.Pair, action model.Action, site, peer model.SiteID) drive
 }
 
 // begin begins with a driver of its own, as a process that dies right after would.
-func begin(t *testing.T, req driver.Request) driver.Handle {
+func begin(t testing.TB, req driver.Request) driver.Handle {
 	t.Helper()
 	h, err := driver.Begin(t.Context(), New(nil), req)
 	if err != nil {
@@ -48,7 +48,7 @@ func begin(t *testing.T, req driver.Request) driver.Handle {
 }
 
 // finish observes to the end, each time with a new driver.
-func finish(t *testing.T, req driver.Request, h driver.Handle) driver.Observation {
+func finish(t testing.TB, req driver.Request, h driver.Handle) driver.Observation {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 	defer cancel()
@@ -67,7 +67,7 @@ func finish(t *testing.T, req driver.Request, h driver.Handle) driver.Observatio
 }
 
 // do begins twice with one token, as after a crash, and observes to the end.
-func do(t *testing.T, req driver.Request) driver.Observation {
+func do(t testing.TB, req driver.Request) driver.Observation {
 	t.Helper()
 	begin(t, req)
 	req.Resumed = true
@@ -80,7 +80,7 @@ func do(t *testing.T, req driver.Request) driver.Observation {
 	return obs
 }
 
-func role(t *testing.T, p *pgtest.Pair, site model.SiteID) model.Description {
+func role(t testing.TB, p *pgtest.Pair, site model.SiteID) model.Description {
 	t.Helper()
 	d, err := New(nil).Describe(t.Context(), driver.Target{App: "shop", Resource: p.Resource, Site: site})
 	if err != nil {
@@ -182,7 +182,7 @@ func (l *load) check(t *testing.T, p *pgtest.Pair, site model.SiteID) {
 	}
 }
 
-func writeMarkerAt(t *testing.T, p *pgtest.Pair, m model.Marker) {
+func writeMarkerAt(t testing.TB, p *pgtest.Pair, m model.Marker) {
 	t.Helper()
 	if err := New(nil).WriteMarker(t.Context(), driver.Target{App: "shop", Resource: p.Resource}, m); err != nil {
 		t.Fatal(err)

@@ -11,7 +11,7 @@ import (
 )
 
 // stream keeps the receiver at a site alive, as a keeper does, until it is in the state.
-func stream(t *testing.T, p *pgtest.Pair, site model.SiteID, until func(model.Stream) bool) model.Stream {
+func stream(t testing.TB, p *pgtest.Pair, site model.SiteID, until func(model.Stream) bool) model.Stream {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()

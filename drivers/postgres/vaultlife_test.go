@@ -16,7 +16,7 @@ import (
 )
 
 // lonely starts a pair whose standby is gone for good: a primary at east, and nothing but a receiver at west.
-func lonely(t *testing.T, settings map[string]any) *pgtest.Pair {
+func lonely(t testing.TB, settings map[string]any) *pgtest.Pair {
 	t.Helper()
 	p := pgtest.Start(t, pgtest.Options{})
 	all := map[string]any{"recovery": "vault"}
