@@ -1,6 +1,7 @@
 package pgrestore
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -186,36 +187,43 @@ func (c *course) tooEarly(usable []candidate, o Options) error {
 		WithHint("the earliest state that can be reached is that of %s, at %s (base point %s)", a.Ended.UTC().Format(time.RFC3339), a.BasePoint.Stop, a.Snapshot.ID.Short())
 }
 
-// seek finds where a named thing happened, in all log from the earliest base point on; the last one when it did several
-// times.
+// seek finds where a named thing happened, the last time when it did several times. The log is read from the newest base
+// point on, and from earlier ones only as long as it is not found behind one that is complete before it: a server that
+// begins there stops at the first that it finds.
 func (c *course) seek(ctx context.Context, usable []candidate, o Options) (pgwal.LSN, error) {
-	first := usable[0]
-	for _, a := range usable {
-		if a.Start < first.Start {
-			first = a
-		}
-	}
-	all, err := c.wal.find(ctx, first.route, first.Start, func(h happening) bool {
+	newest := slices.SortedFunc(slices.Values(usable), func(a, b candidate) int { return cmp.Compare(b.Start, a.Start) })
+	wanted := func(h happening) bool {
 		if o.Target.Kind == Name {
 			return h.name == o.Target.Name
 		}
 		return h.name == "" && h.xid == o.Target.xid()
-	})
-	if err != nil {
-		return 0, err
+	}
+	var all []happening
+	to := ^pgwal.LSN(0)
+	for _, a := range newest {
+		more, err := c.wal.find(ctx, a.route, a.Start, to, wanted)
+		if err != nil {
+			return 0, err
+		}
+		all, to = append(more, all...), a.Start
+		if n := len(all); n > 0 && a.BasePoint.Stop <= all[n-1].at {
+			break
+		}
 	}
 	if len(all) == 0 {
-		return 0, failure.New(failure.NotFound, "find the target", o.Target.String(), "it is not in the log from %s to %s on timeline %d", first.Start, first.route.end, first.route.timeline).
+		a := newest[len(newest)-1]
+		return 0, failure.New(failure.NotFound, "find the target", o.Target.String(), "it is not in the log from %s to %s on timeline %d", a.Start, a.route.end, a.route.timeline).
 			WithHint("is it on another timeline? Restore to a time or a position otherwise")
 	}
 	h := all[len(all)-1]
+	if all[0].at != h.at {
+		before := all[len(all)-2]
+		return 0, failure.New(failure.Invalid, "find the target", o.Target.String(), "it is in the log %d times, the last time at %s (%s) and before at %s (%s)", len(all),
+			h.at, h.time.UTC().Format(time.RFC3339), before.at, before.time.UTC().Format(time.RFC3339)).WithHint("use the position as target")
+	}
 	c.at, c.atTime = h.end, h.time
 	if o.Target.Kind == BeforeXID {
 		c.at = h.at
-	}
-	if len(all) > 1 && slices.ContainsFunc(all, func(h happening) bool { return h.at != all[0].at }) {
-		return 0, failure.New(failure.Invalid, "find the target", o.Target.String(), "it is in the log %d times, the last time at %s (%s) and before at %s (%s)", len(all),
-			h.at, h.time.UTC().Format(time.RFC3339), all[len(all)-2].at, all[len(all)-2].time.UTC().Format(time.RFC3339)).WithHint("use the position as target")
 	}
 	return h.at, nil
 }

@@ -79,6 +79,9 @@ func TestDamage(t *testing.T) {
 				t.Fatalf("got %v (%s), %+v", err, failure.KindOf(orNil(err)), res)
 			}
 			w.nobodyRuns("copy")
+			if tt.name != "a bit" {
+				return
+			}
 			// What lies before the damage can be reached.
 			o.Target = pgrestore.Target{Kind: pgrestore.LSN, LSN: middle, Exclusive: true}
 			_, conn, done := w.restore(o)

@@ -135,8 +135,9 @@ func (r *route) start(l *wal) pgwal.LSN {
 	return r.steps[0].start
 }
 
-// find looks for what a target names in a route, from position from on. All of it is read: a name may be there twice.
-func (l *wal) find(ctx context.Context, r *route, from pgwal.LSN, wanted func(happening) bool) ([]happening, error) {
+// find looks for what a target names in a route, from position from on and before position to. All of it is read: a name may
+// be there twice.
+func (l *wal) find(ctx context.Context, r *route, from, to pgwal.LSN, wanted func(happening) bool) ([]happening, error) {
 	if len(r.steps) == 0 {
 		return nil, nil
 	}
@@ -147,7 +148,7 @@ func (l *wal) find(ctx context.Context, r *route, from pgwal.LSN, wanted func(ha
 	var out []happening
 	for {
 		rec, ok := d.record(ctx)
-		if !ok {
+		if !ok || rec.at >= to {
 			return out, d.failed()
 		}
 		if h, ok := rec.happening(); ok && rec.at >= from && wanted(h) {

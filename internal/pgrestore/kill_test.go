@@ -74,7 +74,7 @@ func TestKilled(t *testing.T) {
 	w.capture()
 	w.exec("insert into history select generate_series(1, 20000), repeat('x', 400)", "select pg_create_restore_point('here')", "insert into history values (0)")
 	w.caughtUp()
-	kills := 6
+	kills := 4
 	if os.Getenv("LIFEBOAT_LONG") != "" {
 		kills = 60
 	}

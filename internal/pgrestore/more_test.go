@@ -1,6 +1,7 @@
 package pgrestore_test
 
 import (
+	"context"
 	"fmt"
 	"os"
 	"os/exec"
@@ -77,6 +78,36 @@ func TestTablespaces(t *testing.T) {
 	}
 }
 
+// TestConfigurationOutside restores a cluster whose configuration lies elsewhere, as Debian has it: with the site's own, and
+// with none.
+func TestConfigurationOutside(t *testing.T) {
+	w := begin(t)
+	w.halt("data", "fast")
+	w.sh(`mkdir "$1/etc" && mv "$1"/data/*.conf "$1/etc" && mv "$1/etc/postgresql.auto.conf" "$1/data" && cat >>"$1/etc/postgresql.conf" <<END
+data_directory = '$1/data'
+hba_file = '$1/etc/pg_hba.conf'
+ident_file = '$1/etc/pg_ident.conf'
+external_pid_file = '$1/etc/pid'
+restore_command = 'false'
+recovery_target_name = 'of another time'
+END
+"$2/pg_ctl" start -w -s -D "$1/data" -l "$1/data.log" -o "-c config_file=$1/etc/postgresql.conf -c port=$3 -c listen_addresses=$4"`, w.root, w.bin, w.portText(), w.host)
+	w.receive(time.Hour)
+	w.exec("create table history (id int primary key)")
+	w.capture()
+	w.exec("insert into history values (1)")
+	w.caughtUp()
+	for _, config := range []string{"", w.dir("etc", "postgresql.conf")} {
+		o := w.options("copies/of it/copy", pgrestore.Target{})
+		o.ServerLog, o.Server.Config = w.dir("copy.log"), config
+		_, conn, done := w.restore(o)
+		if got := text(t, conn, "select count(*)||' '||current_setting('max_wal_size') from history"); got != "1 "+map[bool]string{true: "1GB", false: "64MB"}[config == ""] {
+			t.Errorf("with %q: got %s", config, got)
+		}
+		done()
+	}
+}
+
 // TestIdle restores to a time after which nothing was committed: it is known that nothing was, or it is said that it is not.
 func TestIdle(t *testing.T) {
 	w := begin(t)
@@ -119,9 +150,13 @@ func TestPlainRestic(t *testing.T) {
 	// The receiver goes on, and the vault is whole by restic's judgement.
 	steps := script(t, "../../docs/postgres-restore.md")
 	var writing sync.WaitGroup
+	conn := w.connect()
 	writing.Go(func() {
+		defer conn.Close(context.Background())
 		for n := 40001; n < 80000; n += 1000 {
-			w.exec(fmt.Sprintf("insert into history select generate_series(%d, %d)", n, n+999))
+			if _, err := conn.Exec(context.Background(), fmt.Sprintf("insert into history select generate_series(%d, %d)", n, n+999)); err != nil {
+				t.Error(err)
+			}
 		}
 	})
 	out := ""

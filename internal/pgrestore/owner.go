@@ -1,6 +1,8 @@
 package pgrestore
 
 import (
+	"errors"
+	"io/fs"
 	"os"
 	"os/user"
 	"path/filepath"
@@ -60,6 +62,24 @@ func (o owner) give(path string) error {
 		return failure.WrapAs(failure.Denied, err, "give to the server's user", path)
 	}
 	return nil
+}
+
+// makeFolder makes a folder of the owner's, and those above it that are not there.
+func (o owner) makeFolder(dir string) error {
+	err := os.Mkdir(dir, 0o700)
+	if errors.Is(err, fs.ErrNotExist) && dir != filepath.Dir(dir) {
+		if err := o.makeFolder(filepath.Dir(dir)); err != nil {
+			return err
+		}
+		err = os.Mkdir(dir, 0o700)
+	}
+	switch {
+	case err == nil:
+		return o.give(dir)
+	case errors.Is(err, fs.ErrExist):
+		return nil
+	}
+	return failure.WrapAs(failure.Denied, err, "make", dir)
 }
 
 // credential is whom the server's programs run as; nil: whoever this is.

@@ -149,8 +149,14 @@ func (r *run) makeScratch() error {
 // claim makes the folder ours: from here on nobody can start a server on it.
 func (r *run) claim(ctx context.Context) (*os.File, error) {
 	data := r.o.Data
-	if err := os.MkdirAll(data, 0o700); err != nil {
-		return nil, failure.WrapAs(failure.Denied, err, "make", data)
+	folders := []string{data}
+	for _, to := range r.place.spaces {
+		folders = append(folders, to)
+	}
+	for _, dir := range folders {
+		if err := r.place.owner.makeFolder(dir); err != nil {
+			return nil, err
+		}
 	}
 	lock, err := lockFolder(data)
 	if err != nil {

@@ -106,7 +106,7 @@ END
 echo 'host all,replication all 127.0.0.0/8 trust' >>"$2/data/pg_hba.conf"`, w.bin, w.root)
 	w.launch("data")
 	w.vaultDir = filepath.Join(w.root, "vault")
-	if w.v, err = vault.Init(t.Context(), w.store(), password, vault.Options{KDF: crypto.Params{N: 1 << 10, R: 8, P: 1}}); err != nil {
+	if w.v, err = vault.Init(t.Context(), w.store(), password, vault.Options{KDF: crypto.Params{N: 1 << 10, R: 8, P: 1}, RetryLock: time.Minute}); err != nil {
 		t.Fatal(err)
 	}
 	return w
