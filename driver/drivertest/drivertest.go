@@ -43,6 +43,7 @@ const (
 	Cancel      model.Action = "cancel"
 	WriteMarker model.Action = "write-marker"
 	Points      model.Action = "points"
+	Streams     model.Action = "streams"
 )
 
 // Config describes one driver and the world in which it is tried. Only New is required; each hook that is left out
@@ -135,6 +136,7 @@ func run(t tee, c Config) {
 	t.sub("capabilities", s.capabilities)
 	t.sub("describe", s.describe)
 	t.sub("points", s.points)
+	t.sub("streams", s.streams)
 	for _, action := range Actions() {
 		try := c.Actions[action]
 		if !s.can(action) {
@@ -168,6 +170,8 @@ func can(d driver.Driver, a model.Action) bool {
 		_, ok = driver.As[driver.MarkerWriter](d)
 	case Points:
 		_, ok = driver.As[driver.Lister](d)
+	case Streams:
+		_, ok = driver.As[driver.Streamer](d)
 	default:
 		ok = driver.Can(d, a)
 	}

@@ -73,7 +73,7 @@ func config(t testing.TB, w *fake.World, wrap func(*fake.Driver) driver.Driver) 
 				steps[a] = script
 			}
 			delete(steps, model.ActionRelease) // released at once, however slow the drill was
-			settings, err := json.Marshal(map[string]any{"steps": steps, "password": "file:" + file})
+			settings, err := json.Marshal(map[string]any{"steps": steps, "password": "file:" + file, "stream": true})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -88,7 +88,7 @@ func config(t testing.TB, w *fake.World, wrap func(*fake.Driver) driver.Driver) 
 	slow := request(fake.Script{Hang: true})
 	c := Config{
 		New:     func() driver.Driver { return wrap(fake.New(w)) },
-		Must:    append(Actions(), Cancel, WriteMarker, Points),
+		Must:    append(Actions(), Cancel, WriteMarker, Points, Streams),
 		Actions: map[model.Action]Action{},
 		Targets: func(t testing.TB) []driver.Target { return []driver.Target{quick(t).Target} },
 		Effects: func(t testing.TB, req driver.Request) int {
@@ -168,6 +168,7 @@ type broken struct {
 	observe  func(context.Context, driver.Request, driver.Handle) (driver.Observation, error)
 	cancel   func(context.Context, driver.Request, driver.Handle) error
 	points   func(context.Context, driver.Target) ([]model.Point, error)
+	stream   func(context.Context, driver.Target) (model.Stream, error)
 }
 
 func (b *broken) Facts() driver.Facts {
@@ -210,6 +211,13 @@ func (b *broken) Points(ctx context.Context, t driver.Target) ([]model.Point, er
 		return b.points(ctx, t)
 	}
 	return b.Driver.Points(ctx, t)
+}
+
+func (b *broken) LookAtStream(ctx context.Context, t driver.Target) (model.Stream, error) {
+	if b.stream != nil {
+		return b.stream(ctx, t)
+	}
+	return b.Driver.LookAtStream(ctx, t)
 }
 
 func (b *broken) Promote(ctx context.Context, req driver.Request) (driver.Handle, error) {

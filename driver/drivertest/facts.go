@@ -203,6 +203,32 @@ func (s *suite) points(t tee) {
 	}
 }
 
+// streams looks at what is received: that changes nothing, whoever asks, and says what it is about.
+func (s *suite) streams(t tee) {
+	streamer, ok := driver.As[driver.Streamer](s.New())
+	if !ok || s.Targets == nil {
+		return
+	}
+	for _, target := range s.Targets(t) {
+		if !streamer.Streams(target.Resource) {
+			continue
+		}
+		s.unchanged(t, "looking at a stream", func() {
+			st, err := call(t, "look at stream", func(ctx context.Context) (model.Stream, error) { return streamer.LookAtStream(ctx, target) })
+			if err != nil {
+				s.judge(t, "look at stream", err)
+				t.Fatalf("look at stream: %v", err)
+			}
+			s.hides(t, "the stream", st)
+			if st.Resource != target.Resource.ID || st.Site != target.Site || st.State == "" || st.Summary == "" || st.At.IsZero() {
+				t.Errorf("stream %+v is not of %s at %s, or does not say how it does as of when", st, target.Resource.ID, target.Site)
+			}
+		})
+		_, err := callWith(t, over(t), "look at stream", func(ctx context.Context) (model.Stream, error) { return streamer.LookAtStream(ctx, target) })
+		s.refuses(t, "look at stream with a cancelled context", err, failure.Canceled)
+	}
+}
+
 // over gives a context that has been cancelled.
 func over(t tee) context.Context {
 	ctx, cancel := context.WithCancel(t.Context())

@@ -126,6 +126,18 @@ func lookFaults() []fault {
 				return []model.Point{p, q}, nil
 			}
 		}},
+		{"a stream of another site", model.ActionFence, "streams", "is not of", func(b *broken, _ *fake.World) {
+			b.stream = func(ctx context.Context, t driver.Target) (model.Stream, error) {
+				st, err := b.Driver.LookAtStream(ctx, t)
+				st.Site = "elsewhere"
+				return st, err
+			}
+		}},
+		{"a stream does not give up", model.ActionFence, "streams", "cancelled context", func(b *broken, _ *fake.World) {
+			b.stream = func(ctx context.Context, t driver.Target) (model.Stream, error) {
+				return b.Driver.LookAtStream(context.WithoutCancel(ctx), t)
+			}
+		}},
 		{"check changes the world", model.ActionPromote, "promote/work/check", "check changes the world", func(b *broken, _ *fake.World) {
 			b.check = func(ctx context.Context, req driver.Request) ([]model.Finding, error) {
 				touch(ctx, b, req.Target)

@@ -23,6 +23,8 @@ type Settings struct {
 	Ledger string `json:"ledger,omitempty" jsonschema:"description=folder that keeps the fake world between processes; empty: memory"`
 	// Password is resolved when an action begins and then forgotten: it rehearses secret references.
 	Password secret.Ref `json:"password,omitempty" jsonschema:"description=a secret reference that is resolved at each begin and not used"`
+	// Stream gives the resource a record of changes that flows to the sites that do not serve.
+	Stream bool `json:"stream,omitempty" jsonschema:"description=it has a record of changes that flows to the sites that do not serve"`
 	// Outputs replace the invented values of outputs of these names.
 	Outputs map[string]string `json:"outputs,omitempty" jsonschema:"description=values for the outputs that steps leave"`
 }

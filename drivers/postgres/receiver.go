@@ -163,8 +163,8 @@ func fingerprint(c pglog.Config) (string, error) {
 
 // configScript puts a configuration from standard input in place.
 const configScript = `umask 077
-mkdir -p "$1" && cat >"$1/` + pglog.ConfigFile + `.new" && mv "$1/` + pglog.ConfigFile + `.new" "$1/` + pglog.ConfigFile + `" &&
-echo "$2 $(date +%s)" >"$1/config.sum"`
+mkdir -p "$1" && cat >"$1/` + pglog.ConfigFile + `.$$" && mv "$1/` + pglog.ConfigFile + `.$$" "$1/` + pglog.ConfigFile + `" &&
+echo "$2 $(date +%s)" >"$1/sum.$$" && mv "$1/sum.$$" "$1/config.sum"`
 
 // configure writes the configuration, with its secrets, where only the receiver's user reads it.
 func (p post) configure(ctx context.Context, c pglog.Config, sum string) error {
@@ -269,7 +269,7 @@ func (p post) writeHold(ctx context.Context, h hold) error {
 		return failure.WrapAs(failure.Internal, err, "write", "held")
 	}
 	res, err := p.host.ScriptIn(ctx, bytes.NewReader(text), `umask 077
-mkdir -p "$1" && cat >"$1/held.new" && mv "$1/held.new" "$1/held" && { sync "$1/held" "$1" 2>/dev/null || sync; }`, p.runFolder())
+mkdir -p "$1" && cat >"$1/held.$$" && mv "$1/held.$$" "$1/held" && { sync "$1/held" "$1" 2>/dev/null || sync; }`, p.runFolder())
 	if err != nil {
 		return err
 	}
