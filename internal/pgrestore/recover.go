@@ -216,7 +216,7 @@ var (
 	stopping  = regexp.MustCompile(`recovery stopping [^\n]*`)
 	notInTime = regexp.MustCompile(`recovery ended before configured recovery target was reached`)
 	tooSoon   = regexp.MustCompile(`requested recovery stop point is before consistent recovery point`)
-	lower     = regexp.MustCompile(`insufficient parameter settings|recovery aborted because of insufficient`)
+	lower     = regexp.MustCompile(`insufficient parameter settings|is a lower setting than on the`)
 	complains = regexp.MustCompile(`(?m)^.*(?:FATAL|PANIC|invalid |incorrect |unexpected |contains no data|record length|out-of-sequence|could not).*$`)
 )
 

@@ -220,7 +220,7 @@ func loginAt(folder string, port int, user string) (*pgconn.Config, error) {
 	if err != nil {
 		return nil, failure.WrapAs(failure.Internal, err, "look into the restored cluster", folder)
 	}
-	cfg.Host, cfg.Port, cfg.User, cfg.Database, cfg.Password = folder, uint16(port), user, "postgres", ""
+	cfg.Host, cfg.Port, cfg.User, cfg.Database, cfg.Password = folder, uint16(port), user, "template1", ""
 	cfg.Fallbacks, cfg.TLSConfig = nil, nil
 	cfg.RuntimeParams = map[string]string{"application_name": "lifeboat"}
 	return cfg, nil

@@ -41,8 +41,8 @@ func recoverySettings(o Options, c *course, more settings, scratch string) setti
 		"ssl": "off", "external_pid_file": filepath.Join(scratch, "pid"), "restart_after_crash": "off",
 		"primary_conninfo": "", "primary_slot_name": "", "synchronous_standby_names": "", "max_logical_replication_workers": "0",
 		"archive_command": "", "archive_cleanup_command": "", "recovery_end_command": "", "recovery_min_apply_delay": "0",
-		"wal_retrieve_retry_interval": "100ms",
-		"logging_collector":           "off", "log_destination": "stderr", "log_min_messages": "warning", "log_line_prefix": "%m [%p] ", "lc_messages": "C",
+		"wal_retrieve_retry_interval": "100ms", "max_standby_archive_delay": "0", "max_standby_streaming_delay": "0",
+		"logging_collector": "off", "log_destination": "stderr", "log_min_messages": "warning", "log_line_prefix": "%m [%p] ", "lc_messages": "C",
 
 		"recovery_target": "", "recovery_target_time": "", "recovery_target_lsn": "", "recovery_target_name": "", "recovery_target_xid": "",
 		"recovery_target_timeline": strconv.FormatUint(uint64(c.route.timeline), 10), "recovery_target_action": "pause",
@@ -124,7 +124,9 @@ func lasting(o Options, own owner) error {
 		return failure.WrapAs(failure.Denied, err, "read", path)
 	}
 	set := settings{"primary_conninfo": "", "primary_slot_name": "", "synchronous_standby_names": ""}
-	maps.Copy(set, o.Server.Settings)
+	if !o.Server.Isolated {
+		maps.Copy(set, o.Server.Settings)
+	}
 	return replaceFile(path, edited(string(text), set), 0o600, own)
 }
 

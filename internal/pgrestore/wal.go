@@ -294,7 +294,7 @@ func (l *wal) way(b pgpoint.Base, t pgwal.Timeline) (*route, error) {
 	r := &route{timeline: t, history: history, end: l.size.Start(b.Start)}
 	for {
 		s, ok := l.at(t, history, r.end)
-		if !ok {
+		if !ok || len(r.steps) > 0 && l.breaks(s.piece) {
 			break
 		}
 		r.steps = append(r.steps, s)
@@ -308,11 +308,26 @@ func (l *wal) way(b pgpoint.Base, t pgwal.Timeline) (*route, error) {
 		r.end = r.most
 	}
 	for _, p := range l.pieces {
-		if on := pgwal.On(t, history, p.start); p.timeline == on && p.start > r.end && (r.after == nil || p.start < r.after.start) {
+		if on := pgwal.On(t, history, p.start); p.timeline == on && (p.start > r.end || p.start == r.end && l.breaks(p)) && (r.after == nil || p.start < r.after.start) {
 			r.after = p
 		}
 	}
 	return r, nil
+}
+
+// breaks reports whether a receiver said that a segment does not continue what it has of the one before, and nobody else
+// received through. Such log may even be another one's, of a server that was set back.
+func (l *wal) breaks(p *piece) bool {
+	told := slices.ContainsFunc(l.starts, func(s walspool.Start) bool { return s.Timeline == p.timeline && l.size.Start(s.At) == p.start })
+	for _, log := range l.logs {
+		for i, s := range log.Spans {
+			told = told || i > 0 && s.From.Timeline == p.timeline && l.size.Start(s.From.At) == p.start
+			if s.From.At < p.start && s.To.At > p.start && s.From.Timeline <= p.timeline && p.timeline <= s.To.Timeline {
+				return false
+			}
+		}
+	}
+	return told
 }
 
 // at is the segment that holds position start on the way of timeline t: that of the youngest timeline that begins in it or
