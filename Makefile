@@ -19,10 +19,13 @@ help: ## show this
 build: ## bin/lifeboat
 	$(BUILD) -o bin/lifeboat ./cmd/lifeboat
 
-servers: ## install PostgreSQL, BIND 9, restic and tools where that is possible; build MinIO and rest-server, once
-	./test/servers/install.sh postgres bind9 restic tools pgbackrest
+servers: ## install PostgreSQL, BIND 9, restic and tools where that is possible; build or install MinIO, rest-server, emulators of AWS, once
+	./test/servers/install.sh postgres bind9 restic tools pgbackrest python
 	./test/servers/minio.sh build
 	./test/servers/rest-server.sh build
+	./test/servers/moto.sh build
+	./test/servers/ministack.sh build
+	./test/servers/aws-cli.sh build
 
 test: servers ## every test, except the long suites
 	$(GO) test -p $(P) -timeout 15m ./...

@@ -2,10 +2,10 @@
 # Installs the servers that the tests and the demo start as children of their own: from the distribution, when it is
 # one with apt and we are root; else it says exactly what to install, and fails.
 #
-#   install.sh [postgres] [bind9] [restic] [tools] [pgbackrest]        default: all
+#   install.sh [postgres] [bind9] [restic] [tools] [pgbackrest] [python]        default: all
 #
-# tools are setfacl, fusermount and curl, which tests of the vault use. MinIO and rest-server are no packages: minio.sh and
-# rest-server.sh build them.
+# tools are setfacl, fusermount and curl, which tests of the vault use. python is Python 3 with venv, into which moto.sh,
+# ministack.sh and aws-cli.sh install. MinIO and rest-server are no packages: minio.sh and rest-server.sh build them.
 #
 # Nothing is left running: no PostgreSQL cluster is made, and no service is started.
 set -euo pipefail
@@ -19,9 +19,10 @@ has() {
     bind9) PATH=$PATH:/usr/sbin:/usr/local/sbin:/opt/homebrew/sbin command -v named >/dev/null ;;
     restic) command -v restic >/dev/null ;; # no server: the judge of the vault
     pgbackrest) command -v pgbackrest >/dev/null ;; # no server: the peer whose repositories are imported
+    python) python3 -c 'import venv, ensurepip' 2>/dev/null ;; # no server: what moto, ministack and the aws command line run on
     tools) command -v setfacl >/dev/null && command -v curl >/dev/null &&
       { command -v fusermount3 >/dev/null || command -v fusermount >/dev/null; } ;;
-    *) say "unknown server: $1 (postgres, bind9, restic, tools, pgbackrest)"; exit 2 ;;
+    *) say "unknown server: $1 (postgres, bind9, restic, tools, pgbackrest, python)"; exit 2 ;;
   esac
 }
 
@@ -32,6 +33,7 @@ packages_of() {
     restic) echo "restic" ;;
     tools) echo "acl fuse3 curl" ;;
     pgbackrest) echo "pgbackrest" ;;
+    python) echo "python3 python3-venv" ;;
   esac
 }
 
@@ -56,7 +58,7 @@ quiet_services() {
 }
 
 missing=()
-for server in "${@:-postgres bind9 restic tools pgbackrest}"; do
+for server in "${@:-postgres bind9 restic tools pgbackrest python}"; do
   for one in $server; do
     has "$one" || missing+=("$one")
   done
@@ -70,7 +72,7 @@ for server in "${missing[@]}"; do
 done
 
 if ! command -v apt-get >/dev/null; then
-  say "missing: ${missing[*]}. Install PostgreSQL 13 or later, BIND 9, restic 0.14 or later and pgBackRest (brew install postgresql@15 bind restic pgbackrest), then try again."
+  say "missing: ${missing[*]}. Install PostgreSQL 13 or later, BIND 9, restic 0.14 or later, pgBackRest and Python 3 (brew install postgresql@15 bind restic pgbackrest python), then try again."
   exit 1
 fi
 if [ "$(id -u)" != 0 ]; then

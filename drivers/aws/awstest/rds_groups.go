@@ -46,7 +46,7 @@ type optionGroup struct {
 // engines are what is offered: versions oldest first, the last one being the default.
 var engines = map[string][]string{
 	"mysql": {"8.0.35", "8.0.40", "8.4.3"}, "mariadb": {"10.11.9", "11.4.4"}, "postgres": {"15.10", "16.6", "17.2"},
-	"aurora-mysql": {"8.0.mysql_aurora.3.05.2", "8.0.mysql_aurora.3.08.0"}, "aurora-postgresql": {"15.10", "16.6"},
+	"aurora-mysql": {"8.0.mysql_aurora.3.04.3", "8.0.mysql_aurora.3.08.0"}, "aurora-postgresql": {"15.10", "16.6"},
 }
 
 var classes = []string{"db.t3.micro", "db.t3.small", "db.t3.medium", "db.t4g.medium", "db.r5.large", "db.r6g.large", "db.r6g.xlarge", "db.m5.large", "db.m6g.large"}
