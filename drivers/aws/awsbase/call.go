@@ -76,13 +76,17 @@ func (a *around) call(ctx context.Context, do func(context.Context) error) error
 		return failure.New(failure.Unavailable, "", a.s.access.Region, "%s has not answered since %s", a.service, since.UTC().Format("15:04:05 MST")).
 			WithHint("it is asked again in %s; nothing waits for it meanwhile", again.Round(time.Second))
 	}
-	bounded, cancel := context.WithTimeout(ctx, a.s.access.deadline())
+	limit := a.s.access.deadline()
+	if a.service == "sts" {
+		limit = max(limit/2, limit-a.s.access.attempt()) // it is asked within other calls, and leaves them the time for an attempt
+	}
+	bounded, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
 	operation := middleware.GetOperationName(ctx)
 	if a.service != "sts" {
 		if err := a.s.prove(bounded); err != nil {
 			q.leave(unknown)
-			return judge(err, "sts", "GetCallerIdentity").fault(a.s.access.Region)
+			return failure.Wrap(judge(err, "sts", "GetCallerIdentity").fault(""), "find out who calls "+a.service+" in", a.s.access.Region)
 		}
 	}
 	err := do(bounded)

@@ -26,8 +26,7 @@ type verdict struct {
 
 // fault is the error that the caller gets.
 func (v verdict) fault(where string) error {
-	f := &failure.Error{Subject: where, Kind: v.kind, Message: v.message, Hint: v.hint, Cause: v.cause}
-	return f
+	return &failure.Error{Subject: where, Kind: v.kind, Message: v.message, Hint: v.hint, Cause: v.cause}
 }
 
 const (

@@ -41,7 +41,8 @@ const (
 	slowest = 0.25            // calls a second that are always made
 	cut     = 0.6             // what is left of the rate after throttling
 	calm    = 2 * time.Second // throttling within this after a cut is the same one
-	regain  = 0.05            // of Max, gained with every call that is not throttled
+	regain  = 0.05            // of Max, gained with a call that is not throttled, once all has been well for steady
+	steady  = time.Minute     // before, less is gained: by the square of the time
 	spare   = 0.25            // of the burst is kept for calls that change something
 )
 
@@ -111,13 +112,14 @@ func (l *limiter) throttled() (rate float64, lowered bool) {
 	return l.rate, true
 }
 
-// passed lets the rate grow back.
+// passed lets the rate grow back: hardly at first, near the rate that was too much, and then ever faster.
 func (l *limiter) passed() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.rate < l.full.Max && (l.cutAt.IsZero() || time.Since(l.cutAt) >= calm) {
+	if l.rate < l.full.Max {
 		l.refill()
-		l.rate = min(l.full.Max, l.rate+regain*l.full.Max)
+		well := min(1, l.at.Sub(l.cutAt).Seconds()/steady.Seconds())
+		l.rate = min(l.full.Max, l.rate+well*well*regain*l.full.Max)
 	}
 }
 

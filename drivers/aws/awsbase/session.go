@@ -21,6 +21,8 @@ const (
 	roleTime = time.Hour
 	// renew is how long before they expire credentials are replaced. When that fails, the old ones serve for the rest of it.
 	renew = 5 * time.Minute
+	// retry is how long after that has failed it is tried again.
+	retry = time.Minute
 	// reread is how long references to secrets are not read again.
 	reread = 5 * time.Minute
 )
@@ -61,7 +63,7 @@ func (b *Base) connect(ctx context.Context, a Access) (*Session, error) {
 		provider := stscreds.NewAssumeRoleProvider(client, r.ARN, func(o *stscreds.AssumeRoleOptions) {
 			o.RoleSessionName, o.Duration = "lifeboat", roleTime
 		})
-		s.creds = aws.NewCredentialsCache(assumed{provider, client, r}, func(o *aws.CredentialsCacheOptions) { o.ExpiryWindow = renew })
+		s.creds = keep(assumed{provider, client, r}, a.attempt()/2)
 	}
 	return s, nil
 }
@@ -218,11 +220,59 @@ func (a assumed) Retrieve(ctx context.Context) (c aws.Credentials, err error) {
 	return c, failure.Wrap(err, "assume", a.role.ARN)
 }
 
-// HandleFailToRefresh goes on with credentials that are to be replaced but are not over yet.
-func (a assumed) HandleFailToRefresh(_ context.Context, old aws.Credentials, err error) (aws.Credentials, error) {
-	if old.CanExpire && time.Now().Before(old.Expires.Add(renew)) && old.AccessKeyID != "" {
-		old.Expires = time.Now().Add(min(time.Minute, time.Until(old.Expires.Add(renew))))
+// kept are a role's credentials, kept until they are to be replaced. While that fails they serve for as long as AWS takes them.
+type kept struct {
+	from aws.CredentialsProvider
+	wait time.Duration // for a replacement, while the old ones are good
+	turn chan struct{} // holds one token, for whoever replaces them
+
+	mu    sync.Mutex
+	creds aws.Credentials
+	again time.Time // nobody tries to replace them before
+}
+
+func keep(from aws.CredentialsProvider, wait time.Duration) *kept {
+	return &kept{from: from, wait: wait, turn: make(chan struct{}, 1)}
+}
+
+// current are the credentials: good ones can be used, and fresh ones need no replacement yet.
+func (k *kept) current() (c aws.Credentials, good, fresh bool) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	now := time.Now()
+	good = k.creds.HasKeys() && now.Before(k.creds.Expires)
+	return k.creds, good, good && (now.Before(k.creds.Expires.Add(-renew)) || now.Before(k.again))
+}
+
+// Retrieve gives them, and replaces them when it is time.
+func (k *kept) Retrieve(ctx context.Context) (aws.Credentials, error) {
+	if c, _, fresh := k.current(); fresh {
+		return c, nil
+	}
+	select {
+	case k.turn <- struct{}{}:
+		defer func() { <-k.turn }()
+	case <-ctx.Done():
+		return aws.Credentials{}, ctx.Err()
+	}
+	old, good, fresh := k.current()
+	if fresh {
 		return old, nil
 	}
-	return aws.Credentials{}, err
+	if good {
+		bounded, cancel := context.WithTimeout(ctx, k.wait)
+		defer cancel()
+		ctx = bounded
+	}
+	c, err := k.from.Retrieve(ctx)
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	switch {
+	case err == nil:
+		k.creds = c
+	case good:
+		k.again = time.Now().Add(retry)
+		return old, nil
+	}
+	return c, err
 }

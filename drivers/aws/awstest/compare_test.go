@@ -78,7 +78,7 @@ func code(err error) string {
 		return api.ErrorCode()
 	}
 	var response *smithyhttp.ResponseError
-	if errors.As(err, &response) {
+	if errors.As(err, &response) && response.HTTPStatusCode() != http.StatusBadRequest {
 		return fmt.Sprintf("HTTP %d", response.HTTPStatusCode())
 	}
 	return err.Error()
