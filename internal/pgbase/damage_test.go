@@ -202,7 +202,7 @@ func TestUnderLoad(t *testing.T) {
 	for _, name := range []string{"protocol", "folder"} {
 		t.Run(name, func(t *testing.T) {
 			c := start(t, "--data-checksums")
-			c.sh(`"$1/pgbench" -h "$2" -p "$3" -U postgres -i -q -s 3 postgres 2>&1`, c.bin, c.host, fmt.Sprint(c.port))
+			c.sh(`"$1/pgbench" -h "$2" -p "$3" -U postgres -i -q -s 3 postgres 2>&1`, c.tools, c.host, fmt.Sprint(c.port))
 			v, dir := newVault(t)
 			o := c.modes()[name]
 			capture(t, v, o)
@@ -244,7 +244,7 @@ drop table churn_:client_id;
 	}
 	var running []*exec.Cmd
 	for _, args := range [][]string{{"-c", "2"}, {"-c", "1", "-f", script}} {
-		cmd := exec.Command(c.bin+"/pgbench", append([]string{"-n", "-h", c.host, "-p", fmt.Sprint(c.port), "-U", "postgres", "-T", "300", "postgres"}, args...)...)
+		cmd := exec.Command(c.tools+"/pgbench", append([]string{"-n", "-h", c.host, "-p", fmt.Sprint(c.port), "-U", "postgres", "-T", "300", "postgres"}, args...)...)
 		if err := cmd.Start(); err != nil {
 			c.t.Fatal(err)
 		}

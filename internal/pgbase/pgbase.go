@@ -39,7 +39,7 @@ type Options struct {
 	Folder string
 	// ReadAll reads and hashes all of Folder, and verifies all checksums. Otherwise files that were not touched since the
 	// point before are taken from there without being read, and pages that were not changed without being hashed; all is
-	// read at the latest when that was done a week ago. Decision 0013 says why that is safe.
+	// read at the latest when that was done a week ago. docs/decisions/0012-base-points.md says why that is safe.
 	ReadAll bool
 
 	// SystemID is the cluster that is expected; 0: that of the resource's newest base point, or any when there is none.

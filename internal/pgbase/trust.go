@@ -23,7 +23,7 @@ const (
 )
 
 // trust is what is taken for unchanged since the point before, when that was read from the same folder of a server that
-// has run without a break since. Why that is safe: docs/decisions, "base points".
+// has run without a break since. Why that is safe: docs/decisions/0012-base-points.md.
 type trust struct {
 	root  object.ID // of the point before
 	times time.Time // a file is not touched when its times are the same, and before this
