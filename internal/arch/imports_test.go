@@ -109,6 +109,7 @@ var rules = []rule{
 	{"cmd/lifeboat", with("driver", "drivers", "drivers/files", "drivers/postgres", "internal/pglog", "api", "internal/cli", "internal/config", "internal/service", "internal/demo",
 		"internal/pgrestore/ask", "internal/report", "internal/term", "internal/vaultservice"), nil},
 	{"test", with("api", "driver", "driver/fake"), nil},
+	{"test/bench/postgres", []string{"internal/pgbase", "internal/pgpoint", "internal/vault", "internal/vault/blob", "internal/vault/restorer"}, nil},
 	{"test/bench/vault", []string{"internal/vault/chunk", "internal/vault/crypto", "internal/vault/object"}, nil},
 }
 
@@ -117,7 +118,7 @@ func with(more ...string) []string { return append(slices.Clone(leaves), more...
 // reserved are modules that belong to certain rooms.
 var reserved = map[string][]string{
 	"github.com/aws/":                 {"drivers/aws", "internal/vault/blob/s3", "internal/pgbackrest/s3"},
-	"github.com/jackc/pgx/":           {"drivers/postgres", "drivers/check", "internal/demo", "internal/pgrepl", "internal/walreceiver", "internal/pgbase", "internal/pglog", "internal/pgrestore", "internal/pgproof"},
+	"github.com/jackc/pgx/":           {"drivers/postgres", "drivers/check", "internal/demo", "internal/pgrepl", "internal/walreceiver", "internal/pgbase", "internal/pglog", "internal/pgrestore", "internal/pgproof", "test/bench/postgres"},
 	"go.etcd.io/":                     {"internal/journal/etcd"},
 	"google.golang.org/grpc":          {"internal/journal/etcd"},
 	"github.com/miekg/dns":            {"drivers/dns", "drivers/check", "internal/demo", "internal/probe"},
