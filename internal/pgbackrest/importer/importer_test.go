@@ -147,8 +147,8 @@ func restore(t *testing.T, w *pgbackresttest.World, v *vault.Vault, label, name 
 	return w.Launch(folder, settings...)
 }
 
-// recover lets Lifeboat restore an imported point and starts a server there.
-func recover(t *testing.T, w *pgbackresttest.World, v *vault.Vault, label, name string, target pgrestore.Target) *pgbackresttest.Server {
+// byLifeboat lets Lifeboat restore an imported point and starts a server there.
+func byLifeboat(t *testing.T, w *pgbackresttest.World, v *vault.Vault, label, name string, target pgrestore.Target) *pgbackresttest.Server {
 	t.Helper()
 	ctx := context.Background()
 	bases, err := pgpoint.Bases(ctx, v, whose)
@@ -298,7 +298,7 @@ func compareAll(t *testing.T, w *pgbackresttest.World, m mode) {
 	}
 	if long() || !m.Bundle {
 		theirs := w.Restore(labels[3], "theirs-at-an-instant", "--type=time", "--target="+instant, "--target-action=promote").Dump()
-		mine := recover(t, w, v, labels[3], "mine-at-an-instant", pgrestore.Target{Kind: pgrestore.Time, Time: when(t, instant)}).Dump()
+		mine := byLifeboat(t, w, v, labels[3], "mine-at-an-instant", pgrestore.Target{Kind: pgrestore.Time, Time: when(t, instant)}).Dump()
 		if diff := cmp.Diff(theirs, mine); diff != "" {
 			t.Errorf("at an instant the restored clusters differ (-pgBackRest +Lifeboat):\n%s", diff)
 		}

@@ -94,7 +94,7 @@ func TestTimelines(t *testing.T) {
 		s.Stop()
 	}
 	// What pgBackRest's restore left in postgresql.auto.conf, which the second backup has, is of no account to Lifeboat's.
-	s := recover(t, w, v, second, "second-by-lifeboat", pgrestore.Target{})
+	s := byLifeboat(t, w, v, second, "second-by-lifeboat", pgrestore.Target{})
 	if got, want := s.SQL("select string_agg(what, ',') from told"), "on the first timeline,on the second timeline,behind the second backup"; got != want {
 		t.Errorf("by Lifeboat: got %s, want %s", got, want)
 	}
