@@ -46,6 +46,7 @@ func flip(text []byte) []byte { text[len(text)/2] ^= 4; return text }
 
 // TestDamageIsNamed damages copies of one repository, each in another way.
 func TestDamageIsNamed(t *testing.T) {
+	t.Parallel()
 	w := pgbackresttest.Start(t, pgbackresttest.Options{Compress: "gz"})
 	w.Server.SQL("create table rotten as select generate_series(1, 1000)")
 	w.Server.SQL("checkpoint")
@@ -138,6 +139,9 @@ func TestDamageIsNamed(t *testing.T) {
 			bases, err := pgpoint.Bases(context.Background(), v, whose)
 			if err != nil || len(bases) != strings.Count(c.states, "imported") {
 				t.Errorf("got %d base points, %v", len(bases), err)
+			}
+			if c.says == "" {
+				return
 			}
 			// Mended, the same import brings what was missing.
 			mended := imports(t, v, open(t, pgbackrest.Posix(w.Repo), ""))

@@ -21,6 +21,7 @@ import (
 	"github.com/lifeboat-dr/lifeboat/internal/pgrestore/ask"
 	"github.com/lifeboat-dr/lifeboat/internal/vault"
 	"github.com/lifeboat-dr/lifeboat/internal/vault/blob/memory"
+	"github.com/lifeboat-dr/lifeboat/internal/vault/crypto"
 	"github.com/lifeboat-dr/lifeboat/internal/vault/object"
 	"github.com/lifeboat-dr/lifeboat/internal/vault/restorer"
 )
@@ -40,7 +41,7 @@ func long() bool { return os.Getenv("LIFEBOAT_LONG") == "1" }
 // newVault makes an empty vault.
 func newVault(t *testing.T) *vault.Vault {
 	t.Helper()
-	v, err := vault.Init(context.Background(), memory.New(), "secret", vault.Options{})
+	v, err := vault.Init(context.Background(), memory.New(), "secret", vault.Options{KDF: crypto.Params{N: 1 << 10, R: 8, P: 1}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -220,8 +221,12 @@ func modes() []mode {
 // TestImportedBackupsRestoreToTheSame compares, for every kind of repository, each backup that was imported with
 // pgBackRest's own restore of it: as the backup was, at an instant in the log behind it, and at the log's end.
 func TestImportedBackupsRestoreToTheSame(t *testing.T) {
+	t.Parallel()
 	for _, m := range modes() {
 		t.Run(m.String(), func(t *testing.T) {
+			if !long() {
+				t.Parallel()
+			}
 			if m.newer {
 				m.Program = pgbackresttest.Newer(t)
 			}

@@ -23,6 +23,7 @@ import (
 // TestTimelines follows a cluster through a promotion and a return to an earlier instant, which leave two timelines
 // behind, and through what cannot be imported: a backup of a stopped server.
 func TestTimelines(t *testing.T) {
+	t.Parallel()
 	ctx := context.Background()
 	w := pgbackresttest.Start(t, pgbackresttest.Options{Compress: "lz4", Cipher: "correct horse"})
 	first := w.Backup("full")
