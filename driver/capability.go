@@ -105,8 +105,9 @@ type Prover interface {
 	Prove(ctx context.Context, req Request) (Handle, error)
 }
 
-// Ranger says which states between recovery points a resource can be brought back to by the record of changes that is, or
-// was, received at a site: from what is kept and never from a catalog, oldest first and apart from each other.
+// Ranger says which states between recovery points a resource can be brought back to by the record of changes that was
+// received, at any site: from what is kept and never from a catalog, oldest first and apart from each other. It is asked at
+// one site, and at another one when that does not answer.
 type Ranger interface {
 	Ranges(ctx context.Context, t Target) ([]model.Range, error)
 }

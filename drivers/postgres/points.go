@@ -239,7 +239,7 @@ func (d *Driver) Points(ctx context.Context, t driver.Target) ([]model.Point, er
 	return out, nil
 }
 
-// Ranges says which states can be brought back by the log that is, or was, received at a site.
+// Ranges says which states can be brought back by the log in the vault, whoever received it.
 func (d *Driver) Ranges(ctx context.Context, t driver.Target) ([]model.Range, error) {
 	s, err := newServer(t, t.Site)
 	if err != nil {
@@ -249,9 +249,8 @@ func (d *Driver) Ranges(ctx context.Context, t driver.Target) ([]model.Range, er
 	if err != nil {
 		return nil, err
 	}
-	logs := slices.DeleteFunc(k.logs, func(l pgpoint.LogPoint) bool { return pgpoint.SiteOf(l.Snapshot) != t.Site })
 	var out []model.Range
-	for _, r := range pgpoint.Reach(k.bases, logs) {
+	for _, r := range pgpoint.Reach(k.bases, k.logs) {
 		if !r.Consistent {
 			continue
 		}
@@ -260,7 +259,7 @@ func (d *Driver) Ranges(ctx context.Context, t driver.Target) ([]model.Range, er
 			out[n].Points = append(out[n].Points, id)
 			continue
 		}
-		out = append(out, model.Range{Resource: s.id, Site: t.Site, From: position(r.From), To: position(r.To), FromTime: r.FromTime.UTC(), ToTime: r.ToTime.UTC(),
+		out = append(out, model.Range{Resource: s.id, Site: r.Site, From: position(r.From), To: position(r.To), FromTime: r.FromTime.UTC(), ToTime: r.ToTime.UTC(),
 			Gap: r.Gap, Points: []string{id}, LogBytes: int64(r.To.At - r.From.At)})
 	}
 	return out, nil

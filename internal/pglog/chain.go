@@ -323,14 +323,14 @@ func (c *chain) tidy(content *walspool.Content) error {
 }
 
 // thin leaves of marks those that the log still has, the older the fewer: the first of each minute in the last hour, of each
-// ten minutes in the last day, of each hour before that; and the newest. Marks rise.
+// ten minutes in the last day, of each hour before that; and the newest of each span. Marks rise.
 func thin(marks []pgpoint.Mark, spans []pgpoint.Span) []pgpoint.Mark {
 	if len(marks) == 0 || len(spans) == 0 {
 		return nil
 	}
 	newest := marks[len(marks)-1]
 	var out []pgpoint.Mark
-	for _, m := range marks {
+	for i, m := range marks {
 		apart := time.Minute
 		switch age := newest.Time.Sub(m.Time); {
 		case age > 24*time.Hour:
@@ -339,13 +339,14 @@ func thin(marks []pgpoint.Mark, spans []pgpoint.Span) []pgpoint.Mark {
 			apart = 10 * time.Minute
 		}
 		n := len(out)
-		rises := n == 0 || walspool.Before(out[n-1].Position, m.Position) && m.Time.Truncate(apart).After(out[n-1].Time.Truncate(apart))
-		if rises && !walspool.Before(m.Position, spans[0].From) {
+		rises := n == 0 || walspool.Before(out[n-1].Position, m.Position) && m.Time.After(out[n-1].Time)
+		last := i+1 == len(marks) || slices.ContainsFunc(spans, func(s pgpoint.Span) bool {
+			return !walspool.Before(s.To, m.Position) && walspool.Before(s.To, marks[i+1].Position)
+		})
+		wanted := n == 0 || last || m.Time.Truncate(apart).After(out[n-1].Time.Truncate(apart))
+		if rises && wanted && !walspool.Before(m.Position, spans[0].From) {
 			out = append(out, m)
 		}
-	}
-	if n := len(out); n > 0 && walspool.Before(out[n-1].Position, newest.Position) && newest.Time.After(out[n-1].Time) {
-		out = append(out, newest)
 	}
 	return out
 }

@@ -7,6 +7,7 @@ import (
 	"slices"
 
 	"github.com/lifeboat-dr/lifeboat/failure"
+	"github.com/lifeboat-dr/lifeboat/internal/pgwal"
 	"github.com/lifeboat-dr/lifeboat/internal/vault"
 	"github.com/lifeboat-dr/lifeboat/internal/vault/object"
 	"github.com/lifeboat-dr/lifeboat/internal/vault/snapshot"
@@ -26,6 +27,8 @@ type BasePoint struct {
 type LogPoint struct {
 	Log
 	Snapshot *snapshot.Snapshot
+	// Histories are those of the timelines that its spans end on, but the first.
+	Histories map[pgwal.Timeline][]pgwal.Switch
 }
 
 // Bases lists the base points of a resource, oldest first. Errors: those of the vault; Corrupt when one cannot be
@@ -55,14 +58,38 @@ func Logs(ctx context.Context, v *vault.Vault, w Whose) ([]LogPoint, error) {
 	if err != nil {
 		return nil, err
 	}
-	all = slices.DeleteFunc(all, func(s *snapshot.Snapshot) bool {
+	newest := slices.DeleteFunc(slices.Clone(all), func(s *snapshot.Snapshot) bool {
 		return slices.ContainsFunc(all, func(o *snapshot.Snapshot) bool { return chainOf(o) == chainOf(s) && newer(o, s) })
 	})
-	return read(ctx, v, all, func(s *snapshot.Snapshot, text []byte) (LogPoint, error) {
-		p := LogPoint{Snapshot: s}
-		err := decode(s, text, &p.Log, &p.Version)
-		return p, err
+	return read(ctx, v, newest, func(s *snapshot.Snapshot, text []byte) (LogPoint, error) {
+		p := LogPoint{Snapshot: s, Histories: map[pgwal.Timeline][]pgwal.Switch{}}
+		if err := decode(s, text, &p.Log, &p.Version); err != nil {
+			return p, err
+		}
+		return p, p.readHistories(ctx, v)
 	})
+}
+
+// readHistories reads the histories that tell which way the spans go. One that is not there is left out: what is on its
+// timeline counts by itself then.
+func (p *LogPoint) readHistories(ctx context.Context, v *vault.Vault) error {
+	for _, s := range p.Spans {
+		t := s.To.Timeline
+		if _, known := p.Histories[t]; known || t <= 1 {
+			continue
+		}
+		text, err := ReadFile(ctx, v, *p.Snapshot.Tree, HistoryPath(t))
+		if failure.KindOf(err) == failure.NotFound {
+			continue
+		}
+		if err != nil {
+			return err
+		}
+		if p.Histories[t], err = pgwal.ParseHistory(t, text); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // newer orders snapshots of one site also when their times are equal.

@@ -108,56 +108,47 @@ func TestReach(t *testing.T) {
 	base := func(tl pgwal.Timeline, start pgwal.LSN) pgpoint.BasePoint {
 		return pgpoint.BasePoint{Base: pgpoint.Base{SystemID: 7, Timeline: tl, Start: start, Stop: start + 0x100, Ended: noon}}
 	}
-	spans := []pgpoint.Span{
-		{From: at(1, 0x2000000), To: at(1, 0x5000000)},
-		{From: at(1, 0x9000000), To: at(2, 0xB000000), Why: "the slot was lost"},
+	log := func(site model.SiteID, system uint64, histories map[pgwal.Timeline][]pgwal.Switch, marks []pgpoint.Mark, spans ...pgpoint.Span) pgpoint.LogPoint {
+		return pgpoint.LogPoint{Log: pgpoint.Log{SystemID: system, Segment: seg, Spans: spans, Marks: marks}, Histories: histories,
+			Snapshot: &snapshot.Snapshot{Tags: pgpoint.Tags(whose, pgpoint.IsLog, site)}}
 	}
-	marks := []pgpoint.Mark{{at(1, 0x4000000), noon.Add(time.Minute)}, {at(1, 0x9000500), noon.Add(time.Hour)}, {at(2, 0xB000000), noon.Add(2 * time.Hour)}}
-	logs := []pgpoint.LogPoint{{Log: pgpoint.Log{SystemID: 7, Segment: seg, Spans: spans, Marks: marks}}}
+	mark := func(tl pgwal.Timeline, l pgwal.LSN, after time.Duration) pgpoint.Mark {
+		return pgpoint.Mark{Position: at(tl, l), Time: noon.Add(after)}
+	}
+	two := map[pgwal.Timeline][]pgwal.Switch{2: {{Timeline: 1, At: 0xA000500}}}
+	// Timeline 2 left 1 at 0/A000500, and 3 left 2 at 0/C000700; 1 went on to 0/A800000 by itself.
+	three := map[pgwal.Timeline][]pgwal.Switch{3: {{Timeline: 1, At: 0xA000500}, {Timeline: 2, At: 0xC000700}}}
+	west := log("west", 7, two, []pgpoint.Mark{mark(1, 0x4000000, time.Minute), mark(1, 0x9000500, time.Hour), mark(2, 0xB000000, 2*time.Hour)},
+		pgpoint.Span{From: at(1, 0x2000000), To: at(1, 0x5000000)},
+		pgpoint.Span{From: at(1, 0x9000000), To: at(2, 0xB000000), Why: "the slot was lost"})
+	abandoned := log("north", 7, nil, []pgpoint.Mark{mark(1, 0xA700000, 90*time.Minute)}, pgpoint.Span{From: at(1, 0x9000000), To: at(1, 0xA800000)})
+	east := log("east", 7, three, []pgpoint.Mark{mark(3, 0xD000000, 3*time.Hour)},
+		pgpoint.Span{From: at(2, 0xB000000), To: at(3, 0xD000000)})
+	other := log("east", 8, nil, nil, pgpoint.Span{From: at(1, 0x2000000), To: at(1, 0xF000000)})
 	for _, c := range []struct {
-		name       string
-		base       pgpoint.BasePoint
-		consistent bool
-		to         pgwal.Position
-		at         time.Duration
-		gap        string
+		name string
+		base pgpoint.BasePoint
+		logs []pgpoint.LogPoint
+		want pgpoint.Range
 	}{
-		{"up to a gap", base(1, 0x2000028), true, at(1, 0x5000000), time.Minute, "the slot was lost"},
-		{"over a switch of the timeline", base(1, 0x9000028), true, at(2, 0xB000000), 2 * time.Hour, ""},
-		{"in a gap", base(1, 0x6000028), false, at(1, 0x6000128), 0, ""},
-		{"beyond the log", base(2, 0xB000028), false, at(2, 0xB000128), 0, ""},
-		{"of a timeline that the log is not on", base(3, 0x9000028), false, at(3, 0x9000128), 0, ""},
+		{"up to a gap", base(1, 0x2000028), []pgpoint.LogPoint{west, other},
+			pgpoint.Range{Consistent: true, To: at(1, 0x5000000), ToTime: noon.Add(time.Minute), Gap: "the slot was lost", Site: "west"}},
+		{"over a switch of the timeline", base(1, 0x9000028), []pgpoint.LogPoint{west, other},
+			pgpoint.Range{Consistent: true, To: at(2, 0xB000000), ToTime: noon.Add(2 * time.Hour), Site: "west"}},
+		{"on in the log of another site", base(1, 0x9000028), []pgpoint.LogPoint{west, abandoned, east},
+			pgpoint.Range{Consistent: true, To: at(3, 0xD000000), ToTime: noon.Add(3 * time.Hour), Site: "east"}},
+		{"on a branch that was left", base(1, 0xA600028), []pgpoint.LogPoint{west, abandoned, east},
+			pgpoint.Range{Consistent: true, To: at(1, 0xA800000), ToTime: noon.Add(90 * time.Minute), Site: "north"}},
+		{"in a gap", base(1, 0x6000028), []pgpoint.LogPoint{west, other}, pgpoint.Range{To: at(1, 0x6000128), ToTime: noon}},
+		{"beyond the log", base(2, 0xB000028), []pgpoint.LogPoint{west}, pgpoint.Range{To: at(2, 0xB000128), ToTime: noon}},
+		{"of a timeline that the log is not on", base(3, 0x9000028), []pgpoint.LogPoint{west}, pgpoint.Range{To: at(3, 0x9000128), ToTime: noon}},
+		{"without any log", base(1, 0x2000028), nil, pgpoint.Range{To: at(1, 0x2000128), ToTime: noon}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			r := pgpoint.Reach([]pgpoint.BasePoint{c.base}, logs)[0]
-			if r.Consistent != c.consistent || r.To != c.to || !r.ToTime.Equal(noon.Add(c.at)) || r.Gap != c.gap {
-				t.Errorf("got consistent %v, to %v at %v, gap %q", r.Consistent, r.To, r.ToTime.Sub(noon), r.Gap)
+			c.want.Base, c.want.From, c.want.FromTime = c.base, at(c.base.Timeline, c.base.Stop), noon
+			if diff := cmp.Diff(c.want, pgpoint.Reach([]pgpoint.BasePoint{c.base}, c.logs)[0]); diff != "" {
+				t.Errorf("(-want +got)\n%s", diff)
 			}
 		})
-	}
-}
-
-// TestWhatOthersStoreIsListed: a reader that has read the index before finds what a receiver has added since.
-func TestWhatOthersStoreIsListed(t *testing.T) {
-	ctx := context.Background()
-	place := memory.New()
-	v, err := vault.Init(ctx, place, "secret", vault.Options{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	reader, err := vault.Open(ctx, place, "secret", vault.Options{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	for i := range 2 {
-		text, err := pgpoint.Log{SystemID: 7, Segment: pgwal.DefaultSegmentSize,
-			Spans: []pgpoint.Span{{From: at(1, 0x2000000), To: at(1, pgwal.LSN(0x3000000+i))}}}.Encode()
-		if err != nil {
-			t.Fatal(err)
-		}
-		store(t, v, pgpoint.IsLog, "west", noon.Add(time.Duration(i)*time.Hour), text)
-		if logs, err := pgpoint.Logs(ctx, reader, whose); err != nil || len(logs) != 1 || logs[0].Spans[0].To.At != pgwal.LSN(0x3000000+i) {
-			t.Errorf("after %d: got %+v, %v", i+1, logs, err)
-		}
 	}
 }

@@ -88,6 +88,7 @@ func TestRPO(t *testing.T) {
 		{"those acknowledged later went elsewhere", 3, acked(1, 2, 3, 30, 31), 0, "the newest acknowledged before was 3"},
 		{"a marker that nobody acknowledged is there", 4, acked(1, 2, 3), 0, "the newest acknowledged before was 3"},
 		{"one that was written after it was brought up says nothing", 4, acked(1, 2, 3, 30), -1, "after that was brought up"},
+		{"one that was on its way when it was brought up came with it", 4, acked(1, 2, 3, 19.95), 0, "the newest acknowledged before was 3"},
 		{"none known", 3, markers{}, -1, "no marker is known"},
 		{"none before", 3, acked(30), -1, "no marker is known"},
 	} {

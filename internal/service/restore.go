@@ -81,7 +81,7 @@ func (s *Service) ranges(ctx context.Context, app model.App) ([]model.Range, err
 	return ranges, nil
 }
 
-// rangesOf asks every site for what is received there.
+// rangesOf asks one site after the other, until one answers.
 func (s *Service) rangesOf(ctx context.Context, app model.App, r model.Resource) (ranges []model.Range, missed error) {
 	d, err := s.opts.Drivers.Get(r.Kind)
 	if err != nil {
@@ -95,12 +95,14 @@ func (s *Service) rangesOf(ctx context.Context, app model.App, r model.Resource)
 		call, cancel := context.WithTimeout(ctx, lookTimeout)
 		found, err := ranger.Ranges(call, driver.Target{App: app.ID, Resource: r, Site: site})
 		cancel()
-		if err != nil {
-			s.log.Warn("ranges not listed", "resource", r.ID, "site", site, "err", err)
-			missed = cmp.Or(missed, err)
+		if len(found) > 0 && err == nil {
+			return found, nil
+		}
+		if err == nil {
 			continue
 		}
-		ranges = append(ranges, found...)
+		s.log.Warn("ranges not listed", "resource", r.ID, "site", site, "err", err)
+		missed = cmp.Or(missed, err)
 	}
-	return ranges, missed
+	return nil, missed
 }
