@@ -5,6 +5,7 @@ import (
 	"maps"
 	"path"
 	"strconv"
+	"sync"
 
 	"github.com/lifeboat-dr/lifeboat/driver"
 	"github.com/lifeboat-dr/lifeboat/drivers/postgres/job"
@@ -72,7 +73,59 @@ func (d *Driver) stopReceiving(ctx context.Context, req driver.Request, s *serve
 		d.log.Warn("the receiver is not stopped", "resource", s.id, "site", s.site, "error", err)
 		return nil
 	}
+	if err == nil && s.fromVault() {
+		d.stopOthers(ctx, req)
+	}
 	return failure.Wrap(err, "stop what receives", s.subject())
+}
+
+// stopOthers does the same at the sites that take no part in a move, and waits: a commit that the old primary acknowledged may
+// be in one of their spools alone, and comes from there into the vault. A site that does not answer is passed over.
+func (d *Driver) stopOthers(ctx context.Context, req driver.Request) {
+	others, err := newServers(req.Target, req.Site, req.Peer)
+	if err != nil {
+		return // their settings were read before
+	}
+	var all sync.WaitGroup
+	for _, o := range others {
+		all.Go(func() {
+			at, err := o.post()
+			if err == nil && at.onHost {
+				err = o.hostAccess(ctx)
+			}
+			if err == nil {
+				err = at.writeHold(ctx, hold{Run: req.Run, Token: req.Token, At: d.now().UTC()})
+			}
+			if err == nil {
+				_, err = at.stopReceiver(ctx)
+			}
+			if err != nil {
+				d.log.Warn("what is received at another site may not all be in the vault", "resource", o.id, "site", o.site, "error", err)
+			}
+		})
+	}
+	all.Wait()
+}
+
+// goOn lets those go on that stopOthers has stopped for this move.
+func (d *Driver) goOn(ctx context.Context, req driver.Request) {
+	others, err := newServers(req.Target, req.Site, req.Peer)
+	if err != nil {
+		return
+	}
+	for _, o := range others {
+		at, err := o.post()
+		if err != nil {
+			continue
+		}
+		seen, err := at.lookReceiver(ctx)
+		if err == nil && seen.held != nil && seen.held.Token == req.Token {
+			err = at.dropHold(ctx)
+		}
+		if err != nil {
+			d.log.Warn("a receiver at another site is still held", "resource", o.id, "site", o.site, "error", err)
+		}
+	}
 }
 
 // serves notes at a site that it serves now: its receiver may go on once another primary is younger.
@@ -86,6 +139,9 @@ func (d *Driver) serves(ctx context.Context, req driver.Request, s *server, time
 	}
 	if err := at.writeHold(ctx, hold{Run: req.Run, Token: req.Token, At: d.now().UTC(), Timeline: timeline}); err != nil {
 		d.log.Warn("that the site serves is not noted", "resource", s.id, "site", s.site, "error", err)
+	}
+	if s.fromVault() {
+		d.goOn(ctx, req)
 	}
 	return nil
 }

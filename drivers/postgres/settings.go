@@ -151,7 +151,7 @@ func (s Settings) Validate() error {
 	case s.Quorum < 0:
 		return fmt.Errorf("quorum: %d is no number of receivers", s.Quorum)
 	case s.Quorum > 0 && (!s.Synchronous || s.Recovery != FromVault):
-		return fmt.Errorf("quorum: counts receivers that commits wait for, so it needs synchronous: true and recovery: vault")
+		return fmt.Errorf("quorum: counts receivers that commits wait for: it needs synchronous: true and recovery: vault")
 	}
 	for field, text := range map[string]string{"database": s.Database, "user": s.User, "replication_user": s.ReplicationUser} {
 		if strings.ContainsAny(text, "\n\r\x00") {

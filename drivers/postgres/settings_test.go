@@ -34,6 +34,16 @@ func TestBadSettings(t *testing.T) {
 		{`{"user":"u"}`, `{"host":"a","data":"/d","drill":{"folder":"/d/x"}}`, "drill.folder: must not be inside"},
 		{`{"user":"u"}`, `{"host":"a","data":"/d","drill":{"folder":"/x","port":-1}}`, "drill.port: -1"},
 		{`{"user":"u"}`, `{"host":"a","options":{"a b":"c"}}`, "options:"},
+		{`{"user":"u","recovery":"tape"}`, `{"host":"a"}`, `recovery: "tape" is neither`},
+		{`{"user":"u","recovery":"vault"}`, `{"host":"a"}`, "it names no vault"},
+		{`{"user":"u","seed":"vault"}`, `{"host":"a"}`, "it names no vault"},
+		{`{"user":"u","seed":"disk"}`, `{"host":"a"}`, `seed: "disk" is neither`},
+		{`{"user":"u","quorum":-1}`, `{"host":"a"}`, "quorum: -1"},
+		{`{"user":"u","quorum":2}`, `{"host":"a"}`, "it needs synchronous: true and recovery: vault"},
+		{`{"user":"u","max_rate":"fast"}`, `{"host":"a"}`, "is not a size"},
+		{`{"user":"u"}`, `{"host":"a","data":"/d","spool":"spool"}`, `spool: "spool" is not an absolute path`},
+		{`{"user":"u"}`, `{"host":"a","data":"/d","spool":"/d/spool"}`, "spool: must not be inside"},
+		{`{"user":"u"}`, `{"host":"a","data":"/d","tablespaces":{"/a":"b"}}`, "tablespaces:"},
 	}
 	for _, c := range cases {
 		r := model.Resource{ID: "db", Settings: json.RawMessage(c.own), Sites: map[model.SiteID]json.RawMessage{"east": json.RawMessage(c.at)}}
@@ -132,4 +142,22 @@ func FuzzLSN(f *testing.F) {
 			t.Errorf("got %s, %v, want %s", got, err, lsn(n))
 		}
 	})
+}
+
+// TestResourceRules holds the rules that go over settings and vault.
+func TestResourceRules(t *testing.T) {
+	for own, want := range map[string]string{
+		`{"user":"u","recovery":"vault"}`: "settings.recovery: is vault", `{"user":"u","seed":"vault"}`: "settings.seed: is vault",
+		`{"user":"u","max_rate":"10MB"}`: "settings.max_rate: bounds captures", `{"user":"u"}`: "",
+	} {
+		r := model.Resource{ID: "db", Settings: json.RawMessage(own)}
+		err := New(nil).ValidateResource(r)
+		if (err == nil) != (want == "") || err != nil && !strings.HasPrefix(err.Error(), want) {
+			t.Errorf("%s: got %v, want %q", own, err, want)
+		}
+		r.Vault = &model.Vault{Name: "main"}
+		if err := New(nil).ValidateResource(r); err != nil {
+			t.Errorf("%s with a vault: %v", own, err)
+		}
+	}
 }
