@@ -266,6 +266,8 @@ type ProtectRequest struct {
 	App   model.AppID     `json:"app"`
 	Every *model.Duration `json:"every,omitempty"` // override the app's interval; nil: the app's; with Once: ignored
 	Once  bool            `json:"once,omitempty"`
+	// Stop ends what receives the app's changes at its sites, and does nothing else: Protect starts it again.
+	Stop bool `json:"stop,omitempty"`
 	// Metrics is where Prometheus' text is served meanwhile, as HOST:PORT at /metrics; without a host it is reached from this
 	// machine only. Empty: nowhere.
 	Metrics string `json:"metrics,omitempty"`

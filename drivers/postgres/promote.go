@@ -249,6 +249,9 @@ func (d *Driver) observePromote(ctx context.Context, req driver.Request, h drive
 	if v.Timeline == 0 {
 		facts[1].Value = fmt.Sprint(st.Timeline)
 	}
+	if v.Restore != nil && s.own.Synchronous {
+		restored = append(restored, model.Fact{Name: "old primary", Value: "wherever it lives, it acknowledges nothing while it waits for the receiver, which has ended here and is not started again"})
+	}
 	if err := d.serves(ctx, req, s, st.Timeline); err != nil {
 		return driver.Observation{}, err
 	}

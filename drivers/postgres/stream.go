@@ -88,19 +88,46 @@ func (d *Driver) StopStream(ctx context.Context, t driver.Target) error {
 	return nil
 }
 
-// dropName takes a receiver out of a server's synchronous_standby_names, when nobody else is there, and drops its slot.
+// dropName takes a receiver out of a server's synchronous_standby_names, where Lifeboat wrote them, and drops its slot.
 func dropName(ctx context.Context, conn *pgx.Conn, name string) error {
 	var names string
 	if err := conn.QueryRow(ctx, "select current_setting('synchronous_standby_names')").Scan(&names); err != nil {
 		return err
 	}
-	if names == syncNames(1, name) {
-		if err := alterSystem(ctx, conn, "synchronous_standby_names", ""); err != nil {
+	if left, ok := without(names, name); ok {
+		if err := alterSystem(ctx, conn, "synchronous_standby_names", left); err != nil {
 			return err
 		}
 	}
 	_, err := conn.Exec(ctx, "select pg_drop_replication_slot(slot_name) from pg_replication_slots where slot_name = $1 and not active", name)
 	return err
+}
+
+// without is what syncNames wrote without one of its names; ok is false when the name is not there, or somebody else wrote it.
+func without(names, name string) (left string, ok bool) {
+	var word string
+	var quorum int
+	if _, err := fmt.Sscanf(names, "%s %d (", &word, &quorum); err != nil {
+		return "", false
+	}
+	var all, rest []string
+	for _, quoted := range syncName.FindAllString(names, -1) {
+		if !strings.HasPrefix(quoted, `"`) {
+			continue
+		}
+		n := strings.ReplaceAll(quoted[1:len(quoted)-1], `""`, `"`)
+		all = append(all, n)
+		if n != name {
+			rest = append(rest, n)
+		}
+	}
+	switch {
+	case len(all) == 0 || syncNames(quorum, all...) != names || len(rest) == len(all):
+		return "", false
+	case len(rest) == 0:
+		return "", true
+	}
+	return syncNames(quorum, rest...), true
 }
 
 // looked is a receiver and its primary, as they are now.

@@ -138,6 +138,17 @@ func TestSyncNames(t *testing.T) {
 			t.Errorf("%d of %v: got %s, want %s", tt.quorum, tt.names, got, tt.want)
 		}
 	}
+	for _, tt := range []struct {
+		names, name, want string
+		ok                bool
+	}{
+		{`FIRST 1 ("a")`, "a", "", true}, {`ANY 1 ("a", "b")`, "a", `FIRST 1 ("b")`, true}, {`ANY 2 ("a", "b", "c""d")`, `c"d`, `ANY 2 ("a", "b")`, true},
+		{`FIRST 1 ("a")`, "b", "", false}, {`FIRST 2 (a, b)`, "a", "", false}, {`*`, "a", "", false}, {``, "a", "", false},
+	} {
+		if got, ok := without(tt.names, tt.name); got != tt.want || ok != tt.ok {
+			t.Errorf("%s without %s: got %s, %v, want %s, %v", tt.names, tt.name, got, ok, tt.want, tt.ok)
+		}
+	}
 	long := receiverName("shop", "a-database-with-a-very-long-name-that-does-not-fit", "a-site-with-one-as-well")
 	if other := receiverName("shop", "a-database-with-a-very-long-name-that-does-not-fit", "a-site-with-one-as-well-too"); len(long) > 63 || long == other {
 		t.Errorf("got %s and %s", long, other)

@@ -1,6 +1,7 @@
 package postgres
 
 import (
+	"encoding/json"
 	"fmt"
 	"net"
 	"os"
@@ -312,4 +313,39 @@ func TestRestore(t *testing.T) {
 	if err != nil || !slices.ContainsFunc(findings, func(f model.Finding) bool { return f.Code == "folder-in-use" && f.Severity == model.Block }) {
 		t.Errorf("a folder in use: %v, %v", findings, err)
 	}
+}
+
+// TestQuorum has two sites that receive, and commits that wait for one of them: what only the other one has comes back too.
+func TestQuorum(t *testing.T) {
+	long(t)
+	east, west, north := pgtest.East, pgtest.West, model.SiteID("north")
+	p := lonely(t, map[string]any{"synchronous": true, "quorum": 1})
+	at := map[string]any{}
+	mustJSON(t, json.Unmarshal(p.Resource.Sites[west], &at))
+	at["host"], at["data"] = "127.0.0.4", p.Dir(north)+"/data"
+	p.Resource.Sites[north] = encode(t, at)
+	p.Run("mkdir", "-p", p.Dir(north))
+	stopped(t, p, north)
+	stream(t, p, west, flowing)
+	stream(t, p, north, func(st model.Stream) bool { return flowing(st) && st.Sync })
+	if got, want := p.Text(east, "current_setting('synchronous_standby_names')"), `ANY 1 ("lifeboat_shop_db_north", "lifeboat_shop_db_west")`; got != want {
+		t.Errorf("synchronous_standby_names: got %s, want %s", got, want)
+	}
+	do(t, request(p, model.ActionCapture, east, ""))
+	s, err := newServer(driver.Target{App: "shop", Resource: p.Resource}, west)
+	mustJSON(t, err)
+	post, err := s.post()
+	mustJSON(t, err)
+	if _, err := post.place().Signal(t.Context(), "STOP", ""); err != nil {
+		t.Fatal(err)
+	}
+	p.Exec(east, "insert into orders select n, 'north has it' from generate_series(1, 100) n")
+	p.Kill(east)
+	mustJSON(t, os.RemoveAll(p.Data(east)))
+	do(t, request(p, model.ActionFence, east, west))
+	do(t, request(p, model.ActionPromote, west, east))
+	if got := p.Text(west, "select count(*) from orders"); got != "100" {
+		t.Errorf("rows: %s", got)
+	}
+	stream(t, p, north, func(st model.Stream) bool { return flowing(st) && st.From == west })
 }

@@ -21,6 +21,7 @@ type protectOptions struct {
 	now   bool
 	force bool
 	only  []string // resources
+	stop  bool
 
 	metrics string
 }
@@ -37,11 +38,15 @@ each other at the app's own intervals; a line is printed when something changes,
 
 With --once there is one round, in which what is due is waited for, and the exit code is 1 when something in it went
 wrong: for cron and timers. With --now recovery points are made at once, whatever the schedules say: the plan is shown,
-and the run is followed.`,
+and the run is followed.
+
+The log of a database in a vault is received at its other sites by programs that protect keeps alive and that outlive it.
+--stop ends them, with what the database keeps for them; nothing is received until protect runs again.`,
 		Example: `  lifeboat protect shop
   lifeboat protect shop --once
   lifeboat protect shop --every 5s -o json
-  lifeboat protect shop --now --resource uploads`,
+  lifeboat protect shop --now --resource uploads
+  lifeboat protect shop --stop`,
 		Args:              wants("APP"),
 		ValidArgsFunction: completeApps(inv),
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -56,6 +61,9 @@ and the run is followed.`,
 			}
 			if opt.now && (opt.once || cmd.Flags().Changed("every")) {
 				return usageError(cmd, "protect: --now goes without --once and --every")
+			}
+			if opt.stop && (opt.once || opt.now || cmd.Flags().Changed("every") || cmd.Flags().Changed("metrics")) {
+				return usageError(cmd, "protect: --stop goes by itself")
 			}
 			if cmd.Flags().Changed("metrics") {
 				switch _, port, err := net.SplitHostPort(opt.metrics); {
@@ -79,6 +87,7 @@ and the run is followed.`,
 	cmd.Flags().BoolVar(&opt.now, "now", false, "make recovery points now, and follow the run")
 	cmd.Flags().StringSliceVar(&opt.only, "resource", nil, "with --now: of this `RESOURCE` only; may be repeated")
 	cmd.Flags().BoolVar(&opt.force, "force", false, "with --now: start although something blocks it")
+	cmd.Flags().BoolVar(&opt.stop, "stop", false, "end what receives the app's changes at its sites")
 	complete(cmd, "every", cobra.NoFileCompletions)
 	complete(cmd, "metrics", cobra.NoFileCompletions)
 	complete(cmd, "resource", cobra.NoFileCompletions)
@@ -86,7 +95,7 @@ and the run is followed.`,
 }
 
 func runProtect(ctx context.Context, inv *invocation, opt protectOptions) error {
-	req := api.ProtectRequest{App: opt.app, Once: opt.once, Metrics: opt.metrics}
+	req := api.ProtectRequest{App: opt.app, Once: opt.once, Metrics: opt.metrics, Stop: opt.stop}
 	if opt.every > 0 {
 		every := model.Duration(opt.every)
 		req.Every = &every
@@ -105,7 +114,7 @@ func runProtect(ctx context.Context, inv *invocation, opt protectOptions) error 
 			}
 			last = round
 		}
-		if opt.once && last != nil && !well(last) {
+		if (opt.once || opt.stop) && last != nil && !well(last) {
 			return quiet{ExitUnsuccessful}
 		}
 		return nil
@@ -115,7 +124,7 @@ func runProtect(ctx context.Context, inv *invocation, opt protectOptions) error 
 // showRound writes a round where somebody wants to know of it.
 func showRound(inv *invocation, opt protectOptions, last, round *api.ProtectRound) error {
 	switch {
-	case inv.json() && opt.once:
+	case inv.json() && (opt.once || opt.stop):
 		return inv.writeJSON(round)
 	case inv.json():
 		return inv.writeJSONLine(round)

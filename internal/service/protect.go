@@ -55,6 +55,10 @@ func (s *Service) Protect(ctx context.Context, req api.ProtectRequest) iter.Seq2
 			yield(nil, err)
 			return
 		}
+		if req.Stop {
+			yield(s.stopStreams(ctx, app))
+			return
+		}
 		_, store, err := s.open(ctx)
 		if err != nil {
 			yield(nil, err)

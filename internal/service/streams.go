@@ -91,6 +91,30 @@ func (s *Service) lookAtStreams(ctx context.Context, app model.App) ([]model.Str
 	return streams, findings
 }
 
+// stopStreams ends what receives an app's changes at all its sites.
+func (s *Service) stopStreams(ctx context.Context, app model.App) (*api.ProtectRound, error) {
+	all, err := s.streamedBy(app)
+	if err != nil {
+		return nil, err
+	}
+	if len(all) == 0 {
+		return nil, failure.New(failure.Invalid, "stop receiving", string(app.ID), "none of its resources has a record of changes that is received").
+			WithHint("a kind that has, and a vault for it: docs/drivers")
+	}
+	round := &api.ProtectRound{At: time.Now().UTC()}
+	found, failed := s.eachStream(ctx, app, all, func(ctx context.Context, r streamed, t driver.Target) (model.Stream, error) {
+		if err := r.streamer.StopStream(ctx, t); err != nil {
+			return model.Stream{}, err
+		}
+		return r.streamer.LookAtStream(ctx, t)
+	})
+	round.Streams = found
+	for _, err := range failed {
+		add(ctx, round, &round.Points, nil, err)
+	}
+	return round, nil
+}
+
 // streams keeps an app's streams alive. It belongs to one goroutine, but for what it saw last.
 type streams struct {
 	s     *Service

@@ -36,6 +36,15 @@ type held struct {
 	mu   sync.Mutex
 	by   model.RunID
 	over []model.RunID
+
+	stopped []model.SiteID
+}
+
+func (h *held) StopStream(ctx context.Context, t driver.Target) error {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.stopped = append(h.stopped, t.Site)
+	return h.Driver.StopStream(ctx, t)
 }
 
 func (h *held) Stream(ctx context.Context, req driver.StreamRequest) (model.Stream, error) {
@@ -97,5 +106,11 @@ func TestStreamsAreKept(t *testing.T) {
 	h.by = ended
 	if got := l.once(s).Streams[1]; got.State != model.StreamFlowing || len(h.over) != 1 || h.over[0] != ended {
 		t.Errorf("held by a run that is over: %+v, told to be over: %v", got, h.over)
+	}
+
+	for round, err := range s.Protect(t.Context(), api.ProtectRequest{App: "shop", Stop: true}) {
+		if err != nil || len(round.Streams) != 2 || len(round.Errors) != 0 || len(h.stopped) != 2 {
+			t.Errorf("stop: %+v, %v; stopped: %v", round, err, h.stopped)
+		}
 	}
 }
