@@ -127,7 +127,6 @@ type manifestReader struct {
 	files       []fileJSON
 	paths       []owned
 	file, path  owned
-	links       map[string]string
 	compress    bool
 	compression string
 }
