@@ -317,10 +317,12 @@ func (f *feeder) fetch(ctx context.Context, i int) error {
 }
 
 func (f *feeder) write(path string, data []byte) error {
-	if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return failure.WrapAs(failure.Unavailable, err, "give the log", path)
+	file, err := makeFile(path)
+	if err != nil {
+		return err
 	}
-	if err := os.WriteFile(path, data, 0o600); err != nil {
+	_, err = file.Write(data)
+	if err = errors.Join(err, file.Close()); err != nil {
 		return failure.WrapAs(failure.Unavailable, err, "give the log", path)
 	}
 	return f.owner.give(path)

@@ -156,6 +156,11 @@ func clearLog(p *place) error {
 			return err
 		}
 	}
+	if info, err := os.Stat(dir); err != nil {
+		return failure.WrapAs(failure.Denied, err, "look at", dir)
+	} else if st, ok := info.Sys().(*syscall.Stat_t); ok && st.Uid != p.owner.uid {
+		return failure.New(failure.Denied, "empty", dir, "it leads to a folder of another user").WithHint("give it to the server's user, or remove the link")
+	}
 	entries, err := os.ReadDir(dir)
 	if err != nil {
 		return failure.WrapAs(failure.Denied, err, "look into", dir)
@@ -193,5 +198,5 @@ func linkSpaces(p *place) error {
 	if len(p.spaces) == 0 {
 		return removeFile(path)
 	}
-	return replaceFile(path, mapOf(p.spaces), 0o600, p.owner)
+	return replaceFile(path, mapOf(p.spaces), p.owner)
 }

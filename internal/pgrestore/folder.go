@@ -3,6 +3,7 @@ package pgrestore
 import (
 	"encoding/json"
 	"errors"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -62,7 +63,7 @@ const (
 // readMarker reads the marker in a folder. NotFound: there is none, or the folder is a cluster's for all that.
 func readMarker(data string) (marker, error) {
 	var m marker
-	text, err := os.ReadFile(filepath.Join(data, unfinished))
+	text, err := readOwn(filepath.Join(data, unfinished))
 	if errors.Is(err, fs.ErrNotExist) {
 		return m, failure.New(failure.NotFound, "look for an unfinished restore in", data, "there is none")
 	}
@@ -80,7 +81,7 @@ func (m marker) write(data string, o owner) error {
 	if err != nil {
 		return failure.WrapAs(failure.Internal, err, "mark as unfinished", data)
 	}
-	return replaceFile(filepath.Join(data, unfinished), append(text, '\n'), 0o600, o)
+	return replaceFile(filepath.Join(data, unfinished), append(text, '\n'), o)
 }
 
 // scratchName begins the names of scratch folders.
@@ -103,11 +104,34 @@ func (m marker) sweep(o owner) error {
 	return nil
 }
 
-// replaceFile writes a file whole and durably.
-func replaceFile(path string, content []byte, mode fs.FileMode, o owner) error {
-	f, err := os.OpenFile(path+".new", os.O_WRONLY|os.O_CREATE|os.O_TRUNC, mode)
+// makeFile makes a file anew, whatever is in its place: nothing is written through a link, for the folder is the server's user's
+// and this process may be root.
+func makeFile(path string) (*os.File, error) {
+	if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return nil, failure.WrapAs(failure.Denied, err, "write", path)
+	}
+	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
 	if err != nil {
-		return failure.WrapAs(failure.Denied, err, "write", path)
+		return nil, failure.WrapAs(failure.Denied, err, "write", path)
+	}
+	return f, nil
+}
+
+// readOwn reads a file that is no link, for the same reason.
+func readOwn(path string) ([]byte, error) {
+	f, err := os.OpenFile(path, os.O_RDONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	return io.ReadAll(f)
+}
+
+// replaceFile writes a file whole and durably.
+func replaceFile(path string, content []byte, o owner) error {
+	f, err := makeFile(path + ".new")
+	if err != nil {
+		return err
 	}
 	_, err = f.Write(content)
 	err = errors.Join(err, f.Sync(), f.Close(), o.give(path+".new"))

@@ -2,6 +2,7 @@ package pgrestore
 
 import (
 	"context"
+	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -63,6 +64,9 @@ func Preview(ctx context.Context, o Options) (*Plan, error) {
 		return nil, err
 	}
 	slices.Sort(plan.Delete)
+	if at, err := os.Readlink(filepath.Join(o.Data, "pg_wal")); err == nil {
+		plan.Warnings = append(plan.Warnings, "the log is elsewhere, by a link: "+at+" is emptied, too")
+	}
 	needs, err := room(ctx, o, c, p)
 	if err != nil {
 		return nil, err

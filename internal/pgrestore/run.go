@@ -215,7 +215,7 @@ func (r *run) files(ctx context.Context) error {
 	if r.asStandby() {
 		signal = standby
 	}
-	return replaceFile(filepath.Join(o.Data, signal), nil, 0o600, p.owner)
+	return replaceFile(filepath.Join(o.Data, signal), nil, p.owner)
 }
 
 // forward makes a folder whose recovery was paused ready to go on: the log that it has replayed it need not replay again.
@@ -232,7 +232,7 @@ func (r *run) forward(ctx context.Context) error {
 			return err
 		}
 	}
-	return replaceFile(filepath.Join(r.o.Data, recovery), nil, 0o600, r.place.owner)
+	return replaceFile(filepath.Join(r.o.Data, recovery), nil, r.place.owner)
 }
 
 // asStandby reports whether the recovery must not end by itself where the log does.
@@ -244,7 +244,7 @@ func (r *run) version(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	return replaceFile(filepath.Join(r.o.Data, versionFile), text, 0o600, r.place.owner)
+	return replaceFile(filepath.Join(r.o.Data, versionFile), text, r.place.owner)
 }
 
 // conclude makes of the recovered cluster what was asked for.
@@ -266,7 +266,7 @@ func (r *run) conclude(ctx context.Context) error {
 		if err := removeFile(filepath.Join(o.Data, recovery)); err != nil {
 			return err
 		}
-		if err := replaceFile(filepath.Join(o.Data, standby), nil, 0o600, r.place.owner); err != nil {
+		if err := replaceFile(filepath.Join(o.Data, standby), nil, r.place.owner); err != nil {
 			return err
 		}
 	}

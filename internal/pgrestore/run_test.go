@@ -70,7 +70,8 @@ func TestInPlace(t *testing.T) {
 	w.halt("copy", "fast")
 
 	// What is there and not in the base point is shown, then deleted; what the site keeps, stays.
-	w.sh(`echo x >"$1/copy/base/intruder" && echo "# ours" >>"$1/copy/pg_hba.conf"`, w.root)
+	w.sh(`echo x >"$1/copy/base/intruder" && echo "# ours" >>"$1/copy/pg_hba.conf" && mv "$1/copy/pg_wal" "$1/log of it" && ln -s "$1/log of it" "$1/copy/pg_wal" &&
+ln -s "$1/steady" "$1/copy/postgresql.auto.conf.new" && echo x >"$1/steady"`, w.root)
 	o.Keep, o.Leave, o.Target = []string{"pg_hba.conf", "not-there"}, pgrestore.Stopped, pgrestore.Target{}
 	plan, err := pgrestore.Preview(t.Context(), o)
 	if err != nil {
@@ -89,8 +90,24 @@ func TestInPlace(t *testing.T) {
 	if !strings.Contains(read(t, filepath.Join(o.Data, "pg_hba.conf")), "# ours") || res.Deleted < 1 || res.Reached != plan.Stop {
 		t.Errorf("got %+v", res)
 	}
+	if at, err := os.Readlink(filepath.Join(o.Data, "pg_wal")); err != nil || at != w.dir("log of it") || !strings.Contains(strings.Join(plan.Warnings, ""), at) {
+		t.Errorf("the log was at %q, by a link: %v; warnings %q", at, err, plan.Warnings)
+	}
+	if read(t, w.dir("steady")) != "x\n" {
+		t.Error("something was written through a link")
+	}
 	if _, err := os.Lstat(filepath.Join(o.Data, "base/intruder")); !os.IsNotExist(err) {
 		t.Errorf("the intruder is there still: %v", err)
+	}
+
+	if os.Getuid() == 0 { // what the server's user may not empty, it does not make root empty
+		w.sudo("mkdir", w.dir("roots"))
+		w.sudo("touch", w.dir("roots", "file"))
+		w.sudo("ln", "-sfn", w.dir("roots"), w.dir("copy", "pg_wal"))
+		if _, err := pgrestore.Run(t.Context(), o); !errors.Is(err, failure.Denied) {
+			t.Errorf("a link to a folder of root's: %v", err)
+		}
+		read(t, w.dir("roots", "file"))
 	}
 
 	// Something else is there.

@@ -119,7 +119,7 @@ func writeScratch(o Options, scratch string, own owner) error {
 // those there that were for another recovery or another server.
 func lasting(o Options, own owner) error {
 	path := filepath.Join(o.Data, autoConf)
-	text, err := os.ReadFile(path)
+	text, err := readOwn(path)
 	if err != nil && !os.IsNotExist(err) {
 		return failure.WrapAs(failure.Denied, err, "read", path)
 	}
@@ -127,7 +127,7 @@ func lasting(o Options, own owner) error {
 	if !o.Server.Isolated {
 		maps.Copy(set, o.Server.Settings)
 	}
-	return replaceFile(path, edited(string(text), set), 0o600, own)
+	return replaceFile(path, edited(string(text), set), own)
 }
 
 // edited is a configuration file with settings set, in the way of ALTER SYSTEM: one line each.
