@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"slices"
 
 	"github.com/lifeboat-dr/lifeboat/failure"
@@ -79,7 +80,7 @@ func (p *LogPoint) readHistories(ctx context.Context, v *vault.Vault) error {
 			continue
 		}
 		text, err := ReadFile(ctx, v, *p.Snapshot.Tree, HistoryPath(t))
-		if failure.KindOf(err) == failure.NotFound {
+		if errors.Is(err, failure.NotFound) {
 			continue
 		}
 		if err != nil {
