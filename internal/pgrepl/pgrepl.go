@@ -7,13 +7,16 @@
 package pgrepl
 
 import (
+	"bufio"
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"strconv"
 	"strings"
 
 	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/jackc/pgx/v5/pgproto3"
 
 	"github.com/lifeboat-dr/lifeboat/failure"
 	"github.com/lifeboat-dr/lifeboat/internal/pgwal"
@@ -22,9 +25,14 @@ import (
 // Conn is a replication connection.
 type Conn struct {
 	pg      *pgconn.PgConn
-	server  string // for people
-	version int    // 150018 for 15.18
+	in      *bufio.Reader // what pg reads from
+	server  string        // for people
+	version int           // 150018 for 15.18
 }
+
+// readAtOnce is how many bytes are taken from the connection at once, when so many are there: log and files come in messages
+// that are much smaller.
+const readAtOnce = 1 << 20
 
 // Connect opens a replication connection. The configuration is that of an ordinary login; its application name is what the
 // server's synchronous_standby_names refers to. The caller closes it.
@@ -36,11 +44,16 @@ func Connect(ctx context.Context, cfg *pgconn.Config) (*Conn, error) {
 	// A standby that waits for the log is idle by nature.
 	delete(own.RuntimeParams, "statement_timeout")
 	server := fmt.Sprintf("%s:%d", cfg.Host, cfg.Port)
+	c := &Conn{server: server}
+	own.BuildFrontend = func(r io.Reader, w io.Writer) *pgproto3.Frontend {
+		c.in = bufio.NewReaderSize(r, readAtOnce)
+		return pgproto3.NewFrontend(c.in, w)
+	}
 	pg, err := pgconn.ConnectConfig(ctx, own)
 	if err != nil {
 		return nil, wrap(err, "connect for replication to", server)
 	}
-	c := &Conn{pg: pg, server: server}
+	c.pg = pg
 	text, err := c.Show(ctx, "server_version_num")
 	if err == nil {
 		c.version, err = strconv.Atoi(text)

@@ -124,6 +124,17 @@ func (s *Stream) Next(ctx context.Context) (Message, error) {
 	}
 }
 
+// Waiting reports whether a part of the next message, at least, has been read from the connection already.
+func (s *Stream) Waiting() bool {
+	return s.c.pg.Frontend().ReadBufferLen() > 0 || s.c.in.Buffered() > 0
+}
+
+// Interrupt makes Next fail, now and from now on: the connection is of no use then. It may be called while another goroutine
+// waits in Next.
+func (s *Stream) Interrupt() {
+	_ = s.c.pg.Conn().SetReadDeadline(time.Unix(1, 0)) // of a connection that is closed already Next tells
+}
+
 // epoch is what PostgreSQL counts its microseconds from.
 var epoch = time.Date(2000, 1, 1, 0, 0, 0, 0, time.UTC)
 

@@ -10,6 +10,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"sync/atomic"
 	"time"
 
 	"github.com/jackc/pgx/v5/pgconn"
@@ -120,7 +121,7 @@ type receiver struct {
 	c     *pgrepl.Conn
 	spool *walspool.Spool
 	size  pgwal.SegmentSize
-	mute  bool // the server does not hear us any more
+	mute  atomic.Bool // the server does not hear us any more
 }
 
 func (r *receiver) run(ctx context.Context, system pgrepl.System) error {
@@ -286,135 +287,4 @@ func (r *receiver) slot(ctx context.Context) error {
 		return err
 	}
 	return nil
-}
-
-// arrived is one message, in memory of its own.
-type arrived struct {
-	pgrepl.Message
-	err error
-}
-
-// stream receives one timeline from at on, which it moves, and gives the message that ended it.
-func (r *receiver) stream(ctx context.Context, s *pgrepl.Stream, at *walspool.Position) (pgrepl.Message, error) {
-	ctx, cancel := context.WithCancel(ctx)
-	incoming := make(chan arrived, 64)
-	free := make(chan []byte, cap(incoming))
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		defer close(incoming)
-		for {
-			m, err := s.Next(ctx)
-			if len(m.Data) > 0 {
-				var buffer []byte
-				select {
-				case buffer = <-free:
-				default:
-				}
-				m.Data = append(buffer[:0], m.Data...)
-			}
-			select {
-			case incoming <- arrived{m, err}:
-			case <-ctx.Done():
-				return
-			}
-			if err != nil || m.Over {
-				return
-			}
-		}
-	}()
-	defer func() { cancel(); <-done }()
-
-	tick := time.NewTicker(r.o.Status)
-	defer tick.Stop()
-	silent := time.Duration(0) // counted in ticks: a time for which we ourselves were frozen is none of the server's silence
-	p := Progress{Position: *at}
-	defer func() { *at = p.Position }()
-	for {
-		select {
-		case a, open := <-incoming:
-			if !open { // ctx ended before its error could be told
-				return pgrepl.Message{}, failure.Wrap(ctx.Err(), "stream the log of", r.o.Server.Host)
-			}
-			silent = 0
-			over, err := r.take(ctx, s, &p, a, incoming, free)
-			if err != nil || over != nil {
-				if over == nil {
-					over = &pgrepl.Message{}
-				}
-				return *over, err
-			}
-		case <-tick.C:
-			if silent += r.o.Status; silent > r.o.Silence {
-				return pgrepl.Message{}, failure.New(failure.Unavailable, "stream the log of", r.o.Server.Host, "the server has said nothing for %s", silent)
-			}
-			// It is asked to answer: so its position is known, and that it lives.
-			r.answer(ctx, s, p, true)
-		}
-	}
-}
-
-// answer tells the server where we are. A server that does not hear it may be gone: what it sent before that is still on its
-// way to us, and is read to its end, which tells then what there is to be told.
-func (r *receiver) answer(ctx context.Context, s *pgrepl.Stream, p Progress, ask bool) {
-	if r.mute {
-		return
-	}
-	if err := s.Status(p.At, p.At, ask); err != nil {
-		r.mute = true
-		r.o.Log.WarnContext(ctx, "the server does not hear us any more: what it sent is read to its end", "error", err)
-	}
-}
-
-// take writes a message and all that has come behind it, flushes once, and acknowledges.
-func (r *receiver) take(ctx context.Context, s *pgrepl.Stream, p *Progress, a arrived, incoming <-chan arrived, free chan<- []byte) (over *pgrepl.Message, err error) {
-	reply, wrote := false, false
-	for more := true; more; {
-		switch {
-		case a.err != nil:
-			err, more = a.err, false
-		case a.Over:
-			over, more = &a.Message, false
-		default:
-			reply = reply || a.Reply
-			if a.End >= p.Server {
-				p.Server, p.Sent = a.End, a.Sent
-			}
-			if len(a.Data) > 0 {
-				if a.Start != p.At {
-					return nil, failure.New(failure.Corrupt, "stream the log of", r.o.Server.Host, "log from %s comes, %s is next", a.Start, p.At)
-				}
-				if err := r.spool.Append(p.Position, a.Data); err != nil {
-					return nil, err
-				}
-				p.At += pgwal.LSN(len(a.Data))
-				wrote = true
-				select {
-				case free <- a.Data:
-				default:
-				}
-			}
-			select {
-			case next, open := <-incoming:
-				more, a = open, next
-			default:
-				more = false
-			}
-		}
-	}
-	if wrote {
-		if _, flushErr := r.spool.Flush(); flushErr != nil {
-			return nil, errors.Join(flushErr, err)
-		}
-	}
-	if wrote || reply || over != nil {
-		r.answer(ctx, s, *p, false)
-	}
-	if r.o.Progress != nil {
-		r.o.Progress(*p)
-	}
-	if over != nil && over.Next == 0 {
-		return nil, failure.New(failure.Unavailable, "stream the log of", r.o.Server.Host, "the server ended the stream at %s", p.At)
-	}
-	return over, err
 }

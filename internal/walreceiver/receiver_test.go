@@ -275,6 +275,7 @@ func TestAGapIsTold(t *testing.T) {
 	r.receive()
 	r.p.WaitFor(pgtest.East, "select count(*) = 1 from pg_stat_replication where state = 'streaming' and application_name = '"+standby+"'")
 	_ = r.stop()
+	r.p.WaitFor(pgtest.East, "select not active from pg_replication_slots where slot_name = 'spool'") // the server has seen that we left
 	r.p.Exec(pgtest.East, "select pg_drop_replication_slot('spool')")
 	r.p.Exec(pgtest.East, "alter system set wal_keep_size = 0")
 	r.p.Exec(pgtest.East, "select pg_reload_conf()")
