@@ -11,7 +11,7 @@ PLATFORMS   := linux/amd64 linux/arm64 darwin/amd64 darwin/arm64
 
 BUILD   := CGO_ENABLED=0 $(GO) build -trimpath -ldflags '-X main.version=$(VERSION)'
 
-.PHONY: help build test test-long test-majors race lint bench bench-vault bench-postgres demo cross clean servers
+.PHONY: help build test test-long test-majors race lint bench bench-safety bench-vault bench-postgres demo cross clean servers
 
 help: ## show this
 	@sed -n 's/^\([a-z-]*\):.*## /\1 - /p' Makefile
@@ -49,6 +49,10 @@ lint: ## gofmt, go vet, staticcheck
 
 bench: ## benchmarks
 	$(GO) test -run '^$$' -bench . -benchmem -p 1 -timeout 30m ./...
+
+bench-safety: ## what waiting for a second copy of the log costs PostgreSQL: this receiver, pg_receivewal, a standby (5 minutes)
+	./test/servers/install.sh postgres
+	$(GO) test -run '^$$' -bench CostOfSafety -benchtime 1x -timeout 30m ./test/bench/postgres/safety
 
 bench-vault: build ## the vault against restic, on 2.1 GB of generated data (7 GB of disk, a quarter of an hour)
 	./test/servers/install.sh restic

@@ -41,6 +41,7 @@ type chain struct {
 
 	tail    *tail
 	hurt    []damage       // what is damaged or missing in the spool, as it was found
+	told    int            // how many of these were told
 	marks   []pgpoint.Mark // that came since the last fold
 	drop    pgwal.LSN      // what ends at or before it is left out of the next snapshot
 	dropped pgwal.LSN      // drop, as it was done

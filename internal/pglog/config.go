@@ -38,8 +38,8 @@ type Config struct {
 	Vault   model.Vault       `json:"vault"`
 	Secrets map[string]string `json:"secrets,omitempty"`
 
-	// FoldEvery is how long log may wait in the spool before it is folded, 0: 10 s; it is folded before when FoldBytes have
-	// come, 0: 64 MiB.
+	// FoldEvery is how long log may wait in the spool before it is folded, 0: 10 s, or a minute in a vault that retains its
+	// objects; it is folded before when FoldBytes have come, 0: 64 MiB.
 	FoldEvery model.Duration `json:"fold_every,omitempty"`
 	FoldBytes int64          `json:"fold_bytes,omitempty"`
 	// KeepEvery is how often it is looked for what is not needed any more: log that no base point needs, log snapshots that
@@ -77,14 +77,16 @@ const (
 
 // Defaults of Config.
 const (
-	foldEvery  = 10 * time.Second
-	foldBytes  = 64 << 20
-	keepEvery  = 10 * time.Minute
-	margin     = 24 * time.Hour
-	alarmBytes = 1 << 30
-	alarmAge   = 15 * time.Minute
-	reserve    = 256 << 20
-	statusIs   = 2 * time.Second
+	foldEvery = 10 * time.Second
+	// With Object Lock each snapshot stays, and all that it is made of, until its retention ends.
+	foldEveryRetained = time.Minute
+	foldBytes         = 64 << 20
+	keepEvery         = 10 * time.Minute
+	margin            = 24 * time.Hour
+	alarmBytes        = 1 << 30
+	alarmAge          = 15 * time.Minute
+	reserve           = 256 << 20
+	statusIs          = 2 * time.Second
 )
 
 // WithDefaults fills in what is zero.
@@ -98,6 +100,9 @@ func (c Config) WithDefaults() Config {
 		if *n == 0 {
 			*n = or
 		}
+	}
+	if c.Vault.Retain > 0 {
+		duration(&c.FoldEvery, foldEveryRetained)
 	}
 	duration(&c.FoldEvery, foldEvery)
 	duration(&c.KeepEvery, keepEvery)

@@ -201,9 +201,10 @@ func (f *folder) fold(ctx context.Context, c *chain) error {
 
 // damaged says what could not be folded.
 func (f *folder) damaged(c *chain) {
-	if len(c.hurt) == 0 {
+	if len(c.hurt) == c.told {
 		return
 	}
+	c.told = len(c.hurt)
 	last := c.hurt[len(c.hurt)-1]
 	f.r.status.find(model.Finding{Severity: model.Block, Code: FindDamaged, What: "log in the spool is damaged or missing, and cannot be restored from " + where(last.From) + " to " + where(last.To),
 		Why: last.Why, Fix: "look at the spool's disk"})
@@ -242,7 +243,7 @@ func (f *folder) needs(c *chain, needs bool) {
 	f.r.status.set(func(s *State) { s.NeedsBase, s.BasesSeen = needs, f.r.now().UTC() })
 	switch n := len(c.about.Spans); {
 	case !needs:
-		f.r.status.clear(FindNeedsBase)
+		f.r.status.clear(FindNeedsBase, FindDamaged) // a base point lies behind it
 	case n > 0:
 		f.r.needsBase(c.about.Spans[n-1].Why)
 	}
