@@ -229,7 +229,9 @@ func (f *folder) keep(ctx context.Context) error {
 		f.r.status.find(model.Finding{Severity: model.Warn, Code: FindBases, What: "the base points cannot all be read: no log is dropped", Why: err.Error(), Fix: "lifeboat vault check"})
 	} else {
 		f.r.status.clear(FindBases)
-		f.needs(c, needs)
+		if err := f.needs(c, needs); err != nil {
+			return err
+		}
 	}
 	if err := c.forget(ctx, f.v); err != nil && !errors.Is(err, failure.Conflict) {
 		return err
@@ -239,14 +241,17 @@ func (f *folder) keep(ctx context.Context) error {
 }
 
 // needs says whether what is received can be restored.
-func (f *folder) needs(c *chain, needs bool) {
+func (f *folder) needs(c *chain, needs bool) error {
 	f.r.status.set(func(s *State) { s.NeedsBase, s.BasesSeen = needs, f.r.now().UTC() })
-	switch n := len(c.about.Spans); {
-	case !needs:
+	if !needs {
 		f.r.status.clear(FindNeedsBase, FindDamaged) // a base point lies behind it
-	case n > 0:
-		f.r.needsBase(c.about.Spans[n-1].Why)
+		return nil
 	}
+	newest, err := c.newestSpan()
+	if err == nil {
+		f.r.needsBase(newest.Why)
+	}
+	return err
 }
 
 // needsBase says that what is received cannot be restored; why is where the last gap comes from, if there is one.

@@ -11,6 +11,7 @@ import (
 	"github.com/lifeboat-dr/lifeboat/internal/pgwal"
 	"github.com/lifeboat-dr/lifeboat/internal/vault"
 	"github.com/lifeboat-dr/lifeboat/internal/vault/object"
+	"github.com/lifeboat-dr/lifeboat/internal/walspool"
 )
 
 // group is how much log lies in one directory of a log snapshot, as pgpoint.SegmentPath puts it.
@@ -20,6 +21,10 @@ const group = 1 << 28
 // none needs any more. What is younger than margin is needed in any case. When they cannot all be read nothing is dropped.
 func (c *chain) look(ctx context.Context, v *vault.Vault, margin time.Duration) (needsBase bool, err error) {
 	if err := c.load(ctx, v); err != nil {
+		return false, err
+	}
+	newest, err := c.newestSpan()
+	if err != nil {
 		return false, err
 	}
 	if err := v.LoadIndex(ctx); err != nil { // others write, too
@@ -34,10 +39,7 @@ func (c *chain) look(ctx context.Context, v *vault.Vault, margin time.Duration) 
 	oldest := ^pgwal.LSN(0)
 	for _, b := range bases {
 		oldest = min(oldest, b.Start)
-		if n := len(c.about.Spans); n > 0 {
-			from := c.about.Spans[n-1].From
-			needsBase = needsBase && (b.Timeline < from.Timeline || b.Start < from.At)
-		}
+		needsBase = needsBase && (b.Timeline < newest.From.Timeline || b.Start < newest.From.At)
 	}
 	if len(bases) == 0 {
 		return true, nil
@@ -50,6 +52,22 @@ func (c *chain) look(ctx context.Context, v *vault.Vault, margin time.Duration) 
 	}
 	c.drop = min(c.size.Start(oldest), limit)
 	return needsBase, nil
+}
+
+// newestSpan is the last one of the log: as it is folded, or where the spool says that it begins anew since.
+func (c *chain) newestSpan() (s pgpoint.Span, err error) {
+	if n := len(c.about.Spans); n > 0 {
+		s = c.about.Spans[n-1]
+	}
+	content, err := walspool.Read(c.dir)
+	if err != nil {
+		return s, err
+	}
+	if n := len(content.Starts); n > 0 && walspool.Before(c.folded(), content.Starts[n-1].Position) {
+		start := content.Starts[n-1]
+		s = pgpoint.Span{From: start.Position, To: start.Position, Why: start.Why}
+	}
+	return s, nil
 }
 
 // trim takes out of the tree that is to come what ends at or before drop, directory by directory, and shortens the spans.

@@ -103,12 +103,12 @@ func newRig(t *testing.T) *rig {
 	t.Cleanup(func() { do(t, os.RemoveAll(root)) })
 	r := &rig{t: t, p: p, root: root, folder: filepath.Join(root, "receiver")}
 	at := model.Vault{URL: filepath.Join(root, "vault"), Password: "env:PGLOG_TEST_PASSWORD", Cache: "none"}
-	v, closer, err := location.Init(t.Context(), at, location.Options{})
+	v, closer, err := location.Init(t.Context(), at, location.Options{Vault: vault.Options{RetryLock: patience}})
 	do(t, err)
 	t.Cleanup(func() { do(t, closer.Close()) })
 	r.vault = v
 	r.c = pglog.Config{Whose: pgpoint.Whose{App: "shop", Resource: "db"}, Site: pgtest.West, Name: receiver, Slot: receiver,
-		Spool: filepath.Join(root, "spool"), Vault: at, FoldEvery: model.Duration(100 * time.Millisecond), KeepEvery: model.Duration(300 * time.Millisecond),
+		Spool: filepath.Join(root, "spool"), Vault: at, FoldEvery: model.Duration(100 * time.Millisecond), KeepEvery: model.Duration(time.Second),
 		Status: model.Duration(200 * time.Millisecond), Reserve: 1 << 20}
 	for _, site := range []model.SiteID{pgtest.East, pgtest.West} {
 		r.c.Servers = append(r.c.Servers, pglog.Server{Site: site, Conn: fmt.Sprintf("host=%s port=%d user=postgres sslmode=disable connect_timeout=2", p.Hosts[site], p.Ports[site])})
