@@ -45,11 +45,60 @@ func TestDamage(t *testing.T) {
 	slices.Sort(whole)
 	victim := whole[len(whole)-4]
 	sound := read(t, victim)
-	flipped := []byte(sound)
-	flipped[len(flipped)/2+17] ^= 0x40
+	w.t = t
+	w.broken(t, victim, sound, middle)
+	t.Run("a missing one, when less is accepted", func(t *testing.T) {
+		w.t = t
+		defer w.write(victim, sound)
+		w.remove(victim)
+		o := w.options("copy", pgrestore.Target{})
+		o.Lenient = true
+		res, conn, done := w.restore(o)
+		defer done()
+		if got := text(t, conn, "select max(id) < 9999 from history"); got != "true" || len(res.Warnings) == 0 {
+			t.Errorf("got %s, warnings %v", got, res.Warnings)
+		}
+	})
+
+	// The same log is in the vault, too: then damage of the spool does no harm, and damage of the vault does.
+	w.t = t
+	w.receive(100 * time.Millisecond)
+	w.folded()
+	w.stopKeeping()
+	t.Run("a bit, and it is in the vault", func(t *testing.T) {
+		w.t = t
+		w.write(victim, flip(sound))
+		_, conn, done := w.restore(w.options("copy", pgrestore.Target{}))
+		defer done()
+		if got := text(t, conn, "select max(id) from history"); got != "9999" {
+			t.Errorf("got %s", got)
+		}
+	})
+	t.Run("the vault alone, damaged", func(t *testing.T) {
+		w.t = t
+		w.remove(victim)
+		w.damageVault(filepath.Base(victim))
+		o := w.options("copy", pgrestore.Target{})
+		o.Spools = nil
+		res, err := pgrestore.Run(t.Context(), o)
+		if err == nil || !errors.Is(err, failure.Corrupt) || !strings.Contains(err.Error(), filepath.Base(victim)) {
+			t.Fatalf("got %v, %+v", err, res)
+		}
+		w.nobodyRuns("copy")
+	})
+}
+
+// flip changes one bit of a segment, within a record.
+func flip(sound string) string {
+	text := []byte(sound)
+	text[len(text)/2+17] ^= 0x40
+	return string(text)
+}
+
+// broken breaks one segment in several ways, and restores. Middle is a position before it.
+func (w *world) broken(t *testing.T, victim, sound string, middle pgwal.LSN) {
 	page := []byte(sound)
 	page[8192*20+9] ^= 1 // the address that a page says it has
-
 	lone := func(o *pgrestore.Options) {}
 	for _, tt := range []struct {
 		name   string
@@ -58,7 +107,7 @@ func TestDamage(t *testing.T) {
 		want   failure.Kind
 		says   string
 	}{
-		{"a bit", func() { w.write(victim, string(flipped)) }, lone, failure.Corrupt, filepath.Base(victim)},
+		{"a bit", func() { w.write(victim, flip(sound)) }, lone, failure.Corrupt, filepath.Base(victim)},
 		{"an address", func() { w.write(victim, string(page)) }, lone, failure.Corrupt, filepath.Base(victim)},
 		{"a short file", func() { w.write(victim, sound[:len(sound)/2]) }, lone, failure.Corrupt, filepath.Base(victim)},
 		{"a missing one", func() { w.remove(victim) }, lone, failure.NotFound, "log is missing from"},
@@ -91,45 +140,6 @@ func TestDamage(t *testing.T) {
 			}
 		})
 	}
-	t.Run("a missing one, when less is accepted", func(t *testing.T) {
-		w.t = t
-		defer w.write(victim, sound)
-		w.remove(victim)
-		o := w.options("copy", pgrestore.Target{})
-		o.Lenient = true
-		res, conn, done := w.restore(o)
-		defer done()
-		if got := text(t, conn, "select max(id) < 9999 from history"); got != "true" || len(res.Warnings) == 0 {
-			t.Errorf("got %s, warnings %v", got, res.Warnings)
-		}
-	})
-
-	// The same log is in the vault, too: then damage of the spool does no harm, and damage of the vault does.
-	w.t = t
-	w.receive(100 * time.Millisecond)
-	w.folded()
-	w.stopKeeping()
-	t.Run("a bit, and it is in the vault", func(t *testing.T) {
-		w.t = t
-		w.write(victim, string(flipped))
-		_, conn, done := w.restore(w.options("copy", pgrestore.Target{}))
-		defer done()
-		if got := text(t, conn, "select max(id) from history"); got != "9999" {
-			t.Errorf("got %s", got)
-		}
-	})
-	t.Run("the vault alone, damaged", func(t *testing.T) {
-		w.t = t
-		w.remove(victim)
-		w.damageVault(filepath.Base(victim))
-		o := w.options("copy", pgrestore.Target{})
-		o.Spools = nil
-		res, err := pgrestore.Run(t.Context(), o)
-		if err == nil || !errors.Is(err, failure.Corrupt) || !strings.Contains(err.Error(), filepath.Base(victim)) {
-			t.Fatalf("got %v, %+v", err, res)
-		}
-		w.nobodyRuns("copy")
-	})
 }
 
 func orNil(err error) error {

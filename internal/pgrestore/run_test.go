@@ -68,8 +68,13 @@ func TestInPlace(t *testing.T) {
 		t.Errorf("a preview for a running server's folder: %v", err)
 	}
 	w.halt("copy", "fast")
+	w.overwritten(t, o, res)
+	w.guarded(t, o)
+}
 
-	// What is there and not in the base point is shown, then deleted; what the site keeps, stays.
+// overwritten restores in place: what is there and not in the base point is shown, then deleted; what the site keeps, and
+// the link to its log, stay.
+func (w *world) overwritten(t *testing.T, o pgrestore.Options, earlier *pgrestore.Result) {
 	w.sh(`echo x >"$1/copy/base/intruder" && echo "# ours" >>"$1/copy/pg_hba.conf" && mv "$1/copy/pg_wal" "$1/log of it" && ln -s "$1/log of it" "$1/copy/pg_wal" &&
 ln -s "$1/steady" "$1/copy/postgresql.auto.conf.new" && echo x >"$1/steady"`, w.root)
 	o.Keep, o.Leave, o.Target = []string{"pg_hba.conf", "not-there"}, pgrestore.Stopped, pgrestore.Target{}
@@ -80,11 +85,12 @@ ln -s "$1/steady" "$1/copy/postgresql.auto.conf.new" && echo x >"$1/steady"`, w.
 	if !slices.Contains(plan.Delete, filepath.Join(o.Data, "base/intruder")) || plan.Write > plan.Bytes/4 || plan.Takes != 0 || len(plan.Commands) == 0 {
 		t.Errorf("the preview says %+v", plan)
 	}
-	o.History = res.Took
+	o.History = earlier.Took
 	if plan, err = pgrestore.Preview(t.Context(), o); err != nil || plan.Takes <= 0 {
 		t.Errorf("with a history it takes %v, %v", plan.Takes, err)
 	}
-	if res, err = pgrestore.Run(t.Context(), o); err != nil {
+	res, err := pgrestore.Run(t.Context(), o)
+	if err != nil {
 		t.Fatal(err)
 	}
 	if !strings.Contains(read(t, filepath.Join(o.Data, "pg_hba.conf")), "# ours") || res.Deleted < 1 || res.Reached != plan.Stop {
@@ -100,6 +106,10 @@ ln -s "$1/steady" "$1/copy/postgresql.auto.conf.new" && echo x >"$1/steady"`, w.
 		t.Errorf("the intruder is there still: %v", err)
 	}
 
+}
+
+// guarded refuses what is somebody else's.
+func (w *world) guarded(t *testing.T, o pgrestore.Options) {
 	if os.Getuid() == 0 { // what the server's user may not empty, it does not make root empty
 		w.sudo("mkdir", w.dir("roots"))
 		w.sudo("touch", w.dir("roots", "file"))
@@ -110,7 +120,7 @@ ln -s "$1/steady" "$1/copy/postgresql.auto.conf.new" && echo x >"$1/steady"`, w.
 		read(t, w.dir("roots", "file"))
 	}
 
-	// Something else is there.
+	o.Leave = pgrestore.Stopped
 	w.sh(`mkdir "$1/else" && echo x >"$1/else/file"`, w.root)
 	o.Data = w.dir("else")
 	if _, err := pgrestore.Run(t.Context(), o); !errors.Is(err, failure.Conflict) {
