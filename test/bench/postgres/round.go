@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -46,9 +47,8 @@ type measurement struct {
 
 type bench struct {
 	*cluster
-	pages, differ int64 // of the data, and of those that changed
-	bytes         int64
-	results       map[key][]measurement
+	counted
+	results map[key][]measurement
 }
 
 // round does every step once with each tool, in repositories of their own. Who goes first changes.
@@ -190,24 +190,9 @@ func size(dir string) (n int64, err error) {
 	return n, err
 }
 
-// relations calls each for every relation's file in the data folder.
-func (b *bench) relations(each func(rel, path string) error) error {
-	base := b.path("data/base")
-	return filepath.WalkDir(base, func(path string, d fs.DirEntry, err error) error {
-		if err != nil || d.IsDir() || strings.Trim(d.Name(), "0123456789._fsmvm") != "" {
-			return err
-		}
-		rel, err := filepath.Rel(b.path("data"), path)
-		if err != nil {
-			return err
-		}
-		return each(rel, path)
-	})
-}
-
 // same compares what both restored with the data: nothing has written to it since. Then it removes what they restored.
 func (b *bench) same() error {
-	err := b.relations(func(rel, path string) error {
+	err := relations(b.path("data"), func(rel, path string) error {
 		for _, t := range []string{ours, theirs} {
 			if err := sameFile(path, filepath.Join(b.path("restored-"+t), rel)); err != nil {
 				return err
@@ -220,20 +205,12 @@ func (b *bench) same() error {
 
 // change lets pgbench's own transactions change pages until about as many differ as are wanted, and counts them.
 func (b *bench) change(ctx context.Context) error {
-	before := map[string][]uint64{}
-	b.pages, b.bytes = 0, 0
-	err := b.relations(func(rel, path string) error {
-		sums, err := pageSums(path)
-		before[rel] = sums
-		b.pages += int64(len(sums))
-		return err
-	})
+	before, err := b.count(ctx)
 	if err != nil {
 		return err
 	}
-	b.bytes = b.pages * page
 	// A transaction changes a page of accounts and one of their index, here and there; the other tables are small.
-	transactions := int(float64(b.pages) * b.changed / 100 / 2.05)
+	transactions := int(float64(before.Pages) * b.changed / 100 / 2.05)
 	clients := runtime.NumCPU()
 	if err := b.pgbench(ctx, "-n", "-c", strconv.Itoa(clients), "-t", strconv.Itoa(max(1, transactions/clients))); err != nil {
 		return err
@@ -241,16 +218,18 @@ func (b *bench) change(ctx context.Context) error {
 	if err := b.sql(ctx, "checkpoint"); err != nil {
 		return err
 	}
-	b.differ = 0
-	return b.relations(func(rel, path string) error {
-		sums, err := pageSums(path)
-		for i, s := range sums {
-			if i >= len(before[rel]) || before[rel][i] != s {
-				b.differ++
-			}
-		}
-		return err
-	})
+	b.counted, err = b.count(ctx)
+	return errors.Join(err, os.Remove(b.path("sums")))
+}
+
+// count counts pages, and those that differ from the last time, in a process of its own: what this one has in memory would
+// count for those that it starts.
+func (b *bench) count(ctx context.Context) (c counted, err error) {
+	out, err := b.command(ctx, b.self, b.task("pages", "-folder", b.path("data"), "-target", b.path("sums"))...).Output()
+	if err != nil {
+		return c, err
+	}
+	return c, json.Unmarshal(out, &c)
 }
 
 func sameFile(want, got string) error {

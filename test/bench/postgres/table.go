@@ -4,40 +4,12 @@ import (
 	"cmp"
 	"context"
 	"fmt"
-	"hash/maphash"
 	"io"
 	"os"
 	"runtime"
 	"slices"
 	"strings"
 )
-
-// page is how long a page of a relation is.
-const page = 8192
-
-var seed = maphash.MakeSeed()
-
-// pageSums hashes the pages of a file.
-func pageSums(path string) ([]uint64, error) {
-	f, err := os.Open(path)
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
-	var sums []uint64
-	for buf := make([]byte, 128*page); ; {
-		n, err := io.ReadFull(f, buf)
-		for i := 0; i < n; i += page {
-			sums = append(sums, maphash.Bytes(seed, buf[i:min(i+page, n)]))
-		}
-		if err == io.EOF || err == io.ErrUnexpectedEOF {
-			return sums, nil
-		}
-		if err != nil {
-			return nil, err
-		}
-	}
-}
 
 // print writes the medians as a table of Markdown.
 func (b *bench) print(w io.Writer, rounds int) error {
@@ -47,7 +19,7 @@ func (b *bench) print(w io.Writer, rounds int) error {
 	}
 	load, _ := os.ReadFile("/proc/loadavg") // elsewhere it is not said
 	fmt.Fprintf(w, "\n%s; %.2f GB of relations, pgbench at scale %d; %d of %d pages changed (%.2f %%); %d processors; medians of %d rounds; load average at the end: %s\n\n",
-		strings.TrimSpace(string(version)), float64(b.bytes)/1e9, b.scale, b.differ, b.pages, 100*float64(b.differ)/float64(b.pages), runtime.NumCPU(), rounds,
+		strings.TrimSpace(string(version)), float64(b.Pages*page)/1e9, b.scale, b.Differ, b.Pages, 100*float64(b.Differ)/float64(b.Pages), runtime.NumCPU(), rounds,
 		cmp.Or(strings.TrimSpace(string(load)), "unknown"))
 	fmt.Fprintln(w, "| | lifeboat | pgBackRest | factor | processor time | factor | peak memory | stored | factor |")
 	fmt.Fprintln(w, "|---|---|---|---|---|---|---|---|---|")

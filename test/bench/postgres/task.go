@@ -45,6 +45,9 @@ func (t *task) run(ctx context.Context, what string) error {
 		return err
 	}
 	defer end()
+	if what == "pages" {
+		return t.pages()
+	}
 	store, err := file.Open(t.vault)
 	if err != nil {
 		return err
