@@ -232,7 +232,7 @@ func (c *cluster) text(query string) string {
 
 func (c *cluster) wait(query string) {
 	c.t.Helper()
-	for end := time.Now().Add(time.Minute); time.Now().Before(end); time.Sleep(10 * time.Millisecond) {
+	for end := time.Now().Add(3 * time.Minute); time.Now().Before(end); time.Sleep(10 * time.Millisecond) {
 		if c.text(query) == "true" {
 			return
 		}

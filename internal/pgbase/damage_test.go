@@ -243,7 +243,7 @@ drop table churn_:client_id;
 		c.t.Fatal(err)
 	}
 	var running []*exec.Cmd
-	for _, args := range [][]string{{"-c", "2"}, {"-c", "1", "-f", script}} {
+	for _, args := range [][]string{{"-c", "2", "-R", "500"}, {"-c", "1", "-R", "8", "-f", script}} {
 		cmd := exec.Command(c.tools+"/pgbench", append([]string{"-n", "-h", c.host, "-p", fmt.Sprint(c.port), "-U", "postgres", "-T", "300", "postgres"}, args...)...)
 		if err := cmd.Start(); err != nil {
 			c.t.Fatal(err)
