@@ -64,6 +64,7 @@ bench-postgres: ## base points against pgBackRest, on a pgbench database of 2.2 
 	./test/servers/install.sh postgres pgbackrest
 	$(GO) build -o bin/bench-postgres ./test/bench/postgres
 	./bin/bench-postgres
+	$(MAKE) bench-safety
 
 demo: build ## two sites, a disaster, a failover and a failback, on this machine
 	./test/servers/install.sh postgres
