@@ -106,7 +106,7 @@ func TestProve(t *testing.T) {
 	stored(t, p, west)
 	req = proving(p, model.ProveSpec{Bisect: true, Checks: []string{"select not exists (select from orders where site = 'nowhere')"}})
 	found := do(t, req)
-	if !strings.HasPrefix(found.Outputs["good"].Text, "lsn:") || !strings.HasPrefix(found.Outputs["bad"].Text, "lsn:") || found.Outputs["bad_at"].Text == "" ||
+	if !strings.HasPrefix(found.Outputs["good"].Text, "before-xid:") || !strings.HasPrefix(found.Outputs["bad"].Text, "lsn:") || found.Outputs["bad_at"].Text == "" ||
 		!strings.Contains(fmt.Sprint(found.Evidence), "made it bad") {
 		t.Errorf("found %v, %v", found.Outputs, found.Evidence)
 	}

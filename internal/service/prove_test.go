@@ -6,6 +6,9 @@ import (
 	"os"
 	"slices"
 	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
 
 	"github.com/lifeboat-dr/lifeboat/api"
 	"github.com/lifeboat-dr/lifeboat/failure"
@@ -255,5 +258,35 @@ func TestRestoreIsOfOneResource(t *testing.T) {
 	}
 	if got, err := s.Points(t.Context(), "shop"); err != nil || len(got.Ranges) != 1 || len(got.Ranges[0].Points) != 1 {
 		t.Errorf("ranges %+v, %v", got, err)
+	}
+}
+
+func TestWhatIsInASpoolIsReachedToo(t *testing.T) {
+	at := func(minute int) time.Time { return time.Date(2026, 5, 4, 12, minute, 0, 0, time.UTC) }
+	lag := model.Duration(time.Minute)
+	fresh := func() []model.Range {
+		return []model.Range{
+			{Resource: "db", Site: "west", To: "0/1", ToTime: at(1), Gap: "the slot was lost"}, {Resource: "db", Site: "west", To: "0/5", ToTime: at(5)},
+			{Resource: "db", Site: "north", To: "0/4", ToTime: at(4)}, {Resource: "other", Site: "west", To: "0/9", ToTime: at(9)},
+		}
+	}
+	st := model.Stream{Resource: "db", Site: "west", At: at(8), LagTime: &lag, Position: "0/7", Unstored: 2}
+	got := fresh()
+	inSpool(got, st)
+	want := fresh()
+	want[1].VaultTo, want[1].VaultToTime, want[1].To, want[1].ToTime = "0/5", &[]time.Time{at(5)}[0], "0/7", at(7)
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+	for name, change := range map[string]func(*model.Stream){
+		"all is stored": func(s *model.Stream) { s.Unstored = 0 }, "a gap came": func(s *model.Stream) { s.NeedsPoint = "there is a gap" },
+		"nothing is known": func(s *model.Stream) { s.Position = "" }, "of another": func(s *model.Stream) { s.Resource = "x" },
+	} {
+		other, got := st, fresh()
+		change(&other)
+		inSpool(got, other)
+		if diff := cmp.Diff(fresh(), got); diff != "" {
+			t.Errorf("%s (-want +got):\n%s", name, diff)
+		}
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"context"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -78,7 +79,32 @@ func (s *Service) ranges(ctx context.Context, app model.App) ([]model.Range, err
 	if len(ranges) == 0 && missed != nil {
 		return nil, missed
 	}
+	streams, _ := s.lookAtStreams(ctx, app) // what cannot be looked at is told by status
+	for _, st := range streams {
+		inSpool(ranges, st)
+	}
 	return ranges, nil
+}
+
+// inSpool adds to the newest range of a stream what lies in the site's spool and not in the vault yet.
+func inSpool(ranges []model.Range, st model.Stream) {
+	if st.Unstored == 0 || st.Position == "" || st.NeedsPoint != "" {
+		return
+	}
+	for i := range slices.Backward(ranges) {
+		r := &ranges[i]
+		if r.Resource != st.Resource || r.Site != st.Site {
+			continue
+		}
+		if r.Gap == "" && r.To != st.Position {
+			stored := r.ToTime
+			r.VaultTo, r.VaultToTime, r.To = r.To, &stored, st.Position
+			if st.LagTime != nil && st.At.Add(-st.LagTime.Std()).After(stored) {
+				r.ToTime = st.At.Add(-st.LagTime.Std()).UTC()
+			}
+		}
+		return
+	}
 }
 
 // rangesOf asks one site after the other, until one answers.

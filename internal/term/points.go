@@ -85,7 +85,7 @@ func (p *page) ranges(ranges []model.Range) {
 		r := &ranges[i]
 		if last == nil || last.Resource != r.Resource {
 			p.text(2, 4, span{"of " + string(r.Resource), accent})
-		} else {
+		} else if r.FromTime.After(last.ToTime) {
 			p.gap(last, r)
 		}
 		head := []span{{"from ", dim}, {p.instant(r.FromTime), plain}, {" (" + r.From + ")", dim}, {" to ", dim}, {p.instant(r.ToTime), bold}, {" (" + r.To + ")", dim}}
@@ -112,7 +112,9 @@ func (p *page) ranges(ranges []model.Range) {
 		if r.Gap != "" && (i+1 == len(ranges) || ranges[i+1].Resource != r.Resource) {
 			p.text(4, 9, span{"GAP  ", bad}, span{"what follows cannot be reached: " + r.Gap, warn})
 		}
-		last = r
+		if last == nil || last.Resource != r.Resource || r.ToTime.After(last.ToTime) {
+			last = r
+		}
 	}
 }
 

@@ -94,7 +94,11 @@ func (w *worker) search(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	w.Set("good", found.Good.To)
+	good := found.Good.To
+	if found.Adjacent && found.Bad != nil && found.Bad.XID != 0 {
+		good = fmt.Sprintf("before-xid:%d", found.Bad.XID) // exact also where the good state is that of a base point
+	}
+	w.Set("good", good)
 	w.Set("good_at", instant(found.Good.At))
 	if found.Bad == nil {
 		w.Set("found", "the newest state passes: there is nothing to go back from")
