@@ -259,6 +259,8 @@ type StatusReply struct {
 type PointsReply struct {
 	Points []model.Point `json:"points"` // newest first
 	Ranges []model.Range `json:"ranges"` // by resource, oldest first
+	// Missed says which places could not be asked: what they have is not in the lists.
+	Missed []*failure.Error `json:"missed,omitempty"`
 }
 
 // ProtectRequest asks for markers and probes.

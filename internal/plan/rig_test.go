@@ -8,6 +8,7 @@ import (
 	"github.com/lifeboat-dr/lifeboat/driver"
 	"github.com/lifeboat-dr/lifeboat/driver/fake"
 	"github.com/lifeboat-dr/lifeboat/failure"
+	"github.com/lifeboat-dr/lifeboat/internal/plan"
 	"github.com/lifeboat-dr/lifeboat/model"
 )
 
@@ -20,6 +21,7 @@ const (
 	kindMirror  model.Kind = "mirror"  // reverse only: nothing can move it
 	kindAsk     model.Kind = "ask"     // verify
 	kindRun     model.Kind = "run"     // run
+	kindProved  model.Kind = "proved"  // its points can be proved and restored
 	kindKept    model.Kind = "kept"    // keeps recovery points in a vault: capture, copy, expire, promote
 )
 
@@ -73,6 +75,15 @@ type (
 		limited
 		driver.Runner
 	}
+	proved struct {
+		limited
+		driver.Capturer
+		driver.Prover
+		driver.Restorer
+		driver.Driller
+		driver.Releaser
+		driver.Promoter
+	}
 	kept struct {
 		limited
 		driver.Capturer
@@ -108,6 +119,7 @@ func registry() *driver.Registry {
 		mirror{facts(kindMirror), f},
 		asker{facts(kindAsk), f},
 		runner{facts(kindRun), f},
+		proved{facts(kindProved, func(f *driver.Facts) { f.Vault = driver.VaultOptional }), f, f, f, f, f, f},
 		kept{facts(kindKept, func(f *driver.Facts) { f.Vault = driver.VaultOptional }), f, f, f, f},
 	)
 }
@@ -156,4 +168,22 @@ func uploads() *model.Config {
 	alone := resource("alone", kindKept)
 	alone.Vault = &model.Vault{Name: "main", URL: "/srv/vault"}
 	return plain(files, alone, resource("bare", kindKept), resource("web", kindProgram, "files"))
+}
+
+// points is an app with a resource whose points can be proved and restored, beside one whose cannot.
+func points() *model.Config {
+	db := resource("db", kindProved)
+	db.Vault = &model.Vault{Name: "main", URL: "/srv/vault"}
+	db.Hooks = []model.Hook{{Before: model.ActionRestore, Step: run("make room")}}
+	return plain(db, resource("bare", kindProved), resource("web", kindProgram, "db"))
+}
+
+// proofs are those of two points of a resource.
+func proofs(id model.ResourceID) []plan.Proving {
+	return []plan.Proving{{Resource: id, Spec: model.ProveSpec{Point: "0123456789abcdef"}}, {Resource: id, Spec: model.ProveSpec{Point: "fedcba9876543210"}}}
+}
+
+// into restores a resource into a folder.
+func into(id model.ResourceID, spec model.RestoreSpec) *plan.Restoring {
+	return &plan.Restoring{Resource: id, Spec: spec}
 }

@@ -10,6 +10,7 @@ import (
 
 	"github.com/lifeboat-dr/lifeboat/api"
 	"github.com/lifeboat-dr/lifeboat/driver"
+	"github.com/lifeboat-dr/lifeboat/failure"
 	"github.com/lifeboat-dr/lifeboat/model"
 )
 
@@ -17,6 +18,8 @@ import (
 const (
 	lookTimeout = 5 * time.Second
 	lookAtOnce  = 16
+	// pointsTimeout is for one look into a vault, which may have to be opened: that takes a second of work by design.
+	pointsTimeout = 20 * time.Second
 )
 
 // look describes all of an app's resources at all its sites, side by side.
@@ -205,36 +208,41 @@ func (s *Service) holdsData(app model.App, id model.ResourceID) bool {
 	return err == nil && d.Facts().Stateful
 }
 
-// Points lists the recovery points of an app, and what lies between them. When no place can be asked that is the error; when
-// some cannot, it is logged.
+// Points lists the recovery points of an app, and what lies between them. When no place can be asked that is the error.
 func (s *Service) Points(ctx context.Context, id model.AppID) (*api.PointsReply, error) {
 	app, err := s.app(id)
 	if err != nil {
 		return nil, err
 	}
-	reply := &api.PointsReply{}
-	if reply.Points, err = s.points(ctx, app); err != nil {
-		return nil, err
+	reply := &api.PointsReply{Points: []model.Point{}, Ranges: []model.Range{}}
+	missed := func(r model.Resource, err error) {
+		if err != nil {
+			reply.Missed = append(reply.Missed, failure.From(failure.Wrap(err, "list the recovery points of", string(r.ID))))
+		}
 	}
-	reply.Ranges, err = s.ranges(ctx, app)
-	return reply, err
-}
-
-func (s *Service) points(ctx context.Context, app model.App) ([]model.Point, error) {
-	points := []model.Point{}
-	var missed error
 	for _, r := range app.Resources {
-		found, err := s.pointsOf(ctx, app, r)
-		points, missed = append(points, found...), cmp.Or(missed, err) // the first one
+		points, err := s.pointsOf(ctx, app, r)
+		reply.Points = append(reply.Points, points...)
+		missed(r, err)
+		if err != nil && len(points) == 0 {
+			continue // what it says of ranges is the same
+		}
+		ranges, err := s.rangesOf(ctx, app, r)
+		reply.Ranges = append(reply.Ranges, ranges...)
+		missed(r, err)
 	}
-	if len(points) == 0 && missed != nil {
-		return nil, missed // "none" would not be true
+	if len(reply.Points) == 0 && len(reply.Missed) > 0 {
+		return nil, reply.Missed[0] // "none" would not be true
 	}
-	if err := s.prove(ctx, app, points); err != nil {
+	streams, _ := s.lookAtStreams(ctx, app) // what cannot be looked at is told by status
+	for _, st := range streams {
+		inSpool(reply.Ranges, st)
+	}
+	if err := s.prove(ctx, app, reply.Points); err != nil {
 		return nil, err
 	}
-	slices.SortStableFunc(points, func(a, b model.Point) int { return b.At.Compare(a.At) })
-	return points, nil
+	slices.SortStableFunc(reply.Points, func(a, b model.Point) int { return b.At.Compare(a.At) })
+	return reply, nil
 }
 
 // pointsOf lists the recovery points of one resource at all its sites, newest first, each once. The error is of the first
@@ -249,7 +257,7 @@ func (s *Service) pointsOf(ctx context.Context, app model.App, r model.Resource)
 		return nil, nil
 	}
 	for _, site := range append([]model.SiteID{app.Home}, app.Recovery...) {
-		call, cancel := context.WithTimeout(ctx, lookTimeout)
+		call, cancel := context.WithTimeout(ctx, pointsTimeout)
 		found, err := lister.Points(call, driver.Target{App: app.ID, Resource: r, Site: site})
 		cancel()
 		if err != nil {

@@ -143,7 +143,7 @@ func (k *keeper) look(ctx context.Context, r *scheduled) error {
 	}
 	r.last = time.Time{}
 	for _, site := range append([]model.SiteID{k.app.Home}, k.app.Recovery...) {
-		call, cancel := context.WithTimeout(ctx, lookTimeout)
+		call, cancel := context.WithTimeout(ctx, pointsTimeout)
 		points, err := lister.Points(call, driver.Target{App: k.app.ID, Resource: resource, Site: site})
 		cancel()
 		if err != nil {

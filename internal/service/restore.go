@@ -68,24 +68,6 @@ func checkTarget(to string) error {
 	return nil
 }
 
-// ranges lists in which stretches of time an app's resources can be brought back to every state.
-func (s *Service) ranges(ctx context.Context, app model.App) ([]model.Range, error) {
-	ranges := []model.Range{}
-	var missed error
-	for _, r := range app.Resources {
-		found, err := s.rangesOf(ctx, app, r)
-		ranges, missed = append(ranges, found...), cmp.Or(missed, err)
-	}
-	if len(ranges) == 0 && missed != nil {
-		return nil, missed
-	}
-	streams, _ := s.lookAtStreams(ctx, app) // what cannot be looked at is told by status
-	for _, st := range streams {
-		inSpool(ranges, st)
-	}
-	return ranges, nil
-}
-
 // inSpool adds to the newest range of a stream what lies in the site's spool and not in the vault yet.
 func inSpool(ranges []model.Range, st model.Stream) {
 	if st.Unstored == 0 || st.Position == "" || st.NeedsPoint != "" {
@@ -118,7 +100,7 @@ func (s *Service) rangesOf(ctx context.Context, app model.App, r model.Resource)
 		return nil, nil
 	}
 	for _, site := range append([]model.SiteID{app.Home}, app.Recovery...) {
-		call, cancel := context.WithTimeout(ctx, lookTimeout)
+		call, cancel := context.WithTimeout(ctx, pointsTimeout)
 		found, err := ranger.Ranges(call, driver.Target{App: app.ID, Resource: r, Site: site})
 		cancel()
 		if len(found) > 0 && err == nil {

@@ -23,6 +23,13 @@ func Points(w io.Writer, r *api.PointsReply, s Style) error {
 		p.blank()
 		p.ranges(r.Ranges)
 	}
+	if len(r.Missed) > 0 {
+		p.blank()
+		p.line(span{"this is not all: ", bad}, span{"some places could not be asked", warn})
+		for _, e := range r.Missed {
+			p.failure(2, e)
+		}
+	}
 	return p.flush(w)
 }
 

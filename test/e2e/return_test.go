@@ -34,11 +34,11 @@ type place struct {
 	ledger *clients.Ledger
 }
 
-func newPlace(t *testing.T) *place {
+func newPlace(t *testing.T, db world.Recovery) *place {
 	t.Helper()
 	p := &place{t: t, ledger: clients.NewLedger()}
 	var err error
-	if p.w, err = world.Create(t.Context(), world.Options{Dir: filepath.Join(program.Folder(t), "world"), Binary: program.Path()}); err != nil {
+	if p.w, err = world.Create(t.Context(), world.Options{DB: db, Dir: filepath.Join(program.Folder(t), "world"), Binary: program.Path()}); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
@@ -225,7 +225,7 @@ func (p *place) putBack(folder string) {
 // no writes, and the failback brings the app home.
 func TestFencedPrimaryReturns(t *testing.T) {
 	t.Parallel()
-	p := newPlace(t)
+	p := newPlace(t, world.FromStandby)
 	p.destroy(false)
 	p.operate("failover", world.App, "--unplanned", "--yes")
 	p.look(world.West)
@@ -252,7 +252,7 @@ func TestFencedPrimaryReturns(t *testing.T) {
 // gone its own way; Lifeboat says that there are two, and the failback throws the old one's timeline away.
 func TestLostPrimaryReturns(t *testing.T) {
 	t.Parallel()
-	p := newPlace(t)
+	p := newPlace(t, world.FromStandby)
 	disk := p.destroy(true)
 	p.operate("failover", world.App, "--unplanned", "--yes")
 	p.look(world.West)
