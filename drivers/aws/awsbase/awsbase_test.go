@@ -579,3 +579,28 @@ func TestOtherServices(t *testing.T) {
 	_, err = route53.NewFromConfig(s.Config("route53")).GetHostedZone(t.Context(), &route53.GetHostedZoneInput{Id: aws.String("ZNOTHING")})
 	fails(t, err, failure.NotFound, "NoSuchHostedZone")
 }
+
+// TestSocket: over real sockets, to an endpoint that is said; and when nobody listens there, a change was certainly not made.
+func TestSocket(t *testing.T) {
+	w := awstest.New(awstest.Options{})
+	server, err := w.Serve()
+	if err != nil {
+		t.Fatal(err)
+	}
+	a := access(t, w, east)
+	a.Endpoint = "http://127.0.0.1:1" // for other services: nobody
+	a.Endpoints = map[string]string{"rds": server.URL, "sts": server.URL}
+	s := open(t, awsbase.New(awsbase.Options{}), a)
+	if err := create(t.Context(), s, "orders"); err != nil {
+		t.Error(err)
+	}
+	if err := describe(t.Context(), s, "orders"); err != nil {
+		t.Error(err)
+	}
+	w.Inject(awstest.Fault{Action: "CreateDBInstance", How: awstest.LoseAnswer})
+	fails(t, create(t.Context(), s, "second"), failure.Indeterminate)
+	if err := server.Close(); err != nil {
+		t.Error(err)
+	}
+	fails(t, create(t.Context(), s, "third"), failure.Unavailable, "refused")
+}

@@ -74,6 +74,10 @@ var codes = map[string]verdict{
 	"RequestTimeTooSkewed":                {kind: failure.Denied, hint: hintClock},
 	"InvalidSignatureException":           {kind: failure.Denied, hint: hintCredentials},
 	"KMSKeyNotAccessibleFault":            {kind: failure.Denied, hint: hintKey},
+	"InvalidKMSKeyFault":                  {kind: failure.Denied, hint: hintKey},
+	"InvalidVPCNetworkStateFault":         {kind: failure.Invalid, hint: "the subnet group does not fit its network any more"},
+	"IamRoleMissingPermissions":           {kind: failure.Denied},
+	"SNSNoAuthorization":                  {kind: failure.Denied},
 	"InvalidKMSKeyId":                     {kind: failure.Denied, hint: hintKey},
 	"InstanceQuotaExceeded":               {kind: failure.Denied, hint: hintQuota},
 	"InvalidAction":                       {kind: failure.Unsupported},
@@ -85,10 +89,6 @@ var codes = map[string]verdict{
 	"ConflictingDomainExists":             {kind: failure.Exists},
 	"HostedZoneNotEmpty":                  {kind: failure.Conflict, hint: hintState},
 	"DependencyViolation":                 {kind: failure.Conflict, hint: "something else still uses it"},
-	"ResourceInUse":                       {kind: failure.Conflict, hint: hintState},
-	"SubnetInUse":                         {kind: failure.Conflict, hint: hintState},
-	"CacheSubnetGroupInUse":               {kind: failure.Conflict, hint: hintState},
-	"SubnetAlreadyInUse":                  {kind: failure.Conflict, hint: hintState},
 	"DeleteConflict":                      {kind: failure.Conflict, hint: hintState},
 	"APICallRateForCustomerExceeded":      {kind: failure.Throttled, hint: hintSlow},
 	"APICallRateForCustomerExceededFault": {kind: failure.Throttled, hint: hintSlow},
@@ -106,11 +106,11 @@ var forms = []struct {
 	form *regexp.Regexp
 	is   verdict
 }{
-	{regexp.MustCompile(`NotFound$|^NoSuch|DoesNotExist|NotFound\b|\.NotFound$|\.Unknown$|InvocationDoesNotExist|^ParameterVersionNotFound$`), verdict{kind: failure.NotFound}},
+	{regexp.MustCompile(`NotFound$|^NoSuch|DoesNotExist|\.Unknown$`), verdict{kind: failure.NotFound}},
 	{regexp.MustCompile(`AlreadyExist|\.Duplicate$|^Duplicate|AlreadyOwned|EntityAlreadyExists`), verdict{kind: failure.Exists}},
 	{regexp.MustCompile(`^Insufficient.*(Capacity|AvailableIPs)|InsufficientAvailableIPs`), verdict{kind: failure.Unavailable, hint: hintCapacity}},
-	{regexp.MustCompile(`Quota.*Exceeded|QuotaExceeded|LimitExceeded|^TooMany|LimitsExceeded|QuotaExceededFor`), verdict{kind: failure.Denied, hint: hintQuota}},
-	{regexp.MustCompile(`^Invalid.*State|State.*Invalid|IncorrectState|\.InUse$|InProgress|PendingVerification`), verdict{kind: failure.Conflict, hint: hintState}},
+	{regexp.MustCompile(`Quota.*Exceeded|Limits?Exceeded|LimitReached|^TooMany|^QuotaFor|QuotaForCustomerExceeded`), verdict{kind: failure.Denied, hint: hintQuota}},
+	{regexp.MustCompile(`^Invalid.*State|State.*Invalid|IncorrectState|InUse$|InProgress|VersionMismatch$|AlreadyUnder|ConflictOperation`), verdict{kind: failure.Conflict, hint: hintState}},
 	{regexp.MustCompile(`NotSupported|Unsupported`), verdict{kind: failure.Unsupported}},
 	{regexp.MustCompile(`^Invalid|^Missing|^Malformed|Validation|NotAllowed|Violation|Mismatch|Incompatible|NotApplicable|Invalid$|Required$`), verdict{kind: failure.Invalid}},
 }
