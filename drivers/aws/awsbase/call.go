@@ -61,7 +61,7 @@ func (a *around) add(stack *middleware.Stack) error {
 
 // changes reports whether an operation changes something at AWS. What only looks is named so in all the services we call.
 func changes(operation string) bool {
-	for _, prefix := range []string{"Describe", "List", "Get", "Lookup", "Head", "Simulate", "AssumeRole", "Test"} {
+	for _, prefix := range []string{"Describe", "List", "Get", "Lookup", "Head", "Simulate", "AssumeRole", "TestDNSAnswer"} {
 		if strings.HasPrefix(operation, prefix) {
 			return false
 		}
