@@ -58,7 +58,7 @@ func TestTablespaces(t *testing.T) {
 		t.Fatalf("to where the primary has them: %v", err)
 	}
 	o.Spaces = map[string]string{w.dir("fast"): w.dir("fast2"), oid: w.dir(`odd \2`)}
-	res, conn, done := w.restore(o)
+	res, conn, _ := w.restore(o)
 	if got := text(t, conn, "(select count(*) from history)||' '||(select count(*) from more)||' '||(select string_agg(pg_tablespace_location(oid), ' ' order by spcname) from pg_tablespace where spcname in ('fast', 'odd'))"); got !=
 		"1001 1 "+w.dir("fast2")+" "+w.dir(`odd \2`) {
 		t.Errorf("got %s, %+v", got, res)
@@ -67,7 +67,7 @@ func TestTablespaces(t *testing.T) {
 		t.Fatal(err)
 	}
 	o.Overwrite = pgrestore.SameSystem
-	res, conn, _ = w.restore(o)
+	res, conn, done := w.restore(o)
 	if got := text(t, conn, "select count(*) from history"); got != "1001" || res.Reused < res.Bytes*9/10 {
 		t.Errorf("in place: got %s, %+v", got, res)
 	}
