@@ -182,7 +182,7 @@ func Round(w io.Writer, r *api.ProtectRound, s Style) error {
 			spans = append(spans, span{fmt.Sprintf("  %s at %s ", st.Resource, st.Site), plain}, streamSpan(st), span{": " + st.Summary, plain})
 		}
 	}
-	if len(ids) == 0 && r.ProbeOK == nil && len(r.Errors) == 0 && len(r.Points) == 0 && len(r.Proofs) == 0 {
+	if len(ids) == 0 && r.ProbeOK == nil && len(r.Errors) == 0 && len(r.Points) == 0 && len(r.Proofs) == 0 && len(r.Streams) == 0 {
 		spans = append(spans, span{"nothing to do", dim})
 	}
 	p.text(0, 10, spans...)

@@ -401,6 +401,9 @@ func restoreText(p pgrestore.Progress) string {
 	case pgrestore.Planning:
 		return "choosing the base point and the log"
 	case pgrestore.Restoring:
+		if p.BytesTotal == 0 {
+			return "restoring the base point"
+		}
 		text := "restoring " + units.Bytes(p.Bytes) + " of " + units.Bytes(p.BytesTotal)
 		if s := p.Elapsed.Seconds(); s > 1 && p.Bytes > 0 && p.BytesTotal > p.Bytes {
 			rate := float64(p.Bytes) / s
