@@ -7,6 +7,8 @@ STATICCHECK ?= honnef.co/go/tools/cmd/staticcheck@v0.8.2
 VERSION     ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo devel)
 # How many packages are tested at once. Many of them start servers.
 P           ?= 2
+# Where the demo's database comes back from: standby or vault.
+DB          ?= standby
 PLATFORMS   := linux/amd64 linux/arm64 darwin/amd64 darwin/arm64
 
 BUILD   := CGO_ENABLED=0 $(GO) build -trimpath -ldflags '-X main.version=$(VERSION)'
@@ -66,9 +68,9 @@ bench-postgres: ## base points against pgBackRest, on a pgbench database of 2.2 
 	./bin/bench-postgres
 	$(MAKE) bench-safety
 
-demo: build ## two sites, a disaster, a failover and a failback, on this machine
+demo: build ## two sites, a disaster, a failover and a failback, on this machine; DB=vault: without a standby
 	./test/servers/install.sh postgres
-	./bin/lifeboat demo
+	./bin/lifeboat demo --db $(DB)
 
 cross: ## build for every platform
 	@set -e; for p in $(PLATFORMS); do \

@@ -133,15 +133,18 @@ func (d *Driver) restored(req driver.Request, state hostexec.JobState, _ jobHand
 		return driver.Observation{}, err
 	}
 	facts := append([]model.Fact{{Name: "folder", Value: t.Data}}, evidence(state, restoreValues...)...)
-	if port := state.Values["port"]; port != "" {
-		facts = append(facts, model.Fact{Name: "answers", Value: net.JoinHostPort(t.Listen, port) + ", apart from everything and without durability: pg_ctl stop -D " + t.Data})
-	}
 	timeline := state.Values["timeline"]
 	if timeline == "" {
 		timeline = "0"
 	}
-	return driver.Observation{State: driver.Done, Evidence: facts, Outputs: map[string]model.Value{
-		"path": driver.Text(t.Data), "lsn": {Type: model.TypeLSN, Text: state.Values["reached"]}, "timeline": driver.Number(timeline)}}, nil
+	outputs := map[string]model.Value{
+		"path": driver.Text(t.Data), "lsn": {Type: model.TypeLSN, Text: state.Values["reached"]}, "timeline": driver.Number(timeline)}
+	if port := state.Values["port"]; port != "" {
+		at := net.JoinHostPort(t.Listen, port)
+		outputs["endpoint"] = driver.Endpoint(at)
+		facts = append(facts, model.Fact{Name: "answers", Value: at + ", apart from everything and without durability: pg_ctl stop -D " + t.Data})
+	}
+	return driver.Observation{State: driver.Done, Evidence: facts, Outputs: outputs}, nil
 }
 
 // restore says what stands in the way of a restore.

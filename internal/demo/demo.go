@@ -187,6 +187,11 @@ func (d *demo) run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	if d.opt.DB == world.FromVault {
+		if err := d.mistake(ctx); err != nil {
+			return err
+		}
+	}
 	err = d.operate(ctx, operation{name: "failover", mode: "unplanned", from: world.East, to: world.West, serves: world.West,
 		args: []string{"failover", world.App, "--unplanned", "--yes"}, disaster: d.disaster})
 	if err != nil {

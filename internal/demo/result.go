@@ -17,10 +17,20 @@ type Result struct {
 	// DB is where the database comes back from: a standby, or the vault.
 	DB         world.Recovery `json:"db"`
 	Operations []Operation    `json:"operations"`
-	Reports    string         `json:"reports"` // folder of the reports
-	Seconds    float64        `json:"seconds"` // how long the demo took, with building the world
-	World      string         `json:"world,omitempty"`
-	Error      string         `json:"error,omitempty"` // why the demo ended before its end
+	// Mistake is what came of rows that were deleted by mistake: with a database that comes back from the vault.
+	Mistake *Mistake `json:"mistake,omitempty"`
+	Reports string   `json:"reports"` // folder of the reports
+	Seconds float64  `json:"seconds"` // how long the demo took, with building the world
+	World   string   `json:"world,omitempty"`
+	Error   string   `json:"error,omitempty"` // why the demo ended before its end
+}
+
+// Mistake is a statement that should not have been run, and what was found in a copy of the moment before it.
+type Mistake struct {
+	Transaction string  `json:"transaction"`
+	Deleted     int     `json:"deleted"` // rows
+	Found       int     `json:"found"`   // of them, in the copy
+	Seconds     float64 `json:"seconds"` // until the copy answered
 }
 
 // Operation is one operation as its users' side and its report saw it. Seconds that were not measured are null.

@@ -25,7 +25,15 @@ import (
 // document is what `lifeboat demo -o json` promises to those who read it. A field that is not there stays nil.
 type document struct {
 	OK         *bool       `json:"ok"`
+	DB         string      `json:"db"`
+	Mistake    *mistake    `json:"mistake"`
 	Operations []operation `json:"operations"`
+}
+
+type mistake struct {
+	Transaction string `json:"transaction"`
+	Deleted     int    `json:"deleted"`
+	Found       int    `json:"found"`
 }
 
 type operation struct {
@@ -62,8 +70,16 @@ func gone(t *testing.T, tmp, mark string) {
 
 // TestDemo runs the demo to its end: it exits with 0, prints one document, loses nothing, and leaves its reports alone.
 func TestDemo(t *testing.T) {
-	t.Parallel()
-	p, dir, tmp, mark := demo(t, "-o", "json")
+	for _, db := range []string{"standby", "vault"} {
+		t.Run(db, func(t *testing.T) {
+			t.Parallel()
+			runDemo(t, db)
+		})
+	}
+}
+
+func runDemo(t *testing.T, db string) {
+	p, dir, tmp, mark := demo(t, "--db", db, "-o", "json")
 	if code := p.Wait(); code != 0 {
 		t.Errorf("exit code %d; it said:\n%s", code, p.Said())
 	}
@@ -75,8 +91,11 @@ func TestDemo(t *testing.T) {
 	if err := json.Unmarshal(p.Printed(), &d); err != nil {
 		t.Fatalf("%v: %s", err, p.Printed())
 	}
-	if d.OK == nil || !*d.OK {
-		t.Error("the demo is not ok")
+	if d.OK == nil || !*d.OK || d.DB != db {
+		t.Errorf("the demo is not ok, or its database came back from %q", d.DB)
+	}
+	if m := d.Mistake; (m != nil) != (db == "vault") || m != nil && (m.Transaction == "" || m.Deleted == 0 || m.Found != m.Deleted) {
+		t.Errorf("what was deleted by mistake: %+v", m)
 	}
 	var names []string
 	for _, o := range d.Operations {
@@ -143,13 +162,15 @@ func TestInterruptedDemo(t *testing.T) {
 		"│ run ", // the drill has begun
 		"DISASTER", "$ lifeboat failover shop", "a new, empty machine in east", "$ lifeboat failback shop", "started   db/reverse@east",
 	}
-	if os.Getenv("LIFEBOAT_LONG") == "" {
-		i := rand.New(rand.NewPCG(n, 2)).IntN(len(moments))
+	random := rand.New(rand.NewPCG(n, 2))
+	if !program.Long() {
+		i := random.IntN(len(moments))
 		moments = moments[i : i+1]
 	}
 	for _, at := range moments {
-		t.Run(at, func(t *testing.T) {
-			p, _, tmp, mark := demo(t)
+		db := []string{"standby", "vault"}[random.IntN(2)]
+		t.Run(at+", from the "+db, func(t *testing.T) {
+			p, _, tmp, mark := demo(t, "--db", db)
 			program.Until(t, at, func(context.Context) error {
 				select {
 				case <-p.Ended:

@@ -26,14 +26,16 @@ import (
 	"github.com/lifeboat-dr/lifeboat/secret"
 )
 
-// Schema makes the shop's tables. The role that the shop connects as needs select, insert and update on them.
+// Schema makes the shop's tables. The role that the shop connects as needs select, insert and update on orders and pulse.
 const Schema = `
 create table orders (
 	id       text primary key,
 	placed   timestamptz not null default clock_timestamp(),
 	attempts integer not null default 1
 );
-create table pulse (one boolean primary key default true check (one), at timestamptz not null);`
+create table pulse (one boolean primary key default true check (one), at timestamptz not null);
+create table prices (article integer primary key, cents integer not null);
+insert into prices select n, 100 + 7 * n from generate_series(1, 1000) n;`
 
 // How long the shop waits. A database that moves is better refused quickly and asked again.
 const (

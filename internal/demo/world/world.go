@@ -329,19 +329,28 @@ func (w *World) UploadsURL() string {
 
 // Connect opens a connection to the database server of a site, as its superuser. The caller closes it.
 func (w *World) Connect(ctx context.Context, site, database string) (*pgx.Conn, error) {
+	return w.dial(ctx, net.JoinHostPort(Addresses[site], strconv.Itoa(w.state.Ports.Postgres)), database)
+}
+
+// dial opens a connection to the server at an address.
+func (w *World) dial(ctx context.Context, address, database string) (*pgx.Conn, error) {
 	password, err := w.secret(ctx, adminPassword)
 	if err != nil {
 		return nil, err
 	}
-	cfg, err := pgx.ParseConfig(fmt.Sprintf("host=%s port=%d user=%s dbname=%s sslmode=disable connect_timeout=5 application_name=demo",
-		Addresses[site], w.state.Ports.Postgres, cluster.Admin, database))
+	host, port, err := net.SplitHostPort(address)
 	if err != nil {
-		return nil, failure.WrapAs(failure.Internal, err, "connect", site)
+		return nil, failure.WrapAs(failure.Invalid, err, "connect", address)
+	}
+	cfg, err := pgx.ParseConfig(fmt.Sprintf("host=%s port=%s user=%s dbname=%s sslmode=disable connect_timeout=5 application_name=demo",
+		host, port, cluster.Admin, database))
+	if err != nil {
+		return nil, failure.WrapAs(failure.Internal, err, "connect", address)
 	}
 	cfg.Password = password
 	conn, err := pgx.ConnectConfig(ctx, cfg)
 	if err != nil {
-		return nil, failure.WrapAs(failure.Unavailable, err, "connect", "PostgreSQL in "+site)
+		return nil, failure.WrapAs(failure.Unavailable, err, "connect", "PostgreSQL at "+address)
 	}
 	return conn, nil
 }
