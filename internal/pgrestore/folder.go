@@ -84,26 +84,6 @@ func (m marker) write(data string, o owner) error {
 	return replaceFile(filepath.Join(data, unfinished), append(text, '\n'), o)
 }
 
-// scratchName begins the names of scratch folders.
-const scratchName = "lifeboat"
-
-// sweep removes the scratch folder that an unfinished restore left. The marker lies where the server's user can write, so that
-// it is believed only as far as it names such a folder of that user.
-func (m marker) sweep(o owner) error {
-	dir := filepath.Clean(m.Scratch)
-	if m.Scratch == "" || filepath.Dir(dir) != filepath.Clean(os.TempDir()) || !strings.HasPrefix(filepath.Base(dir), scratchName) {
-		return nil
-	}
-	var st unix.Stat_t
-	if err := unix.Lstat(dir, &st); err != nil || st.Mode&unix.S_IFMT != unix.S_IFDIR || st.Uid != o.uid {
-		return nil
-	}
-	if err := os.RemoveAll(dir); err != nil {
-		return failure.WrapAs(failure.Denied, err, "remove", dir)
-	}
-	return nil
-}
-
 // makeFile makes a file anew, whatever is in its place: nothing is written through a link, for the folder is the server's user's
 // and this process may be root.
 func makeFile(path string) (*os.File, error) {

@@ -130,22 +130,6 @@ func (r *run) tell() {
 	}
 }
 
-// makeScratch makes the folder of the recovering server's socket and configuration. Sockets have short names.
-func (r *run) makeScratch() error {
-	dir, err := os.MkdirTemp("", scratchName)
-	if err != nil {
-		return failure.WrapAs(failure.Denied, err, "make a folder for", "the server's socket")
-	}
-	r.scratch = dir
-	if err := r.place.owner.give(dir); err != nil {
-		return err
-	}
-	if err := writeScratch(r.o, dir, r.place.owner); err != nil {
-		return err
-	}
-	return nil
-}
-
 // claim makes the folder ours: from here on nobody can start a server on it.
 func (r *run) claim(ctx context.Context) (*os.File, error) {
 	data := r.o.Data
