@@ -251,7 +251,9 @@ func rpoOf(step model.Step, st api.StepView, known markers, before time.Time, ob
 	if newest == nil {
 		return api.Measure{Objective: objective, Basis: "not measured: no marker is known to have been acknowledged before the copy was brought up: lifeboat protect"}
 	}
-	moved := step.Operation != model.OpDrill // a drilled standby goes on receiving what is written
+	// A drilled standby goes on receiving what is written. What was on its way when the copy was brought up may have come
+	// with it, though it was acknowledged later: what matters is when it was written.
+	moved := step.Operation != model.OpDrill
 	if i := slices.IndexFunc(known.Acked, func(m ackedMarker) bool { return m.Seq == seq }); moved && i >= 0 && known.Acked[i].At.After(before) {
 		return api.Measure{Objective: objective, Basis: fmt.Sprintf("not measured: marker %d was written into %s after that was brought up, over the one that came back",
 			seq, step.Resource.ID)}

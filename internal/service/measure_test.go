@@ -106,3 +106,28 @@ func TestRPO(t *testing.T) {
 		}
 	}
 }
+
+// TestAMarkerThatWasAcknowledgedLate: what was written before the copy was brought up came with it, however late its
+// acknowledgement is; what was written after that has replaced the one that came.
+func TestAMarkerThatWasAcknowledgedLate(t *testing.T) {
+	up := time.Date(2026, 5, 4, 12, 0, 0, 0, time.UTC)
+	acked := func(seq int64, at, acked time.Duration) ackedMarker {
+		return ackedMarker{Marker: model.Marker{Seq: seq, At: up.Add(at)}, Acked: up.Add(acked)}
+	}
+	for _, c := range []struct {
+		name     string
+		last     ackedMarker
+		measured bool
+	}{
+		{"written and acknowledged before", acked(2, -time.Second, -time.Second/2), true},
+		{"acknowledged late", acked(2, -time.Second, time.Second), true},
+		{"written after", acked(2, time.Second, 2*time.Second), false},
+	} {
+		known := markers{Acked: []ackedMarker{acked(1, -2*time.Second, -2*time.Second), c.last}}
+		st := api.StepView{Outputs: map[string]model.Value{"marker_seq": {Text: "2"}, "marker_at": {Text: c.last.At.Format(time.RFC3339Nano)}}}
+		got := rpoOf(model.Step{Operation: model.OpFailback}, st, known, up, nil)
+		if (got.Seconds != nil) != c.measured || c.measured && *got.Seconds != 0 {
+			t.Errorf("%s: %+v", c.name, got)
+		}
+	}
+}
