@@ -309,6 +309,29 @@ func TestRates(t *testing.T) {
 	})
 }
 
+// TestScarce: quotas that are used up, and classes and versions that a region has not.
+func TestScarce(t *testing.T) {
+	stage(t, awstest.Options{}, func(t *testing.T, w *awstest.World, s *scene) {
+		w.Quota(theirs, east, "DBInstances", 1)
+		same(t, "the first", s.createDB(east, "one"), "creating")
+		same(t, "one too many", s.createDB(east, "two"), "InstanceQuotaExceeded")
+		same(t, "another region", s.createDB(west, "two"), "creating")
+		out, err := s.rds(east).DescribeAccountAttributes(s.ctx, &rds.DescribeAccountAttributesInput{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, q := range out.AccountQuotas {
+			if *q.AccountQuotaName == "DBInstances" {
+				same(t, "the quota", fmt.Sprint(*q.Used, " of ", *q.Max), "1 of 1")
+			}
+		}
+		w.Withhold("", west, "mysql", "", "db.r6g.*")
+		same(t, "a class that is not there", s.createDB(west, "three"), "InvalidParameterCombination")
+		options, err := s.rds(west).DescribeOrderableDBInstanceOptions(s.ctx, &rds.DescribeOrderableDBInstanceOptionsInput{Engine: aws.String("mysql"), DBInstanceClass: aws.String("db.r6g.large")})
+		same(t, "what can be ordered", word(len(options.OrderableDBInstanceOptions), err), "0")
+	})
+}
+
 // TestServed: name servers answer the old records until a change is in sync.
 func TestServed(t *testing.T) {
 	stage(t, awstest.Options{}, func(t *testing.T, w *awstest.World, s *scene) {
@@ -390,6 +413,7 @@ func cli(t *testing.T, program, at string, c awstest.Credentials, args ...string
 
 // TestCommandLine drives the fake by an independent client, over a socket, through every protocol.
 func TestCommandLine(t *testing.T) {
+	t.Parallel()
 	script, err := filepath.Abs("../../../test/servers/aws-cli.sh")
 	if err != nil {
 		t.Fatal(err)

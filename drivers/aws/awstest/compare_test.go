@@ -175,6 +175,7 @@ func probes() []probe {
 // TestProbes holds that the fake says what AWS says, that the emulators say what the table says of them, and that the document
 // names every difference.
 func TestProbes(t *testing.T) {
+	t.Parallel()
 	doc, err := os.ReadFile("../../../docs/aws-emulators.md")
 	if err != nil {
 		t.Fatal(err)
@@ -193,9 +194,11 @@ func TestProbes(t *testing.T) {
 	}
 	t.Run("fake", func(t *testing.T) { run(t, fakeScene(t), "the fake", func(p probe) string { return p.want }) })
 	t.Run("moto", func(t *testing.T) {
+		t.Parallel()
 		run(t, emulatorScene(t, "moto"), "moto", func(p probe) string { return or(p.moto, p.want) })
 	})
 	t.Run("ministack", func(t *testing.T) {
+		t.Parallel()
 		run(t, emulatorScene(t, "ministack"), "ministack", func(p probe) string { return or(p.ministack, p.want) })
 	})
 	for _, p := range all {
