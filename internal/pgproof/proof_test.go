@@ -59,8 +59,8 @@ func TestAGoodPointIsProved(t *testing.T) {
 	if err != nil || v.OK || !strings.HasPrefix(v.What, "marker: ") {
 		t.Fatalf("%+v, %v", v, err)
 	}
-	for name, want := range map[string]string{"marker": "has 7", "rows": "only 1000 rows", "query select false": "answers f", "check select count": "answers 1000",
-		"query select nonsense": "42703", "check select 1, 2": "one column", "check select null": "NULL"} {
+	for name, want := range map[string]string{"marker": "has 7", "rows": "only 1000 rows", "query select false": "answers f", "query select count": "answers 1000",
+		"query select nonsense": "42703", "query select 1, 2": "one column", "query select null": "NULL"} {
 		if c := check(t, v, name); c.OK || !strings.Contains(c.Detail, want) {
 			t.Errorf("%s: %+v, want %q", name, c, want)
 		}

@@ -236,7 +236,7 @@ func (p *prover) round(ctx context.Context) ([]api.PointRound, error) {
 		out = append(out, ended)
 		if ended.Outcome != api.Succeeded {
 			p.again = time.Now().Add(proveRetry)
-			return out, failure.New(failure.Corrupt, "prove the recovery points of", string(p.app.ID), "run %s %s", ended.Run, ended.Outcome).
+			return out, failure.New(failure.Unavailable, "prove the recovery points of", string(p.app.ID), "run %s %s", ended.Run, ended.Outcome).
 				WithHint("lifeboat report %s", ended.Run)
 		}
 		p.again = time.Now().Add(pointsRetry)
