@@ -27,7 +27,8 @@ func newToken() string {
 	tokens.Lock()
 	defer tokens.Unlock()
 	tokens.n++
-	return "t" + strings.Map(func(r rune) rune { return 'a' + r - '0' }, strconv.Itoa(tokens.n))
+	letters := func(n int) string { return strings.Map(func(r rune) rune { return 'a' + r - '0' }, strconv.Itoa(n)) }
+	return "t" + letters(os.Getpid()) + "x" + letters(tokens.n)
 }
 
 func request(p *pgtest.Pair, action model.Action, site, peer model.SiteID) driver.Request {

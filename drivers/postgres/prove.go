@@ -61,7 +61,7 @@ func (d *Driver) Prove(ctx context.Context, req driver.Request) (driver.Handle, 
 	return d.startJob(ctx, req, s, at, dir, r)
 }
 
-// proofTemp is the folder of a proof's socket.
+// proofTemp is the folder of the socket of a copy that a proof or a drill makes.
 func proofTemp(token string) string { return "/tmp/lifeboat-" + token[:min(len(token), 20)] }
 
 // observeProof follows a proof or a search.

@@ -257,7 +257,7 @@ func (d *Driver) drillFromVault(ctx context.Context, req driver.Request, s *serv
 	}
 	t := s.target(at, hostState{})
 	t.Data, t.Apart, t.Log, t.Settings, t.Fresh = path.Join(h.Job, "data"), true, path.Join(h.Job, "server.log"), nil, nil
-	t.Listen, t.Port, t.Fixed = h.Host, s.at.Drill.Port, true
+	t.Listen, t.Port, t.Fixed, t.Temp = h.Host, s.at.Drill.Port, true, proofTemp(req.Token)
 	if t.Port == 0 {
 		t.Port, t.Fixed = portOf(req.Token), false
 	}

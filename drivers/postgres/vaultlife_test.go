@@ -70,6 +70,9 @@ func TestWholeLifeFromTheVault(t *testing.T) {
 	if left, _ := os.ReadDir(p.Dir(west) + "/drill"); len(left) != 0 {
 		t.Errorf("the drill left %v", left)
 	}
+	if _, err := os.Stat(proofTemp(drill.Token)); err == nil {
+		t.Errorf("the drill left %s", proofTemp(drill.Token))
+	}
 
 	// Disaster: the host with its data folder.
 	writeMarkerAt(t, p, model.Marker{Seq: 8, At: time.Now()})
@@ -160,9 +163,7 @@ func TestOldCopies(t *testing.T) {
 		{name: "aside", noHints: true, prepared: wayReceive, promoted: "it may hold transactions", aside: true},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			if tt.name != "delta" {
-				long(t)
-			}
+			long(t)
 			p := pgtest.Start(t, pgtest.Options{NoHints: tt.noHints})
 			withVault(t, p, map[string]any{"recovery": "vault"})
 			p.Kill(west)
@@ -235,6 +236,7 @@ func TestSeed(t *testing.T) {
 // TestLossIsTheLag holds that without synchronous what is lost with the primary is what the receiver was behind: here it is
 // frozen while the primary goes on.
 func TestLossIsTheLag(t *testing.T) {
+	long(t)
 	east, west := pgtest.East, pgtest.West
 	p := lonely(t, nil)
 	stream(t, p, west, flowing)
@@ -272,6 +274,7 @@ func TestLossIsTheLag(t *testing.T) {
 
 // TestRestore brings a state of the past back into a folder, running apart, and refuses a folder that is in use.
 func TestRestore(t *testing.T) {
+	long(t)
 	east, west := pgtest.East, pgtest.West
 	p := lonely(t, nil)
 	stream(t, p, west, flowing)

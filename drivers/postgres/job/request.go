@@ -87,6 +87,8 @@ type Target struct {
 	Listen string `json:"listen,omitempty"`
 	Port   int    `json:"port,omitempty"`
 	Fixed  bool   `json:"fixed,omitempty"`
+	// Temp is, for Drill, a folder with a short path for the copy's socket, to be made.
+	Temp string `json:"temp,omitempty"`
 	// Run leaves a restored server running: as the site's own, or with Listen apart from everything, at Port.
 	Run bool `json:"run,omitempty"`
 }

@@ -141,15 +141,17 @@ func (w *worker) drill(ctx context.Context) error {
 	o.Server.Isolated, o.Server.Listen = true, t.Listen
 	o.Server.Settings = merged(t.Settings, map[string]string{"cluster_name": "lifeboat-drill"})
 	o.After, o.Leave = pgrestore.Promote, pgrestore.Running
-	res, err := w.run(ctx, v, o)
-	if err != nil {
+	// What the copy has outside of its folder is here, where a release finds it, also of a drill that was killed.
+	if err := os.MkdirAll(t.Temp, 0o711); err != nil {
+		return failure.WrapAs(failure.Denied, err, "make", t.Temp)
+	}
+	if err := os.Setenv("TMPDIR", t.Temp); err != nil {
+		return failure.WrapAs(failure.Internal, err, "use", t.Temp)
+	}
+	if _, err := w.run(ctx, v, o); err != nil {
 		return err
 	}
 	w.Set("port", strconv.Itoa(o.Server.Port))
-	// What is left beside the copy goes with it: a release finds it by this link.
-	if err := os.Symlink(res.Scratch, filepath.Join(w.Dir, "scratch")); err != nil {
-		return failure.WrapAs(failure.Denied, err, "note where the copy's socket is", w.Dir)
-	}
 	return nil
 }
 

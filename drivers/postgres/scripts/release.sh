@@ -6,10 +6,7 @@ if [ -d "$dir" ]; then
 	job_stop "$dir" || { say "the job in $dir does not end"; exit 1; }
 	mkdir "$dir/running" 2>/dev/null # a late start of the job finds that it has run
 	stop_server "$dir/data" 0 >/dev/null || exit 1
-	# A copy from the vault has a folder for its socket elsewhere.
-	scratch=$(readlink "$dir/scratch" 2>/dev/null)
-	case $scratch in */lifeboat[0-9]*) [ -e "$scratch/pg_hba.conf" ] && rm -rf "$scratch" ;; esac
-	rm -rf "$temp" # of a proof that was killed
+	rm -rf "$temp" # of a copy from the vault
 	mv "$dir" "$gone" 2>/dev/null || [ ! -d "$dir" ] || exit 1
 fi
 [ -d "$gone" ] && detach rm -rf "$gone"
