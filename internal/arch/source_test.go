@@ -22,6 +22,7 @@ const (
 
 // maySkip lists the test files that may skip, with the reason. A server that is missing is none.
 var maySkip = map[string]string{
+	"drivers/postgres/vaultlife_test.go":    "it moves real servers there and back in many ways, which takes minutes: LIFEBOAT_LONG=1",
 	"internal/journal/etcd/sharing_test.go": "it looks into /proc, which only Linux has",
 	"internal/vault/archiver/mount_test.go": "it mounts file systems, which takes root's rights",
 }
