@@ -430,7 +430,7 @@ func (s *Spool) Flush() (pgwal.LSN, error) {
 		return s.flushed, s.failed
 	}
 	if s.dirty && s.file != nil {
-		if err := unix.Fdatasync(int(s.file.Fd())); err != nil {
+		if err := syncData(s.file); err != nil {
 			return s.flushed, s.fail(failure.WrapAs(kindOf(err), err, "flush the spool", s.dir))
 		}
 		s.dirty = false
