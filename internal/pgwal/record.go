@@ -40,7 +40,6 @@ type Verifier struct {
 	got     int // bytes of head
 	crc     uint32
 	skip    LSN // the segment is empty up to here
-	ended   bool
 	whole   LSN // up to where records are whole
 	failure error
 }
