@@ -93,11 +93,11 @@ func openWAL(ctx context.Context, v *vault.Vault, w pgpoint.Whose, system uint64
 	return l, nil
 }
 
-// relist lists the log once more, and gives the result to whoever asks.
-func (l *wal) relist(ctx context.Context) (*wal, error) {
+// relist lists the log once more, and gives the result to whoever asks; not the one that was found to be stale, too.
+func (l *wal) relist(ctx context.Context, stale *wal) (*wal, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.again == nil {
+	if l.again == nil || l.again == stale {
 		again, err := openWAL(ctx, l.v, l.whose, l.system, l.size, l.spools)
 		if err != nil {
 			return nil, err
@@ -350,22 +350,38 @@ func (l *wal) at(t pgwal.Timeline, history []pgwal.Switch, start pgwal.LSN) (ste
 
 // read gives a segment as the server takes it, at its full size with zeros behind what was written, and how much that is.
 // The copies are tried in their order, partial ones all, for the one that goes furthest. Corrupt: none of them is sound.
+//
+// A copy that was listed and is not there any more was moved meanwhile: completed, or folded. Then another one that is
+// there may be an earlier state of it, and where it is now is looked for.
 func (l *wal) read(ctx context.Context, s step) ([]byte, int, error) {
-	data, n, err := l.readNow(ctx, s)
-	if err == nil || failure.KindOf(err) != failure.NotFound {
-		return data, n, err
+	data, n, moved, err := l.readNow(ctx, s)
+	var last *wal
+	for tries := 0; moved && tries < relists; tries++ {
+		again, listErr := l.relist(ctx, last)
+		if listErr != nil {
+			return nil, 0, errors.Join(err, listErr)
+		}
+		last = again
+		p := again.pieces[s.name]
+		if p == nil {
+			break
+		}
+		var more []byte
+		var m int
+		var nowErr error
+		more, m, moved, nowErr = again.readNow(ctx, step{piece: p, cut: s.cut})
+		if nowErr == nil && (err != nil || m > n) {
+			data, n, err = more, m, nil
+		}
 	}
-	again, listErr := l.relist(ctx)
-	if listErr != nil {
-		return nil, 0, errors.Join(err, listErr)
-	}
-	if p := again.pieces[s.name]; p != nil {
-		return again.readNow(ctx, step{piece: p, cut: s.cut})
-	}
-	return nil, 0, err
+	return data, n, err
 }
 
-func (l *wal) readNow(ctx context.Context, s step) ([]byte, int, error) {
+// relists is how often log is looked for again that moves while it is read.
+const relists = 5
+
+// readNow reads what is where it was listed. Moved reports that a copy is not there any more.
+func (l *wal) readNow(ctx context.Context, s step) (data []byte, n int, moved bool, err error) {
 	var failed []error
 	var best []byte
 	written := -1
@@ -376,8 +392,9 @@ func (l *wal) readNow(ctx context.Context, s step) ([]byte, int, error) {
 		data, n, err := l.load(ctx, s.piece, c)
 		if err != nil {
 			if ctx.Err() != nil {
-				return nil, 0, err
+				return nil, 0, false, err
 			}
+			moved = moved || failure.KindOf(err) == failure.NotFound
 			failed = append(failed, failure.Wrap(err, "read the log from", c.where))
 			continue
 		}
@@ -385,18 +402,19 @@ func (l *wal) readNow(ctx context.Context, s step) ([]byte, int, error) {
 			best, written = data, n
 		}
 		if s.whole {
+			moved = false // nobody has more
 			break
 		}
 	}
 	if best == nil {
-		return nil, 0, failure.WrapAs(failure.KindOf(failed[0]), errors.Join(failed...), "read the log segment", s.name).
+		return nil, 0, moved, failure.WrapAs(failure.KindOf(failed[0]), errors.Join(failed...), "read the log segment", s.name).
 			WithHint("name a spool that holds it, or restore to a target before %s", s.start)
 	}
 	if s.cut != 0 && s.cut < s.start+pgwal.LSN(written) {
 		written = int(s.cut - s.start)
 		clear(best[written:])
 	}
-	return best, written, nil
+	return best, written, moved, nil
 }
 
 // load reads one copy, and verifies that it is what its name says as far as its pages say so. It gives how much of it was
