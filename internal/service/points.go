@@ -29,6 +29,7 @@ type keeper struct {
 	due     []scheduled
 	streams *streams
 	running *api.PointRound // the run under way
+	looked  bool            // for one that an earlier process left behind
 	again   time.Time       // nothing is tried before
 	pause   time.Duration   // how long nothing was tried after the last failure; 0: after a success
 }
@@ -70,6 +71,13 @@ func (s *Service) keeper(app model.App) (*keeper, error) {
 func (k *keeper) round(ctx context.Context) ([]api.PointRound, error) {
 	wanted := k.streams.keep(ctx) // first: a point that nothing is received after is of little use
 	var out []api.PointRound
+	if !k.looked {
+		left, err := k.s.takeUp(ctx, k.app.ID, model.OpProtect)
+		if err != nil {
+			return nil, err
+		}
+		k.looked, k.running = true, left
+	}
 	if k.running != nil {
 		view, err := k.s.Run(ctx, k.running.Run)
 		if err != nil || !view.Final {
@@ -114,7 +122,7 @@ func (k *keeper) round(ctx context.Context) ([]api.PointRound, error) {
 	if len(due) == 0 {
 		return out, nil
 	}
-	view, err := k.s.Start(ctx, api.StartRequest{By: "schedule",
+	view, err := k.s.Start(ctx, api.StartRequest{By: bySchedule,
 		PlanRequest: api.PlanRequest{App: k.app.ID, Operation: model.OpProtect, Resources: due}})
 	if err != nil {
 		k.failed()
@@ -122,6 +130,25 @@ func (k *keeper) round(ctx context.Context) ([]api.PointRound, error) {
 	}
 	k.running = &api.PointRound{Resources: due, Run: view.ID, Why: strings.Join(why, "; ")}
 	return append(out, *k.running), nil
+}
+
+// bySchedule is who begins what is due.
+const bySchedule = "schedule"
+
+// takeUp goes on with the run of an operation that a schedule began and that is not over: the process that drove it may be
+// gone, and no other one could begin beside it. It gives nil when there is none.
+func (s *Service) takeUp(ctx context.Context, app model.AppID, op model.Operation) (*api.PointRound, error) {
+	active, err := s.Runs(ctx, api.RunsRequest{App: app, Active: true})
+	if err != nil {
+		return nil, err
+	}
+	for _, r := range active {
+		if r.Operation == op && r.By == bySchedule {
+			s.log.Warn("a run that was not over is taken up", "run", r.ID)
+			return &api.PointRound{Run: r.ID}, s.Drive(ctx, r.ID)
+		}
+	}
+	return nil, nil
 }
 
 // any reports whether there is anything to do.

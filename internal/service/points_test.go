@@ -147,6 +147,31 @@ func TestPointsAreMadeBesideMarkers(t *testing.T) {
 	}
 }
 
+// TestARunThatWasLeftBehindIsTakenUp holds that a process which makes points goes on with what one before it had begun: a run
+// that nobody drives would keep all later ones from beginning.
+func TestARunThatWasLeftBehindIsTakenUp(t *testing.T) {
+	l := newScheduledLab(t, `{capture: {takes: 300ms}}`)
+	first := l.open(nil)
+	every := model.Duration(5 * time.Millisecond)
+	var left model.RunID
+	for round, err := range first.Protect(t.Context(), api.ProtectRequest{App: "shop", Every: &every}) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		if len(round.Points) > 0 {
+			left = round.Points[0].Run
+			break
+		}
+	}
+	if err := first.Close(); err != nil {
+		t.Fatal(err)
+	}
+	round := l.once(l.open(nil))
+	if len(round.Errors) > 0 || len(round.Points) != 1 || round.Points[0].Run != left || round.Points[0].Outcome != api.Succeeded {
+		t.Errorf("run %s was left behind: %+v %v", left, round.Points, round.Errors)
+	}
+}
+
 // TestPointsAreTriedAgainSoonThenLessOften: what fails because a site was just lost must not leave the app without points
 // at its new site for long.
 func TestPointsAreTriedAgainSoonThenLessOften(t *testing.T) {

@@ -194,6 +194,7 @@ const proveRetry = 15 * time.Minute
 // prover proves the recovery points of one app by their schedules, with one run at a time. It belongs to one goroutine.
 // What is due it works out from what is written down where the points are kept.
 type prover struct {
+	looked  bool // for a run that an earlier process left behind
 	s       *Service
 	app     model.App
 	due     []provable
@@ -226,6 +227,13 @@ func (s *Service) prover(app model.App) (*prover, error) {
 // round ends what is over and begins what is due, without waiting for it.
 func (p *prover) round(ctx context.Context) ([]api.PointRound, error) {
 	var out []api.PointRound
+	if !p.looked {
+		left, err := p.s.takeUp(ctx, p.app.ID, model.OpProve)
+		if err != nil {
+			return nil, err
+		}
+		p.looked, p.running = true, left
+	}
 	if p.running != nil {
 		view, err := p.s.Run(ctx, p.running.Run)
 		if err != nil || !view.Final {
@@ -260,7 +268,7 @@ func (p *prover) round(ctx context.Context) ([]api.PointRound, error) {
 	if len(due) == 0 {
 		return nil, nil
 	}
-	view, err := p.s.Start(ctx, api.StartRequest{By: "schedule",
+	view, err := p.s.Start(ctx, api.StartRequest{By: bySchedule,
 		PlanRequest: api.PlanRequest{App: p.app.ID, Operation: model.OpProve, Resources: due}})
 	if err != nil {
 		p.again = now.Add(proveRetry)
