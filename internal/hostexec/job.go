@@ -64,8 +64,9 @@ func (h Host) StartJob(ctx context.Context, j Job) error {
 	in.Write(j.Secret)
 	in.WriteString(j.Script)
 	res, err := h.ScriptIn(ctx, &in, Processes+`
-umask 077
 dir=$1
+mkdir -p "${dir%/*}" || exit 1 # as others may look into: a parent may be one that everybody shares
+umask 077
 mkdir -p "$dir" || exit 1
 if [ -d "$dir/running" ]; then cat >/dev/null; exit 0; fi
 read -r n
