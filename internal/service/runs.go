@@ -185,7 +185,8 @@ func (s *Service) Runs(ctx context.Context, req api.RunsRequest) ([]api.RunSumma
 // newest names the newest run.
 const newest = "last"
 
-// resolve makes a run's id out of what a person typed.
+// resolve makes a run's id out of what a person typed. The last one is the last that a person began, where there is one:
+// schedules begin others all the time.
 func (s *Service) resolve(ctx context.Context, typed model.RunID) (model.RunID, error) {
 	if len(typed) == 26 {
 		return model.RunID(strings.ToUpper(string(typed))), nil
@@ -194,11 +195,12 @@ func (s *Service) resolve(ctx context.Context, typed model.RunID) (model.RunID, 
 	if err != nil {
 		return "", err
 	}
+	if typed == newest && len(runs) > 0 {
+		i := slices.IndexFunc(runs, func(r api.RunSummary) bool { return r.By != bySchedule })
+		return runs[max(i, 0)].ID, nil
+	}
 	var found []model.RunID
 	for _, r := range runs {
-		if typed == newest {
-			return r.ID, nil
-		}
 		if typed != "" && strings.HasPrefix(string(r.ID), strings.ToUpper(string(typed))) {
 			found = append(found, r.ID)
 		}
