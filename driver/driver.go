@@ -137,17 +137,32 @@ type Facts struct {
 	Stateful bool
 	// Vault says whether resources of the kind keep recovery points in a vault.
 	Vault VaultUse
+	// Shared are fields of Site that a site of the file can say once for all resources of a family of kinds, such as the
+	// account and region under aws. It gives the field's type, a pointer to a zero struct, by the field's name. What a
+	// resource says itself wins as a whole.
+	Shared map[string]any
+	// Named says that a restored copy gets a name (RestoreSpec.Name) rather than a folder.
+	Named bool
+	// Approved are actions that delete what cannot be made again from elsewhere; they are listed in Destructive too. A move
+	// with one of them waits for at least one person's approval, also when the app asks for none.
+	Approved []model.Action
 }
 
 // VaultUse says whether a resource names a vault.
 type VaultUse string
 
-// The uses of a vault. A kind without one takes neither a vault nor a policy for points.
+// The uses of a vault. A kind without one takes no vault; when it is a [Capturer] all the same, it keeps recovery points by
+// means of its own, such as a provider's snapshots, and takes a policy for them.
 const (
 	NoVault       VaultUse = ""
 	VaultOptional VaultUse = "optional"
 	VaultRequired VaultUse = "required"
 )
+
+// KeepsPoints says whether r keeps recovery points: in its vault, or by means that its kind has of its own.
+func KeepsPoints(d Driver, r model.Resource) bool {
+	return Can(d, model.ActionCapture) && (d.Facts().Vault == NoVault || r.Vault != nil)
+}
 
 // DefaultTimeout bounds one attempt of a step whose driver says nothing else.
 const DefaultTimeout = 10 * time.Minute

@@ -91,8 +91,10 @@ type RestoreSpec struct {
 	To string `json:"to,omitempty"`
 	// Point is the recovery point to begin from, its id or the beginning of it; empty: the best one for To.
 	Point string `json:"point,omitempty"`
-	// Folder is where it is restored into, absolute; empty with InPlace.
+	// Folder is where it is restored into, absolute; empty with InPlace or Name.
 	Folder string `json:"folder,omitempty"`
+	// Name is what the restored copy is called, for kinds whose copies have names rather than folders.
+	Name string `json:"name,omitempty"`
 	// Here means a folder on the machine that runs Lifeboat, rather than on the site's host.
 	Here bool `json:"here,omitempty"`
 	// InPlace restores into the resource's own place at the site: what differs is written over.

@@ -182,7 +182,7 @@ func (a *appChecker) resource(app, name string, d resourceDoc) builtResource {
 	facts := built.driver.Facts()
 	built.resource.Settings, _ = a.settings(d.Node, d.Settings, facts.Settings, w)
 	built.resource.Sites = a.resourceSites(d, facts, w)
-	a.points(d, &built.resource, facts, w)
+	a.points(d, &built.resource, built.driver, w)
 	if v, ok := driver.As[driver.ResourceValidator](built.driver); ok && len(a.p.list) == before {
 		if err := v.ValidateResource(built.resource); err != nil {
 			a.validatorProblems(err, d.Node, w)
@@ -214,7 +214,11 @@ func (a *appChecker) resourceSites(d resourceDoc, facts driver.Facts, w *where) 
 			a.p.add(f.at, "put them under settings", "the kind %s takes no settings at a site", quote(string(facts.Kind)))
 			continue
 		}
-		settings, _ := a.bindSettings(f.value, facts.Site, at)
+		said, ok := a.withShared(f.value, f.key, facts.Shared)
+		if !ok {
+			continue
+		}
+		settings, _ := a.bindSettings(said, facts.Site, at)
 		out[model.SiteID(f.key)] = settings
 	}
 	if facts.Site == nil {
@@ -230,6 +234,26 @@ func (a *appChecker) resourceSites(d resourceDoc, facts driver.Facts, w *where) 
 		}
 	}
 	return out
+}
+
+// withShared adds to a resource's settings at a site what the site says for all resources of the kind's family, unless
+// the resource says it itself. It is false when the site said it with mistakes, which have been reported.
+func (a *appChecker) withShared(n *node, site string, shared map[string]any) (*node, bool) {
+	if n.kind != mapping || len(shared) == 0 {
+		return n, true
+	}
+	out := *n
+	out.fields = slices.Clone(n.fields)
+	for _, f := range fieldsOf(a.checker.doc.Node.get("sites").get(site)) {
+		if shared[f.key] == nil || n.get(f.key) != nil {
+			continue
+		}
+		if a.unsound[f.value] {
+			return nil, false
+		}
+		out.fields = append(out.fields, f)
+	}
+	return &out, true
 }
 
 // outputs asks the driver which outputs the resource's steps leave.

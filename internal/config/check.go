@@ -21,6 +21,7 @@ type checker struct {
 	folder string // of the file, absolute
 
 	vaultsRead []model.Vault
+	unsound    map[*node]bool // what sites say for their resources, and has mistakes that were reported
 }
 
 // operations are those that move an app, or try to; runs are all that an app goes through by a plan.
@@ -37,6 +38,7 @@ func (c *checker) config(abs string) *model.Config {
 	}
 	cfg.Journal = c.journal(d.Journal)
 	for _, id := range c.ids(d.Node.get("sites"), "site") {
+		c.site(id, d.Sites[id])
 		cfg.Sites = append(cfg.Sites, model.Site{ID: model.SiteID(id), Description: d.Sites[id].Description})
 	}
 	cfg.Limits = c.limits(d.Limits)
@@ -60,6 +62,35 @@ func (c *checker) config(abs string) *model.Config {
 		c.p.add(d.Node.place("apps"), "lifeboat init writes a commented example", "there are no apps")
 	}
 	return cfg
+}
+
+// site checks what a site says for all resources of a family of kinds.
+func (c *checker) site(id string, d siteDoc) {
+	if d.AWS == nil {
+		return
+	}
+	proto := c.shared("aws")
+	if proto == nil {
+		c.p.add(d.Node.place("aws"), "remove it", "no kind of this build is in AWS")
+		return
+	}
+	w := (&where{what: theFile}).sub("sites").sub(quote(id)).sub("aws")
+	if _, ok := c.bindSettings(d.AWS, proto, w); !ok {
+		if c.unsound == nil {
+			c.unsound = map[*node]bool{}
+		}
+		c.unsound[d.AWS] = true
+	}
+}
+
+// shared is the type of a field that sites can say for a family of kinds; nil when no kind has it.
+func (c *checker) shared(key string) any {
+	for _, kind := range c.reg.Kinds() {
+		if d, err := c.reg.Get(kind); err == nil && d.Facts().Shared[key] != nil {
+			return d.Facts().Shared[key]
+		}
+	}
+	return nil
 }
 
 // beside makes a path absolute as seen from the file's folder.

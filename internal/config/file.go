@@ -42,6 +42,7 @@ type limitsDoc struct {
 type siteDoc struct {
 	Node        *node  `json:"-"`
 	Description string `json:"description,omitempty" jsonschema_description:"For people: what and where it is."`
+	AWS         *node  `json:"aws,omitempty" jsonschema_description:"Where it is in AWS and how to become somebody there: for all resources of kinds aws.* that do not say it themselves."`
 }
 
 type vaultDoc struct {

@@ -122,6 +122,14 @@ func (s *schemaBuilder) document() {
 	s.names("document", "apps", 1)
 	s.names("document", "plans", 0)
 	s.names("document", "vaults", 0)
+	if proto := (&checker{reg: s.reg}).shared("aws"); proto != nil {
+		field := s.property("site", "aws")
+		ref := s.reflect(reflect.TypeOf(proto))
+		ref.Description = field.Description
+		s.defs["site"].Properties.Set("aws", ref)
+	} else {
+		s.property("site", "aws").Not = &jsonschema.Schema{}
+	}
 	s.defs["vault"].DependentRequired = map[string][]string{
 		"cert": {"key"}, "key": {"cert"}, "user": {"user_password"}, "user_password": {"user"}}
 	s.property("vault", "replicas").UniqueItems = true
@@ -214,7 +222,9 @@ func (s *schemaBuilder) kind(def string, can func(driver.Driver) bool, sites boo
 			switch facts.Vault {
 			case driver.NoVault:
 				then.Properties.Set("vault", jsonschema.FalseSchema)
-				then.Properties.Set("protect", jsonschema.FalseSchema)
+				if !ownPoints(facts, d) {
+					then.Properties.Set("protect", jsonschema.FalseSchema)
+				}
 			case driver.VaultRequired:
 				then.Required = append(then.Required, "vault")
 			}

@@ -107,8 +107,14 @@ func hasCredentials(url string) bool {
 	return ok && strings.Contains(host, "@")
 }
 
+// ownPoints tells whether a kind keeps recovery points without a vault.
+func ownPoints(facts driver.Facts, d driver.Driver) bool {
+	return facts.Vault == driver.NoVault && driver.Can(d, model.ActionCapture)
+}
+
 // points checks the vault of a resource and when its points are made.
-func (a *appChecker) points(d resourceDoc, r *model.Resource, facts driver.Facts, w *where) {
+func (a *appChecker) points(d resourceDoc, r *model.Resource, dr driver.Driver, w *where) {
+	facts := dr.Facts()
 	if d.Vault != "" {
 		at := d.Node.place("vault")
 		switch n := slices.IndexFunc(a.vaultsRead, func(v model.Vault) bool { return v.Name == d.Vault }); {
@@ -124,11 +130,12 @@ func (a *appChecker) points(d resourceDoc, r *model.Resource, facts driver.Facts
 		a.p.add(d.Node.head, "name one of the file's vaults, as in vault: main", "%s has no vault to keep its recovery points in", w)
 	}
 	own := d.Node.get("protect")
-	if own != nil && (facts.Vault == driver.NoVault || d.Vault == "") {
+	keeps := ownPoints(facts, dr) || r.Vault != nil
+	if own != nil && !keeps && (facts.Vault == driver.NoVault || d.Vault == "") {
 		a.p.add(own.head, "remove it", "%s keeps no recovery points in a vault", w)
 		return
 	}
-	if r.Vault == nil {
+	if !keeps {
 		return
 	}
 	policy := model.PointPolicy{Schedule: a.doc.Protect.Schedule, Keep: (*model.Retention)(a.doc.Protect.Keep)}

@@ -167,6 +167,9 @@ func (b *builder) join(m *move, ends []model.StepID) model.StepID {
 // prepareAndApprove puts the approval between the preparation and the outage, so that people decide when everything is
 // ready; but before a preparation that destroys something: rule 2.
 func (b *builder) prepareAndApprove(m *move) error {
+	if err := b.mustApprove(m); err != nil {
+		return err
+	}
 	if m.op != model.OpFailback {
 		b.approve(m)
 		return nil
@@ -187,6 +190,25 @@ func (b *builder) prepareAndApprove(m *move) error {
 	}
 	if !destroys {
 		b.approve(m)
+	}
+	return nil
+}
+
+// mustApprove asks for one person's approval, when the app asks for none, of a move that re-protects by deleting what
+// cannot be made again: rule 2.
+func (b *builder) mustApprove(m *move) error {
+	if m.app.Approvals[m.op] > 0 || m.mode == model.Unplanned {
+		return nil
+	}
+	for _, r := range m.app.Resources {
+		d, err := b.in.Drivers.Get(r.Kind)
+		if err != nil {
+			return failure.Wrap(err, "plan", string(r.ID))
+		}
+		if bringsUp(d) != "" && slices.Contains(d.Facts().Approved, model.ActionReverse) {
+			m.app.Approvals = map[model.Operation]int{m.op: 1}
+			return nil
+		}
 	}
 	return nil
 }
@@ -537,11 +559,11 @@ func (b *builder) protect(m *move) (model.StepID, error) {
 
 // pointActions are what keeps a resource's recovery points, in order.
 func pointActions(d driver.Driver, r model.Resource) []model.Action {
-	if !driver.Can(d, model.ActionCapture) || d.Facts().Vault != driver.NoVault && r.Vault == nil {
+	if !driver.KeepsPoints(d, r) {
 		return nil
 	}
 	actions := []model.Action{model.ActionCapture}
-	if driver.Can(d, model.ActionCopy) && r.Vault != nil && len(r.Vault.Replicas) > 0 {
+	if driver.Can(d, model.ActionCopy) && (r.Vault == nil || len(r.Vault.Replicas) > 0) {
 		actions = append(actions, model.ActionCopy)
 	}
 	if driver.Can(d, model.ActionExpire) && r.Points != nil && r.Points.Keep != nil {

@@ -75,6 +75,10 @@ func (b *builder) restore(m *move) (model.StepID, error) {
 		where = "on this machine"
 	}
 	step.Effect = fmt.Sprintf("writes into %s, %s", into, where)
+	if spec.Name != "" {
+		into = spec.Name
+		step.Effect = fmt.Sprintf("makes %s %s", into, where)
+	}
 	if spec.InPlace {
 		into = "its place"
 		step.Effect = fmt.Sprintf("writes over what %s has %s: what differs from the restored state is lost", r.ID, where)

@@ -14,6 +14,7 @@ import (
 
 // The kinds of these tests: each can do just what its name says, so that a plan shows which rule made which step.
 const (
+	kindDeletes model.Kind = "deletes" // like data, and what it destroys cannot be made again
 	kindData    model.Kind = "data"    // holds data: fence, quiesce, promote, reverse (which destroys), drill, release, marker
 	kindNoFence model.Kind = "nofence" // holds data and cannot be fenced
 	kindProgram model.Kind = "program" // quiesce, promote, drill, release
@@ -106,6 +107,7 @@ func registry() *driver.Registry {
 		return l
 	}
 	stateful := func(f *driver.Facts) { f.Stateful = true }
+	deletes := func(f *driver.Facts) { f.Approved = []model.Action{model.ActionReverse} }
 	destroys := func(f *driver.Facts) { f.Destructive = []model.Action{model.ActionReverse} }
 	slow := func(f *driver.Facts) {
 		f.Timeouts = map[model.Action]time.Duration{model.ActionReverse: time.Hour}
@@ -113,6 +115,7 @@ func registry() *driver.Registry {
 	}
 	return driver.NewRegistry(
 		data{facts(kindData, stateful, destroys, slow), f, f, f, f, f, f, f},
+		data{facts(kindDeletes, stateful, destroys, deletes), f, f, f, f, f, f, f},
 		nofence{facts(kindNoFence, stateful), f},
 		program{facts(kindProgram), f, f, f, f},
 		name{facts(kindName), f},

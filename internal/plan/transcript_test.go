@@ -86,6 +86,10 @@ var transcripts = map[string]transcribed{
 	"failover-third-site": {cfg: shop, in: plan.Input{App: "shop", Operation: model.OpFailover, Mode: model.Unplanned,
 		Serving: west}},
 	"failback": {cfg: shop, in: plan.Input{App: "shop", Operation: model.OpFailback, Serving: west}},
+	"failback-deletes": {cfg: with(func(c *model.Config) { c.Apps[0].Resources[0].Kind = kindDeletes }),
+		in: plan.Input{App: "shop", Operation: model.OpFailback, Serving: west}},
+	"failover-deletes": {cfg: with(func(c *model.Config) { c.Apps[0].Resources[0].Kind = kindDeletes }),
+		in: plan.Input{App: "shop", Operation: model.OpFailover, Mode: model.Planned}},
 	"failback-approved": {cfg: with(func(c *model.Config) {
 		c.Apps[0].Approvals = map[model.Operation]int{model.OpFailback: 2}
 	}), in: plan.Input{App: "shop", Operation: model.OpFailback, Serving: west}},

@@ -66,7 +66,11 @@ func (s *Service) pointsFor(ctx context.Context, req api.PlanRequest, in *plan.I
 		if len(req.Resources) != 1 || req.Restore == nil {
 			return invalid("lifeboat restore APP/RESOURCE --into FOLDER", "it needs one resource, and where it is restored to")
 		}
-		if err := checkRestore(*req.Restore); err != nil {
+		app, err := s.app(in.App)
+		if err != nil {
+			return err
+		}
+		if err := checkRestore(*req.Restore, s.named(app, req.Resources)); err != nil {
 			return failure.Wrap(err, "restore", string(in.App)+"/"+string(req.Resources[0]))
 		}
 		in.Resources, in.Restore = nil, &plan.Restoring{Resource: req.Resources[0], Spec: *req.Restore}
@@ -178,7 +182,7 @@ func provedAt(p model.Point) time.Time {
 // provable reports whether a resource keeps points that can be proved one by one.
 func (s *Service) provable(r model.Resource) bool {
 	d, err := s.opts.Drivers.Get(r.Kind)
-	return err == nil && driver.Can(d, model.ActionProve) && (d.Facts().Vault == driver.NoVault || r.Vault != nil)
+	return err == nil && driver.Can(d, model.ActionProve) && driver.KeepsPoints(d, r)
 }
 
 func provePolicy(r model.Resource) model.ProvePolicy {

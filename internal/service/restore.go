@@ -19,11 +19,17 @@ import (
 var positionForm = regexp.MustCompile(`^[0-9A-Fa-f]{1,8}/[0-9A-Fa-f]{1,8}$`)
 
 // checkRestore finds what cannot be meant by any kind.
-func checkRestore(spec model.RestoreSpec) error {
+func checkRestore(spec model.RestoreSpec, named bool) error {
 	invalid := func(hint, format string, args ...any) error {
 		return failure.New(failure.Invalid, "", "", format, args...).WithHint("%s", hint)
 	}
 	switch {
+	case named && (spec.Folder != "" || spec.InPlace || spec.Here || spec.Name == ""):
+		return invalid("--as NAME", "copies of this kind are restored under a name of their own")
+	case named:
+		return checkTarget(spec.To)
+	case spec.Name != "":
+		return invalid("--into FOLDER", "copies of this kind are restored into a folder, and have no name")
 	case spec.InPlace && (spec.Folder != "" || spec.Here):
 		return invalid("name a folder, or restore in place", "in place goes without a folder")
 	case !spec.InPlace && spec.Folder == "":
@@ -34,6 +40,20 @@ func checkRestore(spec model.RestoreSpec) error {
 		return invalid("name a folder of its own", "a restore into / would mix it with the system")
 	}
 	return checkTarget(spec.To)
+}
+
+// named says whether the one resource to restore gets a name rather than a folder. What is no such resource is reported
+// when the plan is made.
+func (s *Service) named(app model.App, resources []model.ResourceID) bool {
+	if len(resources) != 1 {
+		return false
+	}
+	r, ok := app.Resource(resources[0])
+	if !ok {
+		return false
+	}
+	d, err := s.opts.Drivers.Get(r.Kind)
+	return err == nil && d.Facts().Named
 }
 
 // checkTarget refuses what is no state to restore to.
