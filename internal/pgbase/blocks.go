@@ -4,7 +4,6 @@ import (
 	"context"
 	"hash/crc32"
 	"io"
-	"slices"
 	"sync"
 	"sync/atomic"
 
@@ -32,11 +31,11 @@ type file struct {
 // source is an open file whose blocks the workers read.
 type source struct {
 	io.ReaderAt
-	left  atomic.Int64 // blocks that are not judged: for that a page may be read again
+	left  atomic.Int64 // blocks that are not read
 	close func()
 }
 
-// block is one block of a file.
+// block is one piece of a file: its whole memory is data, which is to be filled from the file's source if it has one.
 type block struct {
 	f    *file
 	n    int
@@ -44,25 +43,12 @@ type block struct {
 	data []byte
 }
 
-// stretchSize is how much of a file is read at once, unless one block is longer: few calls and hand-overs, and still so little
-// that a processor's cache holds it until it is hashed and compressed.
-const stretchSize = 256 << 10
-
-// stretch is one block of a file or several that follow each other, handed to a worker together. Its data is to be filled
-// from the file's source if it has one.
-type stretch struct {
-	f     *file
-	first int // number of its first block
-	data  []byte
-}
-
 // blocks stores files' blocks, several at once. Memory is bounded by that of the buffers.
 type blocks struct {
 	session *vault.Session
 	size    int64  // bytes of a block; the last one of a file is shorter
-	many    int    // blocks of a stretch; the last one of a file is shorter
 	pages   *pages // nil: checksums are not verified
-	jobs    chan stretch
+	jobs    chan block
 	free    chan []byte
 	group   *errgroup.Group
 	ctx     context.Context // of the workers; ends with the first failure
@@ -76,8 +62,7 @@ type blocks struct {
 
 // startBlocks starts the workers. The caller calls finish or abandon.
 func startBlocks(ctx context.Context, s *vault.Session, size int, p *pages, workers int) *blocks {
-	b := &blocks{session: s, size: int64(size), many: max(1, stretchSize/size), pages: p, jobs: make(chan stretch, workers),
-		free: make(chan []byte, 2*workers+1), open: map[*source]struct{}{}}
+	b := &blocks{session: s, size: int64(size), pages: p, jobs: make(chan block, workers), free: make(chan []byte, 2*workers+1), open: map[*source]struct{}{}}
 	for range cap(b.free) {
 		b.free <- nil // allocated when it is first needed
 	}
@@ -104,12 +89,12 @@ func (b *blocks) abandon(err error) error {
 	return b.finish()
 }
 
-// buffer gives memory for one stretch.
+// buffer gives memory for one block.
 func (b *blocks) buffer() ([]byte, error) {
 	select {
 	case data := <-b.free:
 		if data == nil {
-			data = make([]byte, int64(b.many)*b.size)
+			data = make([]byte, b.size)
 		}
 		return data, nil
 	case <-b.ctx.Done():
@@ -117,26 +102,18 @@ func (b *blocks) buffer() ([]byte, error) {
 	}
 }
 
-// each cuts a file into stretches, lets fill see each, with memory for its data, and hands it to the workers.
-func (b *blocks) each(f *file, fill func(stretch) error) error {
-	for n := 0; n < len(f.ids); n += b.many {
-		data, err := b.buffer()
-		if err != nil {
-			return err
-		}
-		x := stretch{f, n, data[:min(int64(f.node.Size)-int64(n)*b.size, int64(len(data)))]}
-		if err := fill(x); err != nil {
-			return err
-		}
-		if err := b.put(x); err != nil {
-			return err
-		}
+// next gives the block number n of a file, with memory for its data.
+func (b *blocks) next(f *file, n int) (block, error) {
+	data, err := b.buffer()
+	if err != nil {
+		return block{}, err
 	}
-	return nil
+	at := int64(n) * b.size
+	return block{f, n, at, data[:min(int64(f.node.Size)-at, b.size)]}, nil
 }
 
-// put hands a stretch to the workers, with the memory of its data.
-func (b *blocks) put(x stretch) error {
+// put hands a block to the workers, with the memory of its data.
+func (b *blocks) put(x block) error {
 	select {
 	case b.jobs <- x:
 		return nil
@@ -151,34 +128,21 @@ func (b *blocks) work() error {
 		if err := b.ctx.Err(); err != nil {
 			return err
 		}
-		if err := b.store(x); err != nil {
+		if err := b.one(x); err != nil {
 			return err
 		}
-		b.free <- x.data[:cap(x.data)]
-	}
-	return nil
-}
-
-// store stores the blocks of a stretch.
-func (b *blocks) store(x stretch) error {
-	at := int64(x.first) * b.size
-	if x.f.src != nil {
-		if err := x.f.src.fill(x.data, at); err != nil {
-			return err
-		}
-	}
-	n := x.first
-	for data := range slices.Chunk(x.data, int(b.size)) {
-		if err := b.one(block{x.f, n, at, data}); err != nil {
-			return err
-		}
-		b.bytes.Add(int64(len(data)))
-		n, at = n+1, at+int64(len(data))
+		b.bytes.Add(int64(len(x.data)))
+		b.free <- x.data[:b.size]
 	}
 	return nil
 }
 
 func (b *blocks) one(x block) error {
+	if x.f.src != nil {
+		if err := x.f.src.fill(x); err != nil {
+			return err
+		}
+	}
 	sound := true
 	if b.pages != nil && x.f.rel != nil {
 		var err error
@@ -224,11 +188,18 @@ func (b *blocks) begin(f *file) {
 // stream stores a file whose content comes in order, and computes its CRC.
 func (b *blocks) stream(f *file, r io.Reader) error {
 	b.begin(f)
-	return b.each(f, func(x stretch) error {
+	for n := range f.ids {
+		x, err := b.next(f, n)
+		if err != nil {
+			return err
+		}
 		if _, err := io.ReadFull(r, x.data); err != nil {
 			return err
 		}
 		f.crc = crc32.Update(f.crc, castagnoli, x.data)
-		return nil
-	})
+		if err := b.put(x); err != nil {
+			return err
+		}
+	}
+	return nil
 }

@@ -258,12 +258,12 @@ func pause(ctx context.Context, d time.Duration) error {
 	}
 }
 
-// fill reads what lies at an offset of the file. What the file lost since it was opened counts as zeros, as the server has
-// it: replay truncates it again.
-func (s *source) fill(data []byte, at int64) error {
-	n, err := s.ReadAt(data, at)
+// fill reads the block's data. What a file lost since it was opened counts as zeros, as the server has it: replay
+// truncates it again.
+func (s *source) fill(x block) error {
+	n, err := s.ReadAt(x.data, x.at)
 	if err == io.EOF {
-		clear(data[n:])
+		clear(x.data[n:])
 		err = nil
 	}
 	return err

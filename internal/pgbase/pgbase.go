@@ -47,7 +47,7 @@ type Options struct {
 	Label    string // of the backup, as backup_label has it; "": "lifeboat"
 	Fast     bool   // checkpoint at once instead of spreading it over checkpoint_completion_target
 	MaxRate  int64  // bytes a second that are read; 0: no bound
-	Workers  int    // how many read and store at once; 0: one for each core, and one that fills their waits
+	Workers  int    // blocks that are worked on at once; 0: one for each core, and one that fills their waits
 
 	// Rows and Marker are kept in the point: see pgpoint.Base. They were read before Capture was called.
 	Rows   map[string]int64

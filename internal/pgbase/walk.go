@@ -391,7 +391,23 @@ func (w *walk) readFile(ctx context.Context, d *fsnode.Dir, p place, b earlier, 
 		return nil
 	}
 	w.blocks.from(x, f, f.Close)
-	return w.blocks.each(x, func(s stretch) error { return w.pay(ctx, int64(len(s.data))) })
+	return w.readBlocks(ctx, x)
+}
+
+func (w *walk) readBlocks(ctx context.Context, x *file) error {
+	for n := range x.ids {
+		b, err := w.blocks.next(x, n)
+		if err != nil {
+			return err
+		}
+		if err := w.pay(ctx, int64(len(b.data))); err != nil {
+			return err
+		}
+		if err := w.blocks.put(b); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // pay waits until the rate allows another n bytes.
