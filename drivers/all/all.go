@@ -7,6 +7,8 @@ import (
 
 	"github.com/lifeboat-dr/lifeboat/driver"
 	"github.com/lifeboat-dr/lifeboat/driver/fake"
+	"github.com/lifeboat-dr/lifeboat/drivers/aws/awsbase"
+	"github.com/lifeboat-dr/lifeboat/drivers/aws/route53"
 	"github.com/lifeboat-dr/lifeboat/drivers/check"
 	"github.com/lifeboat-dr/lifeboat/drivers/command"
 	"github.com/lifeboat-dr/lifeboat/drivers/dns"
@@ -18,6 +20,7 @@ import (
 // name a file for them.
 func Registry(log *slog.Logger) *driver.Registry {
 	world := fake.NewWorld()
+	base := awsbase.New(awsbase.Options{Log: log})
 	return driver.NewRegistry(
 		check.NewExec(log),
 		check.NewHTTP(),
@@ -29,5 +32,6 @@ func Registry(log *slog.Logger) *driver.Registry {
 		fake.New(world, fake.Stateful()),
 		files.New(log),
 		postgres.New(log),
+		route53.New(base),
 	)
 }

@@ -143,5 +143,9 @@ func (f *findings) add(severity model.Severity, code, what, why, fix string) {
 
 // err adds what makes the step fail.
 func (f *findings) err(err error, code, why string) {
-	f.add(model.Block, code, err.Error(), why, failure.HintOf(err))
+	hint := failure.HintOf(err)
+	if hint == "" {
+		hint = "aws route53 list-hosted-zones, and aws route53 list-resource-record-sets, with the site's credentials"
+	}
+	f.add(model.Block, code, err.Error(), why, hint)
 }

@@ -40,6 +40,7 @@ func (d *Driver) Facts() driver.Facts {
 		Summary:  "records of Amazon Route 53: simple, weighted, failover or alias, several names in one change",
 		Settings: &Settings{},
 		Site:     &Site{},
+		Shared:   map[string]any{"aws": (*awsbase.Access)(nil)},
 		Verbs:    map[model.Action]string{model.ActionRedirect: "switch the names"},
 		Effects:  map[model.Action]string{model.ActionRedirect: "replaces the named records by those of the site, all in one change"},
 		Timeouts: map[model.Action]time.Duration{model.ActionRedirect: 10 * time.Minute},
