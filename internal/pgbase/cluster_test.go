@@ -293,7 +293,9 @@ func restic(t testing.TB, dir string, args ...string) string {
 // the backup, and starts it in the cluster's place.
 func (c *cluster) restore(dir string, sn *snapshot.Snapshot) {
 	c.t.Helper()
-	c.wait(`select coalesce(last_archived_wal >= pg_walfile_name('` + c.stopOf(dir, sn) + `'), false) from pg_stat_archiver`)
+	// What was archived last says nothing: that may be the note of a backup's end, which is called after its first segment
+	// and comes after the last one.
+	c.wait(`not exists (select from pg_ls_archive_statusdir() where name like '%.ready' and left(name, 24) <= pg_walfile_name('` + c.stopOf(dir, sn) + `'))`)
 	c.stop("data")
 	restic(c.t, dir, "restore", sn.ID.String(), "--target", c.dir("restored"))
 	c.adopt("restored")
