@@ -218,7 +218,7 @@ func (d *demo) disaster(ctx context.Context) error {
 // where it serves now, to there. A failback needs that; a standby is made by the failback itself.
 func (d *demo) newMachine(ctx context.Context, failedOver time.Time) error {
 	d.say("a new, empty machine in east")
-	if err := d.world.Rack(world.East); err != nil || d.opt.DB != world.FromVault {
+	if err := d.world.Rack(ctx, world.East); err != nil || d.opt.DB != world.FromVault {
 		return err
 	}
 	d.say("waiting until the database in west is in the vault, east receives its log, and commits wait for that")

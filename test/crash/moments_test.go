@@ -225,7 +225,7 @@ func (r *rig) rack() {
 	if err := os.RemoveAll(r.lost); err != nil {
 		r.t.Fatal(err)
 	}
-	if err := r.w.Rack(r.serves); err != nil {
+	if err := r.w.Rack(r.t.Context(), r.serves); err != nil {
 		r.t.Fatal(err)
 	}
 	r.lost = ""

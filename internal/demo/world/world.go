@@ -216,17 +216,27 @@ func (w *World) build(ctx context.Context) error {
 	return nil
 }
 
-func (w *World) makeFolders(context.Context) error {
+func (w *World) makeFolders(ctx context.Context) error {
 	for name, mode := range map[string]fs.FileMode{"secrets": 0o700, "dns": 0o755, "state": 0o700, "vault/data": 0o700} {
 		if err := os.MkdirAll(w.path(name), mode); err != nil {
 			return failure.WrapAs(failure.Denied, err, "make folder", w.path(name))
 		}
 	}
-	return errors.Join(w.Rack(East), w.Rack(West))
+	return errors.Join(w.Rack(ctx, East), w.Rack(ctx, West))
 }
 
-// Rack gives a site an empty machine: a folder that the database's user may write to.
-func (w *World) Rack(site string) error {
+// Rack gives a site an empty machine: a folder that the database's user may write to. Of what was begun at the site since
+// its machine was destroyed nothing stays: there was no machine to begin it on. A site with a database is left alone.
+func (w *World) Rack(ctx context.Context, site string) error {
+	if exists(w.path(site)) && !exists(w.path(site, "pgdata")) {
+		begun, _, err := w.Destroy(ctx, site)
+		if err != nil {
+			return err
+		}
+		if err := os.RemoveAll(begun); err != nil {
+			return failure.WrapAs(failure.Denied, err, "remove", begun)
+		}
+	}
 	if err := os.Mkdir(w.path(site), 0o755); err != nil {
 		return failure.WrapAs(failure.Denied, err, "make folder", w.path(site))
 	}

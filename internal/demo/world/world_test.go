@@ -4,8 +4,10 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"net"
 	"net/http"
 	"os"
@@ -273,8 +275,15 @@ func TestDestroy(t *testing.T) {
 	if err := conn.QueryRow(t.Context(), "select count(*) from orders where id = 'before'").Scan(&n); err != nil || n != 1 {
 		t.Errorf("the acknowledged order in west: %d, %v", n, err)
 	}
-	if err := w.Rack(East); err != nil {
-		t.Error(err)
+	begun := w.path(East, "work") // by a program that was not told yet that the machine is gone
+	if err := os.MkdirAll(begun, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := w.Rack(t.Context(), East); err != nil || exists(begun) {
+		t.Errorf("a new machine: %v, and what was begun on none is there: %v", err, exists(begun))
+	}
+	if err := w.Rack(t.Context(), West); !errors.Is(err, fs.ErrExist) {
+		t.Errorf("a new machine in the place of one with a database: %v", err)
 	}
 }
 
