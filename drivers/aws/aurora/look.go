@@ -1,0 +1,321 @@
+package aurora
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/rds"
+	"github.com/aws/aws-sdk-go-v2/service/rds/types"
+
+	"github.com/lifeboat-dr/lifeboat/driver"
+	"github.com/lifeboat-dr/lifeboat/drivers/aws/awsbase"
+	"github.com/lifeboat-dr/lifeboat/failure"
+	"github.com/lifeboat-dr/lifeboat/model"
+)
+
+// place is the resource at one site.
+type place struct {
+	id      model.SiteID
+	subject string
+	s       Settings
+	at      Site
+	session *awsbase.Session
+	rds     *rds.Client
+	arn     string // of the cluster
+}
+
+func (d *Driver) place(ctx context.Context, t driver.Target, site model.SiteID) (*place, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, failure.Wrap(err, "", string(t.Resource.ID))
+	}
+	s, at, err := driver.SettingsOf[Settings, Site](t, site)
+	if err != nil {
+		return nil, err
+	}
+	p := &place{id: site, subject: string(t.Resource.ID) + " at " + string(site), s: s, at: at}
+	if p.session, err = d.base.Session(ctx, at.AWS); err != nil {
+		return nil, failure.Wrap(err, "", p.subject)
+	}
+	p.rds = rds.NewFromConfig(p.session.Config("rds"))
+	p.arn = p.session.ARN("rds", "cluster:"+strings.ToLower(at.Cluster))
+	return p, nil
+}
+
+// view is what a region says of the resource.
+type view struct {
+	arn       string               // of the cluster, whether it exists or not
+	cluster   *types.DBCluster     // nil: none
+	instances []types.DBInstance   // of the cluster
+	global    *types.GlobalCluster // nil: the region knows none of this name
+}
+
+// region is everything that a listing found.
+type region struct {
+	clusters  map[string]types.DBCluster
+	instances map[string][]types.DBInstance // by cluster
+	globals   map[string]types.GlobalCluster
+}
+
+// list looks at clusters, their instances and all global databases of a region: three calls for however many wait.
+func list(ctx context.Context, s *awsbase.Session, ids []string) (map[string]region, error) {
+	client := rds.NewFromConfig(s.Config("rds"))
+	r := region{clusters: map[string]types.DBCluster{}, instances: map[string][]types.DBInstance{}, globals: map[string]types.GlobalCluster{}}
+	only := []types.Filter{{Name: aws.String("db-cluster-id"), Values: ids}}
+	clusters := rds.NewDescribeDBClustersPaginator(client, &rds.DescribeDBClustersInput{Filters: only})
+	for clusters.HasMorePages() {
+		page, err := clusters.NextPage(ctx)
+		if err != nil {
+			return nil, err
+		}
+		for _, c := range page.DBClusters {
+			r.clusters[aws.ToString(c.DBClusterIdentifier)] = c
+		}
+	}
+	instances := rds.NewDescribeDBInstancesPaginator(client, &rds.DescribeDBInstancesInput{Filters: only})
+	for instances.HasMorePages() {
+		page, err := instances.NextPage(ctx)
+		if err != nil {
+			return nil, err
+		}
+		for _, i := range page.DBInstances {
+			id := aws.ToString(i.DBClusterIdentifier)
+			r.instances[id] = append(r.instances[id], i)
+		}
+	}
+	globals := rds.NewDescribeGlobalClustersPaginator(client, &rds.DescribeGlobalClustersInput{})
+	for globals.HasMorePages() {
+		page, err := globals.NextPage(ctx)
+		if err != nil {
+			return nil, err
+		}
+		for _, g := range page.GlobalClusters {
+			r.globals[aws.ToString(g.GlobalClusterIdentifier)] = g
+		}
+	}
+	out := map[string]region{}
+	for _, id := range ids {
+		out[id] = r
+	}
+	return out, nil
+}
+
+// look asks the site's region about the resource. Listings lag behind what was just made, so what they miss is asked for by name.
+func (p *place) look(ctx context.Context) (*view, error) {
+	id := strings.ToLower(p.at.Cluster)
+	r, _, err := awsbase.PollerOf(p.session, string(Kind), list).Get(ctx, id)
+	if err != nil {
+		return nil, failure.Wrap(err, "look at", p.subject)
+	}
+	v := &view{arn: p.arn, instances: r.instances[id]}
+	if c, ok := r.clusters[id]; ok {
+		v.cluster = &c
+	} else if v.cluster, err = p.cluster(ctx, id); err != nil {
+		return nil, err
+	}
+	if g, ok := r.globals[strings.ToLower(p.s.Global)]; ok {
+		v.global = &g
+	} else if v.global, err = p.global(ctx); err != nil {
+		return nil, err
+	}
+	return v, nil
+}
+
+// cluster asks for one cluster by name; nil: there is none.
+func (p *place) cluster(ctx context.Context, id string) (*types.DBCluster, error) {
+	out, err := p.rds.DescribeDBClusters(ctx, &rds.DescribeDBClustersInput{DBClusterIdentifier: &id})
+	if err != nil {
+		if failure.KindOf(err) == failure.NotFound {
+			return nil, nil
+		}
+		return nil, failure.Wrap(err, "look at", p.subject)
+	}
+	if len(out.DBClusters) == 0 {
+		return nil, nil
+	}
+	return &out.DBClusters[0], nil
+}
+
+// global asks for the global database by name; nil: the region knows none.
+func (p *place) global(ctx context.Context) (*types.GlobalCluster, error) {
+	out, err := p.rds.DescribeGlobalClusters(ctx, &rds.DescribeGlobalClustersInput{GlobalClusterIdentifier: &p.s.Global})
+	if err != nil {
+		if failure.KindOf(err) == failure.NotFound {
+			return nil, nil
+		}
+		return nil, failure.Wrap(err, "look at", p.subject)
+	}
+	if len(out.GlobalClusters) == 0 {
+		return nil, nil
+	}
+	return &out.GlobalClusters[0], nil
+}
+
+// snapshot asks for a snapshot of a cluster by name; nil: there is none.
+func (p *place) snapshot(ctx context.Context, id string) (*types.DBClusterSnapshot, error) {
+	out, err := p.rds.DescribeDBClusterSnapshots(ctx, &rds.DescribeDBClusterSnapshotsInput{DBClusterSnapshotIdentifier: &id})
+	if err != nil {
+		if failure.KindOf(err) == failure.NotFound {
+			return nil, nil
+		}
+		return nil, failure.Wrap(err, "look at", p.subject)
+	}
+	if len(out.DBClusterSnapshots) == 0 {
+		return nil, nil
+	}
+	return &out.DBClusterSnapshots[0], nil
+}
+
+// instance asks for an instance by name; nil: there is none.
+func (p *place) instance(ctx context.Context, id string) (*types.DBInstance, error) {
+	out, err := p.rds.DescribeDBInstances(ctx, &rds.DescribeDBInstancesInput{DBInstanceIdentifier: &id})
+	if err != nil {
+		if failure.KindOf(err) == failure.NotFound {
+			return nil, nil
+		}
+		return nil, failure.Wrap(err, "look at", p.subject)
+	}
+	if len(out.DBInstances) == 0 {
+		return nil, nil
+	}
+	return &out.DBInstances[0], nil
+}
+
+// member is what the global database says of a cluster; nil: it is none of its members.
+func (v *view) member(arn string) *types.GlobalClusterMember {
+	if v.global == nil {
+		return nil
+	}
+	i := slices.IndexFunc(v.global.GlobalClusterMembers, func(m types.GlobalClusterMember) bool { return aws.ToString(m.DBClusterArn) == arn })
+	if i < 0 {
+		return nil
+	}
+	return &v.global.GlobalClusterMembers[i]
+}
+
+// writer reports whether the global database says that a cluster is its writer.
+func (v *view) writer(arn string) bool {
+	m := v.member(arn)
+	return m != nil && aws.ToBool(m.IsWriter)
+}
+
+// alone reports whether the cluster is there, in no global database, and follows nothing: it takes writes.
+func (v *view) alone() bool {
+	return v.cluster != nil && v.member(v.arn) == nil && aws.ToString(v.cluster.ReplicationSourceIdentifier) == "" && aws.ToString(v.cluster.GlobalClusterIdentifier) == ""
+}
+
+// moving is a change of roles that is under way; nil: none.
+func (v *view) moving() *types.FailoverState {
+	if v.global == nil || v.global.FailoverState == nil || v.global.FailoverState.Status == "" {
+		return nil
+	}
+	return v.global.FailoverState
+}
+
+// up counts the instances that are available.
+func (v *view) up() int {
+	n := 0
+	for _, i := range v.instances {
+		if aws.ToString(i.DBInstanceStatus) == available {
+			n++
+		}
+	}
+	return n
+}
+
+func (v *view) status() string {
+	if v.cluster == nil {
+		return "absent"
+	}
+	return aws.ToString(v.cluster.Status)
+}
+
+const available = "available"
+
+// class is that of the cluster's instances.
+func (v *view) class() string {
+	for _, i := range v.instances {
+		if c := aws.ToString(i.DBInstanceClass); c != "" {
+			return c
+		}
+	}
+	return ""
+}
+
+// ends are a cluster's outputs.
+func ends(c *types.DBCluster) map[string]model.Value {
+	port := strconv.Itoa(int(aws.ToInt32(c.Port)))
+	return map[string]model.Value{
+		"endpoint": driver.Endpoint(net.JoinHostPort(aws.ToString(c.Endpoint), port)),
+		"reader":   driver.Endpoint(net.JoinHostPort(aws.ToString(c.ReaderEndpoint), port)),
+	}
+}
+
+// Describe asks the site's own region, which knows the whole global database.
+func (d *Driver) Describe(ctx context.Context, t driver.Target) (model.Description, error) {
+	desc := model.Description{Resource: t.Resource.ID, Site: t.Site}
+	p, err := d.place(ctx, t, t.Site)
+	if err != nil {
+		return desc, err
+	}
+	v, err := p.look(ctx)
+	desc.At = d.now()
+	if err != nil {
+		switch {
+		case ctx.Err() != nil && failure.KindOf(err) == failure.Canceled:
+			return desc, err
+		case failure.KindOf(err) == failure.Unavailable || failure.KindOf(err) == failure.Throttled:
+			desc.Role, desc.Summary = model.RoleUnreachable, err.Error()
+			return desc, nil
+		}
+		return desc, err
+	}
+	if v.cluster == nil {
+		desc.Role, desc.Summary = model.RoleAbsent, fmt.Sprintf("there is no cluster %s in %s", p.at.Cluster, p.session.Region())
+		return desc, nil
+	}
+	m := v.member(p.arn)
+	desc.Facts = []model.Fact{{Name: "status", Value: v.status()}, {Name: "instances", Value: fmt.Sprintf("%d of %d available", v.up(), len(v.instances))},
+		{Name: "engine", Value: aws.ToString(v.cluster.Engine) + " " + aws.ToString(v.cluster.EngineVersion)}}
+	fine := v.status() == available && v.up() > 0 && v.moving() == nil
+	switch {
+	case v.status() == "stopped":
+		desc.Role, desc.Summary = model.RoleStopped, "the cluster is stopped"
+	case v.status() == "creating" || v.status() == "deleting" || m == nil && !v.alone():
+		desc.Role, desc.Summary = model.RoleUnknown, "the cluster is "+v.status()+", and is not a member of "+p.s.Global
+	case m == nil:
+		desc.Role, desc.Healthy = model.RolePrimary, v.status() == available && v.up() > 0
+		desc.Summary = fmt.Sprintf("takes writes alone: it is not a member of the global database %s, and nothing follows it", p.s.Global)
+	case aws.ToBool(m.IsWriter):
+		desc.Role, desc.Healthy = model.RolePrimary, fine
+		desc.Summary = fmt.Sprintf("is the writer of %s, %d members", p.s.Global, len(v.global.GlobalClusterMembers))
+	default:
+		desc.Role, desc.Healthy = model.RoleStandby, fine && following(m)
+		desc.Summary = fmt.Sprintf("follows in %s, %s", p.s.Global, sync(m))
+		desc.Facts = append(desc.Facts, model.Fact{Name: "synchronization", Value: sync(m)})
+	}
+	if f := v.moving(); f != nil {
+		desc.Summary += "; the global database is " + string(f.Status)
+	}
+	if desc.Role == model.RolePrimary || desc.Role == model.RoleStandby {
+		desc.Outputs = ends(v.cluster)
+	}
+	return desc, nil
+}
+
+// sync is a member's synchronization status. AWS says nothing of the writer's.
+func sync(m *types.GlobalClusterMember) string {
+	if m.SynchronizationStatus == "" {
+		return "synchronization unknown"
+	}
+	return string(m.SynchronizationStatus)
+}
+
+// following reports whether a member is synchronized. Emulators and old versions leave the word out.
+func following(m *types.GlobalClusterMember) bool {
+	return m.SynchronizationStatus == types.GlobalClusterMemberSynchronizationStatusConnected
+}

@@ -1,0 +1,296 @@
+package aurora
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/rds"
+
+	"github.com/lifeboat-dr/lifeboat/driver"
+	"github.com/lifeboat-dr/lifeboat/failure"
+	"github.com/lifeboat-dr/lifeboat/model"
+)
+
+// unproven is what a fence says that proves nothing.
+func unproven(cause error, subject, format string, args ...any) error {
+	return &failure.Error{Op: "fence", Subject: subject, Kind: failure.Unavailable, Message: "fence-unproven: " + fmt.Sprintf(format, args...), Cause: cause,
+		Hint: "stop the old cluster's clients, or its instances, and accept in writing that nothing proves it"}
+}
+
+// move says how the role comes to the cluster at p, and asks AWS for it unless it is there or on its way. The error is Conflict
+// when the global database is busy with something else, and Unsupported or Invalid when AWS cannot move the role.
+func (d *Driver) move(ctx context.Context, req driver.Request, p *place, v *view) (handle, error) {
+	h := handle{Action: req.Action, Path: byItself}
+	if done, err := arriving(p, v); done || err != nil {
+		return h, err
+	}
+	m := v.member(p.arn)
+	if req.Mode == model.Unplanned && (p.s.lossy() || req.Force) {
+		h.Path = byFailover
+	} else {
+		h.Path = bySwitchover
+	}
+	if m.SynchronizationStatus != "" && !following(m) {
+		return h, failure.New(failure.Conflict, "", p.subject, "the cluster is %s: it is behind, and AWS gives the role to none such", sync(m)).
+			WithHint("wait until it is connected; `lifeboat status` shows it")
+	}
+	err := p.ask(ctx, h.Path)
+	h.Asked = d.now()
+	if err == nil {
+		return h, nil
+	}
+	// Somebody else may have asked at the same time, or our own call may have arrived without its answer.
+	if kind := failure.KindOf(err); kind == failure.Conflict || kind == failure.Indeterminate {
+		after, lookErr := p.look(ctx)
+		if lookErr != nil {
+			return h, errors.Join(err, lookErr)
+		}
+		if done, wrong := arriving(p, after); done && wrong == nil {
+			return h, nil
+		}
+	}
+	return h, failure.Wrap(err, "move the writer's role", p.subject)
+}
+
+// ask asks AWS for a managed move of the role to the cluster at p.
+func (p *place) ask(ctx context.Context, path string) error {
+	if path == byFailover {
+		_, err := p.rds.FailoverGlobalCluster(ctx, &rds.FailoverGlobalClusterInput{
+			GlobalClusterIdentifier: &p.s.Global, TargetDbClusterIdentifier: &p.arn, AllowDataLoss: aws.Bool(true)})
+		return err
+	}
+	_, err := p.rds.SwitchoverGlobalCluster(ctx, &rds.SwitchoverGlobalClusterInput{GlobalClusterIdentifier: &p.s.Global, TargetDbClusterIdentifier: &p.arn})
+	return err
+}
+
+// arriving reports whether the role is at p or on its way there. The error says why it cannot come.
+func arriving(p *place, v *view) (bool, error) {
+	f := v.moving()
+	switch {
+	case v.cluster == nil:
+		return false, failure.New(failure.NotFound, "", p.subject, "there is no cluster %s in %s", p.at.Cluster, p.session.Region()).
+			WithHint("nothing was kept there: look at `lifeboat status`, and at the recovery points of `lifeboat points`")
+	case f != nil && aws.ToString(f.ToDbClusterArn) == p.arn:
+		return true, nil
+	case f != nil:
+		return false, failure.New(failure.Conflict, "", p.subject, "the global database %s is %s, towards %s", p.s.Global, f.Status, aws.ToString(f.ToDbClusterArn)).
+			WithHint("wait until that is over")
+	case v.writer(p.arn), v.alone():
+		return true, nil
+	case v.member(p.arn) == nil:
+		return false, failure.New(failure.Conflict, "", p.subject, "the cluster %s is %s, and no member of %s", p.at.Cluster, v.status(), p.s.Global).
+			WithHint("`aws rds describe-global-clusters` shows what it belongs to; the settings may name another global database")
+	}
+	return false, nil
+}
+
+// Fence takes the writer's role from the cluster at req.Site by giving it to that at req.Peer, whose region alone is needed for
+// it in an unplanned move. It detaches nothing.
+func (d *Driver) Fence(ctx context.Context, req driver.Request) (driver.Handle, error) {
+	home, err := d.place(ctx, req.Target, req.Site)
+	if err != nil {
+		return driver.Handle{}, err
+	}
+	if req.Peer == "" || req.Peer == req.Site {
+		return driver.Handle{}, failure.New(failure.Invalid, "fence", home.subject, "it is not said which site takes its role")
+	}
+	p, err := d.place(ctx, req.Target, req.Peer)
+	if err != nil {
+		return driver.Handle{}, err
+	}
+	v, err := p.look(ctx)
+	if err != nil {
+		return driver.Handle{}, failure.Wrap(err, "fence", home.subject)
+	}
+	if v.alone() {
+		return d.fenceDetached(ctx, home)
+	}
+	h, err := d.move(ctx, req, p, v)
+	switch {
+	case err == nil:
+		return newHandle(h)
+	case hopeless(err):
+		return driver.Handle{}, unproven(err, home.subject, "AWS cannot move the role to %s", req.Peer)
+	}
+	return driver.Handle{}, failure.Wrap(err, "fence", home.subject)
+}
+
+// hopeless reports whether AWS refused a managed move for good.
+func hopeless(err error) bool {
+	kind := failure.KindOf(err)
+	return kind == failure.Unsupported || kind == failure.Invalid
+}
+
+// fenceDetached looks at home itself: the cluster that takes over is alone, so that nothing else says what the old one does.
+func (d *Driver) fenceDetached(ctx context.Context, home *place) (driver.Handle, error) {
+	v, err := home.look(ctx)
+	switch {
+	case err != nil && ctx.Err() != nil && failure.KindOf(err) == failure.Canceled:
+		return driver.Handle{}, err
+	case err != nil:
+		return driver.Handle{}, unproven(err, home.subject, "the recovery cluster was detached, and the old one's region does not answer")
+	case v.cluster == nil || v.status() == "stopped" || len(v.instances) == 0:
+		return newHandle(handle{Action: model.ActionFence, Path: byAbsence})
+	}
+	return driver.Handle{}, unproven(nil, home.subject, "the recovery cluster was detached, and the old one is there, %s with %d instances", v.status(), len(v.instances))
+}
+
+// Promote makes the cluster at the site the writer. The fence has moved the role as a rule; without one it is asked for here,
+// and where AWS cannot move it, an unplanned promotion detaches the cluster.
+func (d *Driver) Promote(ctx context.Context, req driver.Request) (driver.Handle, error) {
+	p, err := d.place(ctx, req.Target, req.Site)
+	if err != nil {
+		return driver.Handle{}, err
+	}
+	v, err := p.look(ctx)
+	if err != nil {
+		return driver.Handle{}, failure.Wrap(err, "promote", p.subject)
+	}
+	h, err := d.move(ctx, req, p, v)
+	if err == nil {
+		return newHandle(h)
+	}
+	loss := req.Mode == model.Unplanned && (p.s.lossy() || req.Force)
+	behind := req.Force && failure.KindOf(err) == failure.Conflict && v.moving() == nil
+	if v.member(p.arn) == nil || !loss || !hopeless(err) && !behind {
+		return driver.Handle{}, failure.Wrap(err, "promote", p.subject)
+	}
+	why := err.Error()
+	_, err = p.rds.RemoveFromGlobalCluster(ctx, &rds.RemoveFromGlobalClusterInput{GlobalClusterIdentifier: &p.s.Global, DbClusterIdentifier: &p.arn})
+	if err != nil {
+		after, lookErr := p.look(ctx)
+		if lookErr != nil || after.cluster == nil || after.member(p.arn) != nil && after.status() != "promoting" {
+			return driver.Handle{}, failure.Wrap(err, "detach", p.subject)
+		}
+	}
+	return newHandle(handle{Action: req.Action, Path: byDetaching, Asked: d.now(), Why: why})
+}
+
+// observeRole looks whether the role has moved from one site to another, and for a fence whether home agrees.
+func (d *Driver) observeRole(ctx context.Context, req driver.Request, h handle) (driver.Observation, error) {
+	from, to := req.Peer, req.Site
+	if req.Action == model.ActionFence {
+		from, to = req.Site, req.Peer
+	}
+	if h.Path == byAbsence {
+		home, err := d.place(ctx, req.Target, from)
+		if err != nil {
+			return driver.Observation{}, err
+		}
+		if _, err := d.fenceDetached(ctx, home); err != nil {
+			return driver.Observation{}, err
+		}
+		return done(model.Fact{Name: "old cluster", Value: "nothing of it runs"}), nil
+	}
+	p, err := d.place(ctx, req.Target, to)
+	if err != nil {
+		return driver.Observation{}, err
+	}
+	v, err := p.look(ctx)
+	if err != nil {
+		return driver.Observation{}, err
+	}
+	if seen, over := d.arrived(p, v, h); !over {
+		return seen, nil
+	}
+	evidence := []model.Fact{{Name: "moved by", Value: h.Path}}
+	if v.alone() {
+		if req.Action == model.ActionFence {
+			return failed(unproven(nil, p.subject, "the cluster left the global database while its role was moved")), nil
+		}
+		evidence = append(evidence, model.Fact{Name: "global database", Value: "the cluster is alone: nothing follows it, and the old one is not fenced by it; a failback builds it again"})
+		if h.Why != "" {
+			evidence = append(evidence, model.Fact{Name: "why not moved by AWS", Value: h.Why})
+		}
+	} else {
+		evidence = append(evidence, model.Fact{Name: "writer", Value: p.arn}, model.Fact{Name: "seen from", Value: p.session.Name()})
+	}
+	if req.Action == model.ActionFence {
+		return d.agrees(ctx, req, v, evidence)
+	}
+	if v.status() != available || v.up() == 0 {
+		return pending(fmt.Sprintf("it is the writer; the cluster is %s, %d of %d instances available", v.status(), v.up(), len(v.instances))), nil
+	}
+	if m := v.member(p.arn); m != nil && m.SynchronizationStatus != "" && !following(m) {
+		return pending("it is the writer, and " + sync(m)), nil
+	}
+	seen := done(append(evidence, model.Fact{Name: "instances", Value: fmt.Sprintf("%d available", v.up())})...)
+	seen.Outputs = ends(v.cluster)
+	return seen, nil
+}
+
+// arrived reports whether the role is at p; otherwise it gives what to say meanwhile.
+func (d *Driver) arrived(p *place, v *view, h handle) (driver.Observation, bool) {
+	switch f := v.moving(); {
+	case v.cluster == nil:
+		return failed(failure.New(failure.NotFound, "promote", p.subject, "the cluster %s is gone", p.at.Cluster)), false
+	case f != nil:
+		return pending(fmt.Sprintf("the global database is %s, towards %s", f.Status, aws.ToString(f.ToDbClusterArn))), false
+	case v.writer(p.arn), v.alone():
+		if n := v.writers(); n > 1 {
+			return pending(fmt.Sprintf("the global database names %d writers", n)), false
+		}
+		return driver.Observation{}, true
+	case h.Asked.IsZero() || d.now().Sub(h.Asked) < settle, h.Path == byDetaching:
+		return pending(fmt.Sprintf("the cluster is %s and not the writer yet", v.status())), false
+	}
+	return failed(failure.New(failure.Unavailable, "move the writer's role", p.subject, "AWS gave the %s up: the roles are as before", h.Path).
+		WithHint("the events of the global database say why: aws rds describe-events --source-type db-cluster; then retry")), false
+}
+
+// writers counts those that the global database names.
+func (v *view) writers() int {
+	n := 0
+	if v.global != nil {
+		for _, m := range v.global.GlobalClusterMembers {
+			if aws.ToBool(m.IsWriter) {
+				n++
+			}
+		}
+	}
+	return n
+}
+
+// agrees asks home whether it, too, sees that its cluster is no writer. A region that does not answer is not waited for.
+func (d *Driver) agrees(ctx context.Context, req driver.Request, v *view, evidence []model.Fact) (driver.Observation, error) {
+	home, err := d.place(ctx, req.Target, req.Site)
+	if err != nil {
+		return driver.Observation{}, err
+	}
+	switch m := v.member(home.arn); {
+	case m == nil:
+		if _, err := d.fenceDetached(ctx, home); err != nil {
+			return failed(err), nil
+		}
+		evidence = append(evidence, model.Fact{Name: "old cluster", Value: "nothing of it runs, and it is no member"})
+		return done(evidence...), nil
+	case aws.ToBool(m.IsWriter):
+		return pending("the old cluster is still named a writer"), nil
+	default:
+		evidence = append(evidence, model.Fact{Name: "old cluster", Value: "is no writer, " + sync(m)})
+	}
+	short, cancel := context.WithTimeout(ctx, besides)
+	defer cancel()
+	at, err := home.look(short)
+	switch {
+	case ctx.Err() != nil:
+		return driver.Observation{}, failure.Wrap(ctx.Err(), "observe", home.subject)
+	case err != nil:
+		evidence = append(evidence, model.Fact{Name: "asked at home", Value: "no answer within " + besides.String() + ": " + err.Error()})
+	case at.writer(home.arn):
+		return pending("the recovery region says that the old cluster is no writer, and its own region says that it is"), nil
+	default:
+		evidence = append(evidence, model.Fact{Name: "asked at home", Value: "says the same"})
+	}
+	return done(evidence...), nil
+}
+
+func done(evidence ...model.Fact) driver.Observation {
+	return driver.Observation{State: driver.Done, Evidence: evidence}
+}
+
+// stamp writes an instant as tags and evidence have it.
+func stamp(t time.Time) string { return t.UTC().Format(time.RFC3339) }

@@ -1,0 +1,236 @@
+package aurora_test
+
+import (
+	"encoding/json"
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/credentials"
+	"github.com/aws/aws-sdk-go-v2/service/rds"
+
+	"github.com/lifeboat-dr/lifeboat/driver"
+	"github.com/lifeboat-dr/lifeboat/drivers/aws/aurora"
+	"github.com/lifeboat-dr/lifeboat/drivers/aws/awsbase"
+	"github.com/lifeboat-dr/lifeboat/drivers/aws/awstest"
+	"github.com/lifeboat-dr/lifeboat/failure"
+	"github.com/lifeboat-dr/lifeboat/model"
+)
+
+const account = "111111111111"
+
+// regions by site.
+var regions = map[model.SiteID]string{"east": "us-east-1", "west": "us-west-2"}
+
+// world is a fake AWS with our global databases, and the driver that moves them.
+type world struct {
+	*awstest.World
+	base *awsbase.Base
+	d    *aurora.Driver
+	key  awstest.Credentials
+	kms  map[model.SiteID]string
+	n    int
+}
+
+// bubble runs a test whose time is its own.
+func bubble(t *testing.T, test func(t *testing.T, w *world)) {
+	key := awstest.New(awstest.Options{}).Account(account)
+	t.Setenv("AURORA_KEY", key.AccessKey)
+	t.Setenv("AURORA_SECRET", key.SecretKey)
+	synctest.Test(t, func(t *testing.T) {
+		fake := awstest.New(awstest.Options{})
+		w := &world{World: fake, key: fake.Account(account), kms: map[model.SiteID]string{}}
+		w.base = awsbase.New(awsbase.Options{HTTP: fake.Client()})
+		w.d = aurora.New(w.base)
+		for site, region := range regions {
+			w.kms[site] = fake.Key(account, region, "aurora")
+			_, subnets, _ := fake.Network(account, region)
+			for _, name := range []string{"app", "isolated"} {
+				_, err := w.rds(site).CreateDBSubnetGroup(t.Context(), &rds.CreateDBSubnetGroupInput{DBSubnetGroupName: &name, DBSubnetGroupDescription: &name, SubnetIds: subnets})
+				must(t, err)
+			}
+		}
+		test(t, w)
+		w.base.Wait()
+	})
+}
+
+func must(t testing.TB, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// rds is a plain client, as somebody else would have one.
+func (w *world) rds(site model.SiteID) *rds.Client {
+	return rds.NewFromConfig(aws.Config{Region: regions[site], HTTPClient: w.Client(), Credentials: credentials.NewStaticCredentialsProvider(w.key.AccessKey, w.key.SecretKey, "")})
+}
+
+// database makes a global database that is written to in the east, with two instances there and one in the west, and gives its name.
+func (w *world) database(t testing.TB) string {
+	t.Helper()
+	w.n++
+	name := fmt.Sprintf("shop%d", w.n)
+	ctx := t.Context()
+	east, west := name+"-east", name+"-west"
+	_, err := w.rds("east").CreateDBCluster(ctx, &rds.CreateDBClusterInput{DBClusterIdentifier: &east, Engine: aws.String("aurora-postgresql"), MasterUsername: aws.String("me"), MasterUserPassword: aws.String("hunter2hunter2"),
+		DBSubnetGroupName: aws.String("app"), StorageEncrypted: aws.Bool(true), KmsKeyId: aws.String(w.kms["east"]), DeletionProtection: aws.Bool(true)})
+	must(t, err)
+	for i := range 2 {
+		w.instance(t, "east", east, fmt.Sprintf("%s-%c", east, 'a'+i))
+	}
+	time.Sleep(10 * time.Minute)
+	arn := w.arn("east", name)
+	_, err = w.rds("east").CreateGlobalCluster(ctx, &rds.CreateGlobalClusterInput{GlobalClusterIdentifier: &name, SourceDBClusterIdentifier: &arn, DeletionProtection: aws.Bool(true)})
+	must(t, err)
+	_, err = w.rds("west").CreateDBCluster(ctx, &rds.CreateDBClusterInput{DBClusterIdentifier: &west, Engine: aws.String("aurora-postgresql"), GlobalClusterIdentifier: &name,
+		DBSubnetGroupName: aws.String("app"), KmsKeyId: aws.String(w.kms["west"]), DeletionProtection: aws.Bool(true)})
+	must(t, err)
+	w.instance(t, "west", west, west+"-a")
+	time.Sleep(10 * time.Minute)
+	return name
+}
+
+func (w *world) instance(t testing.TB, site model.SiteID, cluster, id string) {
+	t.Helper()
+	_, err := w.rds(site).CreateDBInstance(t.Context(), &rds.CreateDBInstanceInput{DBInstanceIdentifier: &id, DBClusterIdentifier: &cluster, Engine: aws.String("aurora-postgresql"), DBInstanceClass: aws.String("db.r6g.large")})
+	must(t, err)
+}
+
+func (w *world) arn(site model.SiteID, name string) string {
+	return awsbase.ARN("aws", "rds", regions[site], account, "cluster:"+name+"-"+string(site))
+}
+
+// request is for one action on the database name.
+func (w *world) request(name string, action model.Action, site, peer model.SiteID) driver.Request {
+	raw := func(v any) json.RawMessage {
+		b, err := json.Marshal(v)
+		if err != nil {
+			panic(err)
+		}
+		return b
+	}
+	r := model.Resource{ID: model.ResourceID(name), App: "shop", Kind: aurora.Kind, Settings: raw(map[string]any{"global": name}), Sites: map[model.SiteID]json.RawMessage{}}
+	for id, region := range regions {
+		n := 1
+		if id == "east" {
+			n = 2
+		}
+		r.Sites[id] = raw(map[string]any{
+			"aws":     map[string]any{"account": account, "region": region, "access_key": "env:AURORA_KEY", "secret_key": "env:AURORA_SECRET", "attempt": "2s", "deadline": "6s"},
+			"cluster": name + "-" + string(id), "subnet_group": "app", "kms_key": w.kms[id], "instances": map[string]any{"number": n},
+			"drill": map[string]any{"subnet_group": "isolated"},
+		})
+	}
+	return driver.Request{Target: driver.Target{App: "shop", Resource: r, Site: site, Peer: peer}, Action: action, Operation: model.OpFailover, Mode: model.Planned,
+		Run: "r1", Step: model.StepID(name + "." + string(action)), Attempt: 1, Token: strings.Repeat(fmt.Sprintf("%c", 'a'+w.n), 26)}
+}
+
+// with changes a request's settings of its own.
+func with(req driver.Request, settings string) driver.Request {
+	req.Resource.Settings = json.RawMessage(settings)
+	return req
+}
+
+// run begins and observes until it is over, each time by a driver of another process.
+func (w *world) run(t testing.TB, req driver.Request) driver.Observation {
+	t.Helper()
+	h, err := driver.Begin(t.Context(), aurora.New(w.base), req)
+	if err != nil {
+		t.Fatalf("begin %s: %v (hint: %s)", req.Action, err, failure.HintOf(err))
+	}
+	return w.watch(t, req, h)
+}
+
+func (w *world) watch(t testing.TB, req driver.Request, h driver.Handle) driver.Observation {
+	t.Helper()
+	end := time.Now().Add(12 * time.Hour)
+	for {
+		seen, err := aurora.New(w.base).Observe(t.Context(), req, h)
+		switch {
+		case err != nil && !failure.KindOf(err).Retryable():
+			t.Fatalf("observe %s: %v", req.Action, err)
+		case err == nil && seen.State != driver.Pending:
+			return seen
+		case time.Now().After(end):
+			t.Fatalf("%s is not over: %s %v", req.Action, seen.Phase, err)
+		}
+		time.Sleep(5 * time.Second)
+	}
+}
+
+// ends runs and wants it done.
+func (w *world) done(t testing.TB, req driver.Request) driver.Observation {
+	t.Helper()
+	seen := w.run(t, req)
+	if seen.State != driver.Done {
+		t.Fatalf("%s is %s: %v", req.Action, seen.State, seen.Err)
+	}
+	return seen
+}
+
+// role is what Describe says of a site.
+func (w *world) role(t testing.TB, name string, site model.SiteID) model.Description {
+	t.Helper()
+	desc, err := w.d.Describe(t.Context(), w.request(name, model.ActionPromote, site, "").Target)
+	must(t, err)
+	return desc
+}
+
+// changes are the calls so far that changed something, by action.
+func (w *world) changes(action string) int {
+	n := 0
+	for _, c := range w.Calls() {
+		if c.Action == action && c.Status == 200 {
+			n++
+		}
+	}
+	return n
+}
+
+// inventory is all that there is, in words.
+func (w *world) inventory(t testing.TB) string {
+	t.Helper()
+	var out []string
+	for site := range regions {
+		clusters, err := w.rds(site).DescribeDBClusters(t.Context(), &rds.DescribeDBClustersInput{})
+		must(t, err)
+		for _, c := range clusters.DBClusters {
+			out = append(out, fmt.Sprint(site, " cluster ", *c.DBClusterIdentifier, " protected ", *c.DeletionProtection))
+		}
+		instances, err := w.rds(site).DescribeDBInstances(t.Context(), &rds.DescribeDBInstancesInput{})
+		must(t, err)
+		for _, i := range instances.DBInstances {
+			out = append(out, fmt.Sprint(site, " instance ", *i.DBInstanceIdentifier))
+		}
+		snapshots, err := w.rds(site).DescribeDBClusterSnapshots(t.Context(), &rds.DescribeDBClusterSnapshotsInput{})
+		must(t, err)
+		for _, s := range snapshots.DBClusterSnapshots {
+			out = append(out, fmt.Sprint(site, " snapshot ", *s.DBClusterSnapshotIdentifier))
+		}
+	}
+	globals, err := w.rds("west").DescribeGlobalClusters(t.Context(), &rds.DescribeGlobalClustersInput{})
+	must(t, err)
+	for _, g := range globals.GlobalClusters {
+		for _, m := range g.GlobalClusterMembers {
+			out = append(out, fmt.Sprint("member of ", *g.GlobalClusterIdentifier, " ", *m.DBClusterArn, " writer ", *m.IsWriter))
+		}
+	}
+	slices.Sort(out)
+	return strings.Join(out, "\n")
+}
+
+// fact is a piece of evidence.
+func fact(seen driver.Observation, name string) string {
+	for _, f := range seen.Evidence {
+		if f.Name == name {
+			return f.Value
+		}
+	}
+	return ""
+}
