@@ -7,6 +7,7 @@ import (
 
 	"github.com/lifeboat-dr/lifeboat/driver"
 	"github.com/lifeboat-dr/lifeboat/driver/fake"
+	"github.com/lifeboat-dr/lifeboat/drivers/aws/aurora"
 	"github.com/lifeboat-dr/lifeboat/drivers/aws/awsbase"
 	"github.com/lifeboat-dr/lifeboat/drivers/aws/route53"
 	"github.com/lifeboat-dr/lifeboat/drivers/check"
@@ -22,6 +23,7 @@ func Registry(log *slog.Logger) *driver.Registry {
 	world := fake.NewWorld()
 	base := awsbase.New(awsbase.Options{Log: log})
 	return driver.NewRegistry(
+		aurora.New(base),
 		check.NewExec(log),
 		check.NewHTTP(),
 		check.NewSQL(),

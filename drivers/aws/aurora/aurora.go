@@ -11,7 +11,7 @@
 // proved by a restore, before it is deleted and made again as one that follows.
 //
 // It is no driver for clusters without a global database, it reads no data, and it changes no settings of what serves. Start
-// with [New] and docs/drivers/aurora.md.
+// with [New] and docs/drivers/aws.aurora.global.md.
 package aurora
 
 import (
