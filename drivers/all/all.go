@@ -9,6 +9,7 @@ import (
 	"github.com/lifeboat-dr/lifeboat/driver/fake"
 	"github.com/lifeboat-dr/lifeboat/drivers/aws/aurora"
 	"github.com/lifeboat-dr/lifeboat/drivers/aws/awsbase"
+	"github.com/lifeboat-dr/lifeboat/drivers/aws/elasticache"
 	"github.com/lifeboat-dr/lifeboat/drivers/aws/route53"
 	"github.com/lifeboat-dr/lifeboat/drivers/check"
 	"github.com/lifeboat-dr/lifeboat/drivers/command"
@@ -30,6 +31,7 @@ func Registry(log *slog.Logger) *driver.Registry {
 		check.NewTCP(),
 		command.New(log),
 		dns.New(log),
+		elasticache.NewGlobal(base),
 		fake.New(world),
 		fake.New(world, fake.Stateful()),
 		files.New(log),

@@ -26,6 +26,7 @@ type globalCache struct {
 	primary *cacheGroup
 	members []*cacheGroup
 	states  map[*cacheGroup]string
+	moving  bool // a failover is under way, be it seen yet or not
 	gone    bool
 }
 
@@ -83,7 +84,7 @@ func (g *globalCache) run(c *call, phases []Phase, end func(at time.Time)) {
 		r: c.r, action: c.action, name: g.GlobalReplicationGroupId, phases: phases,
 		set:    func(status string, _ time.Time) { g.Status = status },
 		done:   end,
-		failed: func(time.Time) { g.Status = "available" },
+		failed: func(time.Time) { g.Status, g.moving = "available", false },
 		alive:  func() bool { return !g.gone },
 	}.begin(c.now)
 }
@@ -203,7 +204,7 @@ func failoverCache(c *call) (any, error) {
 		return nil, err
 	}
 	switch {
-	case g.Status != "available":
+	case g.Status != "available" || g.moving:
 		return nil, refuse("InvalidGlobalReplicationGroupState", "Global Replication Group %s is in the %s state", g.GlobalReplicationGroupId, g.Status)
 	case to == g.primary:
 		return nil, refuse("InvalidParameterValue", "%s is already the primary of %s", to.ReplicationGroupId, g.GlobalReplicationGroupId)
@@ -212,8 +213,9 @@ func failoverCache(c *call) (any, error) {
 	}
 	from := g.primary
 	to.data.follow(&from.data, c.now.Add(-c.w.lag(to.ARN)))
+	g.moving = true
 	g.run(c, globalSwitch, func(at time.Time) {
-		g.primary = to
+		g.primary, g.moving = to, false
 		for _, m := range g.members {
 			if m != to {
 				m.data = to.data.until(at)
