@@ -39,12 +39,13 @@ const besides = 5 * time.Second
 
 // Driver is the aws.aurora.global driver. It holds no state between calls.
 type Driver struct {
-	base *awsbase.Base
-	now  func() time.Time
+	base  *awsbase.Base
+	now   func() time.Time
+	again time.Duration
 }
 
 // New makes the driver.
-func New(base *awsbase.Base) *Driver { return &Driver{base: base, now: time.Now} }
+func New(base *awsbase.Base) *Driver { return &Driver{base: base, now: time.Now, again: again} }
 
 // Facts describes the driver.
 func (d *Driver) Facts() driver.Facts {

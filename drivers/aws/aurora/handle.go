@@ -50,7 +50,7 @@ func readHandle(h driver.Handle) (handle, error) {
 }
 
 func pending(phase string) driver.Observation {
-	return driver.Observation{State: driver.Pending, Phase: phase, Again: again}
+	return driver.Observation{State: driver.Pending, Phase: phase}
 }
 
 func failed(err error) driver.Observation {

@@ -374,5 +374,8 @@ func (d *Driver) Observe(ctx context.Context, req driver.Request, dh driver.Hand
 	default:
 		err = failure.New(failure.Corrupt, "observe", string(req.Resource.ID), "a handle of %q", h.Action)
 	}
+	if seen.State == driver.Pending {
+		seen.Again = d.again
+	}
 	return seen, failure.Wrap(err, "observe", string(req.Resource.ID))
 }

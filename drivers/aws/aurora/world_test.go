@@ -33,7 +33,10 @@ type world struct {
 	d    *aurora.Driver
 	key  awstest.Credentials
 	kms  map[model.SiteID]string
+	pass func(time.Duration) // lets the world's time pass
 	n    int
+	// deadline of calls, as settings say it
+	deadline string
 }
 
 // bubble runs a test whose time is its own.
@@ -43,20 +46,26 @@ func bubble(t *testing.T, test func(t *testing.T, w *world)) {
 	t.Setenv("AURORA_SECRET", key.SecretKey)
 	synctest.Test(t, func(t *testing.T) {
 		fake := awstest.New(awstest.Options{})
-		w := &world{World: fake, key: fake.Account(account), kms: map[model.SiteID]string{}}
+		w := &world{World: fake, key: fake.Account(account), kms: map[model.SiteID]string{}, pass: time.Sleep, deadline: "6s"}
 		w.base = awsbase.New(awsbase.Options{HTTP: fake.Client()})
 		w.d = aurora.New(w.base)
-		for site, region := range regions {
-			w.kms[site] = fake.Key(account, region, "aurora")
-			_, subnets, _ := fake.Network(account, region)
-			for _, name := range []string{"app", "isolated"} {
-				_, err := w.rds(site).CreateDBSubnetGroup(t.Context(), &rds.CreateDBSubnetGroupInput{DBSubnetGroupName: &name, DBSubnetGroupDescription: &name, SubnetIds: subnets})
-				must(t, err)
-			}
-		}
+		w.network(t)
 		test(t, w)
 		w.base.Wait()
 	})
+}
+
+// network makes what databases need: keys, and a subnet group for them and one that is apart.
+func (w *world) network(t testing.TB) {
+	t.Helper()
+	for site, region := range regions {
+		w.kms[site] = w.Key(account, region, "aurora")
+		_, subnets, _ := w.Network(account, region)
+		for _, name := range []string{"app", "isolated"} {
+			_, err := w.rds(site).CreateDBSubnetGroup(t.Context(), &rds.CreateDBSubnetGroupInput{DBSubnetGroupName: &name, DBSubnetGroupDescription: &name, SubnetIds: subnets})
+			must(t, err)
+		}
+	}
 }
 
 func must(t testing.TB, err error) {
@@ -84,7 +93,7 @@ func (w *world) database(t testing.TB) string {
 	for i := range 2 {
 		w.instance(t, "east", east, fmt.Sprintf("%s-%c", east, 'a'+i))
 	}
-	time.Sleep(10 * time.Minute)
+	w.pass(10 * time.Minute)
 	arn := w.arn("east", name)
 	_, err = w.rds("east").CreateGlobalCluster(ctx, &rds.CreateGlobalClusterInput{GlobalClusterIdentifier: &name, SourceDBClusterIdentifier: &arn, DeletionProtection: aws.Bool(true)})
 	must(t, err)
@@ -92,7 +101,7 @@ func (w *world) database(t testing.TB) string {
 		DBSubnetGroupName: aws.String("app"), KmsKeyId: aws.String(w.kms["west"]), DeletionProtection: aws.Bool(true)})
 	must(t, err)
 	w.instance(t, "west", west, west+"-a")
-	time.Sleep(10 * time.Minute)
+	w.pass(10 * time.Minute)
 	return name
 }
 
@@ -122,7 +131,7 @@ func (w *world) request(name string, action model.Action, site, peer model.SiteI
 			n = 2
 		}
 		r.Sites[id] = raw(map[string]any{
-			"aws":     map[string]any{"account": account, "region": region, "access_key": "env:AURORA_KEY", "secret_key": "env:AURORA_SECRET", "attempt": "2s", "deadline": "6s"},
+			"aws":     map[string]any{"account": account, "region": region, "access_key": "env:AURORA_KEY", "secret_key": "env:AURORA_SECRET", "attempt": "1s", "deadline": w.deadline},
 			"cluster": name + "-" + string(id), "subnet_group": "app", "kms_key": w.kms[id], "instances": map[string]any{"number": n},
 			"drill": map[string]any{"subnet_group": "isolated"},
 		})
@@ -191,6 +200,32 @@ func (w *world) changes(action string) int {
 		}
 	}
 	return n
+}
+
+// named are the successful calls of an action about a database of ours.
+func (w *world) named(action, name string) int {
+	n := 0
+	for _, c := range w.Calls() {
+		if c.Action != action || c.Status != 200 {
+			continue
+		}
+		for _, v := range c.Params {
+			if v == name || strings.HasPrefix(v, name+"-") {
+				n++
+				break
+			}
+		}
+	}
+	return n
+}
+
+// detach takes the west out of the global database behind the driver's back.
+func (w *world) detach(t testing.TB, name string) {
+	t.Helper()
+	arn := w.arn("west", name)
+	_, err := w.rds("west").RemoveFromGlobalCluster(t.Context(), &rds.RemoveFromGlobalClusterInput{GlobalClusterIdentifier: &name, DbClusterIdentifier: &arn})
+	must(t, err)
+	w.pass(10 * time.Minute)
 }
 
 // inventory is all that there is, in words.
