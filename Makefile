@@ -43,9 +43,10 @@ test-majors: servers ## base points with PostgreSQL 13 to 18, from npm where the
 race: servers ## every test under the race detector; needs a C compiler
 	$(GO) test -race -p $(P) -timeout 30m ./...
 
-lint: ## gofmt, go vet, staticcheck
+lint: ## gofmt, unfinished merges, go vet, staticcheck
 	@unformatted=$$(gofmt -l $$(git ls-files --cached --others --exclude-standard '*.go')); \
 	if [ -n "$$unformatted" ]; then echo "not formatted (gofmt -w):"; echo "$$unformatted"; exit 1; fi
+	@if git grep -nE '^(<<<<<<<|>>>>>>>) '; then echo "a merge was left unfinished"; exit 1; fi
 	$(GO) vet ./...
 	$(GO) run $(STATICCHECK) ./...
 
