@@ -3,7 +3,6 @@ package service
 import (
 	"context"
 	"fmt"
-	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -252,9 +251,9 @@ func rpoOf(step model.Step, st api.StepView, known markers, before time.Time, ob
 		return api.Measure{Objective: objective, Basis: "not measured: no marker is known to have been acknowledged before the copy was brought up: lifeboat protect"}
 	}
 	// A drilled standby goes on receiving what is written. What was on its way when the copy was brought up may have come
-	// with it, though it was acknowledged later: what matters is when it was written.
-	moved := step.Operation != model.OpDrill
-	if i := slices.IndexFunc(known.Acked, func(m ackedMarker) bool { return m.Seq == seq }); moved && i >= 0 && known.Acked[i].At.After(before) {
+	// with it, though it was acknowledged later: what matters is when it was written. Its number does not tell: a marker whose
+	// acknowledgement was lost with the old copy is written again, under the same number, into the new one.
+	if step.Operation != model.OpDrill && found.After(before) {
 		return api.Measure{Objective: objective, Basis: fmt.Sprintf("not measured: marker %d was written into %s after that was brought up, over the one that came back",
 			seq, step.Resource.ID)}
 	}

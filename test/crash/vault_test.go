@@ -80,11 +80,11 @@ func TestVaultLosesNoMoreThanItSays(t *testing.T) {
 		receiver := r.receiver(other(r.serves))
 		r.signal(receiver, syscall.SIGSTOP)
 		frozen := l.done.Load()
-		program.Until(t, "transactions that the other site has not got", func(context.Context) error {
+		program.Until(t, "transactions that the other site has not got", func(ctx context.Context) error {
 			if n := l.done.Load() - frozen; n < 1000 {
 				return fmt.Errorf("%d are acknowledged", n)
 			}
-			return nil
+			return r.unsent(ctx)
 		})
 		if s := r.stream(); s.LagBytes == nil || *s.LagBytes < 1000*100 { // of log: each transaction has more
 			t.Errorf("round %d: status does not tell that the receiver is behind: %s", round, s.Summary)
@@ -120,6 +120,22 @@ func TestVaultLosesNoMoreThanItSays(t *testing.T) {
 			break
 		}
 	}
+}
+
+// unsent waits for log that the server cannot even hand to the network: what is on its way, in the kernel, arrives although the
+// server is destroyed.
+func (r *vaultRig) unsent(ctx context.Context) error {
+	conn, err := r.w.Connect(ctx, r.serves, "postgres")
+	if err != nil {
+		return err
+	}
+	defer conn.Close(ctx)
+	var bytes int64
+	err = conn.QueryRow(ctx, "select (pg_current_wal_flush_lsn() - sent_lsn)::bigint from pg_stat_replication where state = 'streaming'").Scan(&bytes)
+	if err == nil && bytes < 1<<20 {
+		err = fmt.Errorf("%d bytes of log are not sent", bytes)
+	}
+	return err
 }
 
 // came is when the marker was written that came back with the database.
