@@ -30,6 +30,9 @@ type around struct {
 
 // add puts it into the stack of a call: the outer part around everything, the inner part around signing and sending.
 func (a *around) add(stack *middleware.Stack) error {
+	if _, sends := stack.Finalize.Get("Retry"); !sends {
+		return nil // a request that is only signed, for another region: it is sent as a part of the call that needs it
+	}
 	outer := middleware.InitializeMiddlewareFunc("lifeboat.Call",
 		func(ctx context.Context, in middleware.InitializeInput, next middleware.InitializeHandler) (out middleware.InitializeOutput, md middleware.Metadata, err error) {
 			err = a.call(ctx, func(ctx context.Context) error {
