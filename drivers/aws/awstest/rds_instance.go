@@ -459,7 +459,7 @@ func modifyInstance(c *call) (any, error) {
 		return nil, refuse("InvalidParameterCombination", "You can't specify MasterUserPassword with ManageMasterUserPassword or RotateMasterUserPassword")
 	}
 	changed := *i
-	if p.has("VpcSecurityGroupIds") {
+	if p.list("VpcSecurityGroupIds") != nil {
 		if err := c.r.guard(&changed, p); err != nil {
 			return nil, err
 		}
@@ -496,7 +496,7 @@ func modifyInstance(c *call) (any, error) {
 		return nil, &apiError{501, "NotImplemented", "awstest does not wait for maintenance windows: say ApplyImmediately"}
 	}
 	*i = changed
-	if !immediate || p.has("MasterUserPassword") || p.flag("RotateMasterUserPassword", false) || p.has("VpcSecurityGroupIds") {
+	if !immediate || p.has("MasterUserPassword") || p.flag("RotateMasterUserPassword", false) || p.list("VpcSecurityGroupIds") != nil {
 		i.run(c.action, modifyPhases, c.now, nil, "available")
 	}
 	return i.result(c), nil
