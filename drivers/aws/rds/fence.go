@@ -1,0 +1,167 @@
+package rds
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	sdk "github.com/aws/aws-sdk-go-v2/service/rds"
+
+	"github.com/lifeboat-dr/lifeboat/driver"
+	"github.com/lifeboat-dr/lifeboat/failure"
+	"github.com/lifeboat-dr/lifeboat/model"
+)
+
+// The tags of an instance that is fenced: the run that did it, the groups that it was in, and whether it has been rebooted since.
+const (
+	tagFenceRun      = "lifeboat:fence-run"
+	tagFenceBefore   = "lifeboat:fence-before"
+	tagFenceRebooted = "lifeboat:fence-rebooted"
+)
+
+func noFence(w *work) error {
+	return failure.New(failure.Invalid, "", w.subject(), "nothing says how the instance is fenced").
+		WithHint("set sites.%s.fence: {security_groups: [a group that lets nobody in]}", w.req.Site)
+}
+
+// unproven is the answer of a fence that cannot know.
+func unproven(w *work, cause error, format string, args ...any) error {
+	said := fmt.Sprintf(format, args...)
+	return &failure.Error{Op: "fence", Subject: w.subject(), Kind: failure.Unavailable, Message: "fence-unproven: " + said, Cause: cause,
+		Hint: "shut it out by other means, or accept the missing proof: lifeboat run skip"}
+}
+
+// fence shuts everybody out of the instance: it is put into groups that let nobody in, and rebooted, since sessions that are
+// open outlive a change of groups.
+func (w *work) fence(ctx context.Context) (driver.Observation, error) {
+	at := w.here
+	if at.set.Fence == nil {
+		return driver.Observation{}, noFence(w)
+	}
+	i, err := at.instance(ctx, at.set.Instance)
+	if err != nil && ctx.Err() == nil && failure.KindOf(err) == failure.Unavailable {
+		return driver.Observation{}, unproven(w, err, "%s does not answer", at.s.Name())
+	}
+	switch {
+	case err != nil:
+		return driver.Observation{}, err
+	case i == nil:
+		return done(fact("fence", "there is no instance %s in %s", at.set.Instance, at.s.Region())), nil
+	case i.replica():
+		return done(fact("fence", "instance %s is a replica of %s and takes no writes", i.name(), aws.ToString(i.ReadReplicaSourceDBInstanceIdentifier))), nil
+	case i.status() == "deleting":
+		return waiting("instance %s is being deleted", i.name()), nil
+	case i.status() == "stopped" && !i.fenced(at.set):
+		return driver.Observation{}, unproven(w, nil, "instance %s is stopped, and AWS starts it again by itself within seven days, open to its clients", i.name())
+	case i.fenced(at.set) && i.settled() && i.tags[tagFenceRebooted] == "true":
+		if i.status() == "rebooting" || i.status() == "modifying" {
+			return waiting("instance %s is %s: open sessions end", i.name(), i.status()), nil
+		}
+		return done(fact("fence", "instance %s is only in %s, and was rebooted since", i.name(), strings.Join(i.groups(), ", ")), fact("status", "%s", i.status())), nil
+	case i.fenced(at.set):
+		return w.endSessions(ctx, i)
+	}
+	return w.shutIn(ctx, i)
+}
+
+// shutIn puts the instance into the fence's groups.
+func (w *work) shutIn(ctx context.Context, i *instance) (driver.Observation, error) {
+	if i.status() != "available" {
+		return waiting("instance %s is %s: it can be fenced once it is available", i.name(), i.status()), nil
+	}
+	err := w.here.tag(ctx, i.arn(), map[string]string{tagFenceRun: string(w.req.Run), tagFenceBefore: strings.Join(i.groups(), " "), tagFenceRebooted: "false"})
+	if err != nil {
+		return driver.Observation{}, err
+	}
+	name := i.name()
+	_, err = w.here.api.ModifyDBInstance(ctx, &sdk.ModifyDBInstanceInput{DBInstanceIdentifier: &name, VpcSecurityGroupIds: w.here.set.Fence.SecurityGroups, ApplyImmediately: aws.Bool(true)})
+	if err != nil {
+		return driver.Observation{}, err
+	}
+	return waiting("instance %s is put into %s", name, strings.Join(w.here.set.Fence.SecurityGroups, ", ")), nil
+}
+
+// endSessions reboots the instance once it is in the fence's groups.
+func (w *work) endSessions(ctx context.Context, i *instance) (driver.Observation, error) {
+	if i.status() != "available" || !i.settled() {
+		return waiting("instance %s is %s: it is rebooted once it is in its new groups", i.name(), i.status()), nil
+	}
+	name := i.name()
+	if _, err := w.here.api.RebootDBInstance(ctx, &sdk.RebootDBInstanceInput{DBInstanceIdentifier: &name}); err != nil {
+		return driver.Observation{}, err
+	}
+	if err := w.here.tag(ctx, i.arn(), map[string]string{tagFenceRebooted: "true", tagFenceRun: string(w.req.Run)}); err != nil {
+		return driver.Observation{}, err
+	}
+	return waiting("instance %s is rebooted: open sessions end", name), nil
+}
+
+// unfence lets the instance serve again in the groups that it was in.
+func (w *work) unfence(ctx context.Context, i *instance) (driver.Observation, error) {
+	if i.status() != "available" || !i.settled() {
+		return waiting("instance %s is %s: it is let out once it is available", i.name(), i.status()), nil
+	}
+	groups := w.here.set.SecurityGroups
+	if before := strings.Fields(i.tags[tagFenceBefore]); len(before) > 0 {
+		groups = before
+	}
+	if len(groups) == 0 {
+		return failed(failure.New(failure.Invalid, "promote", i.name(), "nothing says which security groups it serves in").
+			WithHint("set sites.%s.security_groups", w.req.Site)), nil
+	}
+	if err := w.here.tag(ctx, i.arn(), map[string]string{tagPromoted: w.req.Token, tagFenceRebooted: "false"}); err != nil {
+		return driver.Observation{}, err
+	}
+	name := i.name()
+	_, err := w.here.api.ModifyDBInstance(ctx, &sdk.ModifyDBInstanceInput{DBInstanceIdentifier: &name, VpcSecurityGroupIds: slices.Clone(groups), ApplyImmediately: aws.Bool(true)})
+	if err != nil {
+		return driver.Observation{}, err
+	}
+	return waiting("instance %s is put back into %s", name, strings.Join(groups, ", ")), nil
+}
+
+// quiesce fences the instance, makes a snapshot of what it holds then, and copies it to the peer: nothing is lost by the move.
+func (w *work) quiesce(ctx context.Context) (driver.Observation, error) {
+	fenced, err := w.fence(ctx)
+	if err != nil || fenced.State != driver.Done {
+		return fenced, err
+	}
+	moved, err := w.carry(ctx, w.here, w.req.Peer, "last")
+	moved.Evidence, moved.Outputs = append(fenced.Evidence, moved.Evidence...), nil
+	return moved, err
+}
+
+// carry makes a snapshot at one site and waits until it can be restored at another one.
+func (w *work) carry(ctx context.Context, from *place, to model.SiteID, what string) (driver.Observation, error) {
+	name := w.name(what)
+	seen, err := w.capture(ctx, from, name)
+	if err != nil || seen.State != driver.Done || to == "" || to == from.id {
+		return seen, err
+	}
+	target, _, err := w.d.place(ctx, w.req.Target, to)
+	if err != nil {
+		return driver.Observation{}, err
+	}
+	s, err := from.snapshot(ctx, name)
+	if err != nil {
+		return driver.Observation{}, err
+	}
+	there, err := target.snapshot(ctx, name)
+	if err != nil {
+		return driver.Observation{}, err
+	}
+	if s == nil {
+		return waiting("snapshot %s is not to be seen", name), nil
+	}
+	phase, err := w.copyOne(ctx, s, target, there)
+	if err != nil {
+		return driver.Observation{}, err
+	}
+	if phase != "" {
+		return waiting("%s: %s", to, phase), nil
+	}
+	seen.Evidence = append(seen.Evidence, fact("copy", "available in %s", target.s.Region()))
+	return seen, nil
+}

@@ -1,0 +1,198 @@
+package rds
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	sdk "github.com/aws/aws-sdk-go-v2/service/rds"
+	"github.com/aws/aws-sdk-go-v2/service/rds/types"
+
+	"github.com/lifeboat-dr/lifeboat/driver"
+	"github.com/lifeboat-dr/lifeboat/drivers/aws/awsbase"
+	"github.com/lifeboat-dr/lifeboat/failure"
+	"github.com/lifeboat-dr/lifeboat/model"
+)
+
+// instance is one as RDS shows it.
+type instance struct {
+	types.DBInstance
+	tags map[string]string
+}
+
+// filterMax is how many names one question asks for.
+const filterMax = 100
+
+// listInstances is the listing of the poller that all who wait share.
+func listInstances(ctx context.Context, s *awsbase.Session, ids []string) (map[string]types.DBInstance, error) {
+	api := sdk.NewFromConfig(s.Config("rds"))
+	out := map[string]types.DBInstance{}
+	for chunk := range slices.Chunk(ids, filterMax) {
+		pages := sdk.NewDescribeDBInstancesPaginator(api, &sdk.DescribeDBInstancesInput{
+			Filters: []types.Filter{{Name: aws.String("db-instance-id"), Values: chunk}}, MaxRecords: aws.Int32(100)})
+		for pages.HasMorePages() {
+			page, err := pages.NextPage(ctx)
+			if err != nil {
+				return nil, err
+			}
+			for _, i := range page.DBInstances {
+				out[aws.ToString(i.DBInstanceIdentifier)] = i
+			}
+		}
+	}
+	return out, nil
+}
+
+// instance looks for an instance by its name; nil when there is none. What the shared listing does not have is asked for by
+// name, as listings lag behind.
+func (p *place) instance(ctx context.Context, name string) (*instance, error) {
+	name = strings.ToLower(name)
+	i, found, err := awsbase.PollerOf(p.s, "rds.instance", listInstances).Get(ctx, name)
+	if err != nil {
+		return nil, err
+	}
+	if found {
+		return &instance{i, tagMap(i.TagList)}, nil
+	}
+	return p.instanceByName(ctx, name)
+}
+
+// instanceByName asks for one alone.
+func (p *place) instanceByName(ctx context.Context, name string) (*instance, error) {
+	answer, err := p.api.DescribeDBInstances(ctx, &sdk.DescribeDBInstancesInput{DBInstanceIdentifier: &name})
+	if failure.Classified(err) && failure.KindOf(err) == failure.NotFound || err == nil && len(answer.DBInstances) == 0 {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	return &instance{answer.DBInstances[0], tagMap(answer.DBInstances[0].TagList)}, nil
+}
+
+func (i *instance) name() string   { return aws.ToString(i.DBInstanceIdentifier) }
+func (i *instance) arn() string    { return aws.ToString(i.DBInstanceArn) }
+func (i *instance) status() string { return aws.ToString(i.DBInstanceStatus) }
+
+// replica reports whether it follows another instance.
+func (i *instance) replica() bool { return aws.ToString(i.ReadReplicaSourceDBInstanceIdentifier) != "" }
+
+// up are the states in which clients are served, besides available (RDS User Guide, "Viewing DB instance status").
+var up = []string{"available", "backing-up", "storage-optimization", "configuring-enhanced-monitoring", "configuring-iam-database-auth", "configuring-log-exports"}
+
+// broken are states that do not end by themselves.
+var broken = []string{"failed", "incompatible-network", "incompatible-option-group", "incompatible-parameters", "incompatible-restore", "insufficient-capacity",
+	"restore-error", "inaccessible-encryption-credentials", "storage-full"}
+
+func (i *instance) serves() bool { return i.Endpoint != nil && slices.Contains(up, i.status()) }
+func (i *instance) broken() bool { return slices.Contains(broken, i.status()) }
+
+// groups are the ids of the security groups that it is in, or that it is being put into.
+func (i *instance) groups() []string {
+	var out []string
+	for _, g := range i.VpcSecurityGroups {
+		out = append(out, aws.ToString(g.VpcSecurityGroupId))
+	}
+	slices.Sort(out)
+	return out
+}
+
+// settled reports whether no change of its security groups is under way.
+func (i *instance) settled() bool {
+	return !slices.ContainsFunc(i.VpcSecurityGroups, func(g types.VpcSecurityGroupMembership) bool {
+		status := aws.ToString(g.Status)
+		return status != "" && status != "active"
+	})
+}
+
+// within reports whether it is in groups of the list only.
+func (i *instance) within(groups []string) bool {
+	have := i.groups()
+	return len(have) > 0 && !slices.ContainsFunc(have, func(g string) bool { return !slices.Contains(groups, g) })
+}
+
+// fenced reports whether it is shut in by the fence's groups.
+func (i *instance) fenced(at Site) bool { return at.Fence != nil && i.within(at.Fence.SecurityGroups) }
+
+// endpoint is where clients find it.
+func (i *instance) endpoint() model.Value {
+	if i.Endpoint == nil {
+		return model.Value{}
+	}
+	return driver.Endpoint(net.JoinHostPort(aws.ToString(i.Endpoint.Address), strconv.Itoa(int(aws.ToInt32(i.Endpoint.Port)))))
+}
+
+// Describe says what the instance is at a site.
+func (d *Driver) Describe(ctx context.Context, t driver.Target) (model.Description, error) {
+	p, _, err := d.place(ctx, t, t.Site)
+	if err != nil {
+		return model.Description{}, err
+	}
+	out := model.Description{Resource: t.Resource.ID, Site: t.Site, At: d.now(), Role: model.RoleUnknown}
+	i, err := p.instanceByName(ctx, p.set.Instance)
+	if err == nil && i == nil {
+		return p.describeAbsent(ctx, t, out)
+	}
+	if err != nil {
+		return undescribed(ctx, p, out, err)
+	}
+	out.Outputs = map[string]model.Value{}
+	if i.Endpoint != nil {
+		out.Outputs["endpoint"] = i.endpoint()
+	}
+	status := i.status()
+	out.Facts = []model.Fact{fact("status", "%s", status), fact("instance", "%s", i.name()), fact("engine", "%s %s", aws.ToString(i.Engine), aws.ToString(i.EngineVersion)),
+		fact("class", "%s", aws.ToString(i.DBInstanceClass)), fact("multi_az", "%t", aws.ToBool(i.MultiAZ))}
+	switch {
+	case i.fenced(p.set) && i.settled():
+		out.Role = model.RoleFenced
+	case status == "stopped" || status == "stopping":
+		out.Role = model.RoleStopped
+	case i.replica():
+		out.Role, out.Healthy = model.RoleStandby, i.serves()
+	case i.broken() || status == "creating" || status == "deleting":
+	default:
+		out.Role, out.Healthy = model.RolePrimary, i.serves()
+	}
+	out.Summary = fmt.Sprintf("instance %s is %s in %s", i.name(), status, p.s.Region())
+	if out.Role == model.RoleFenced {
+		out.Summary = fmt.Sprintf("instance %s is fenced in %s: it is in %s", i.name(), p.s.Region(), strings.Join(i.groups(), ", "))
+	}
+	return out, nil
+}
+
+// describeAbsent says what could be brought up where no instance is.
+func (p *place) describeAbsent(ctx context.Context, t driver.Target, out model.Description) (model.Description, error) {
+	list, err := p.snapshots(ctx, t)
+	if err != nil {
+		return undescribed(ctx, p, out, err)
+	}
+	out.Role = model.RoleAbsent
+	ready := available(list)
+	if len(ready) == 0 {
+		out.Summary = fmt.Sprintf("no instance and no snapshot in %s", p.s.Region())
+		return out, nil
+	}
+	age := out.At.Sub(ready[0].at).Round(1e9)
+	out.Healthy = true
+	out.Summary = fmt.Sprintf("no instance; the newest of %d snapshots in %s is %s old", len(ready), p.s.Region(), age)
+	out.Facts = []model.Fact{fact("newest snapshot", "%s", ready[0].id()), fact("age", "%s", age), fact("snapshots", "%d", len(ready))}
+	return out, nil
+}
+
+// undescribed is the description of what could not be looked at.
+func undescribed(ctx context.Context, p *place, out model.Description, err error) (model.Description, error) {
+	if ctx.Err() != nil {
+		return out, failure.Wrap(ctx.Err(), "describe", string(out.Resource)+" at "+string(out.Site))
+	}
+	out.Summary = oneLine(fmt.Sprintf("%s: %v", p.s.Name(), err))
+	if k := failure.KindOf(err); k == failure.Unavailable || k == failure.Canceled || k == failure.Throttled {
+		out.Role = model.RoleUnreachable
+	}
+	return out, nil
+}
+
+func oneLine(s string) string { return strings.Join(strings.Fields(s), " ") }

@@ -1,0 +1,305 @@
+package rds
+
+import (
+	"context"
+	"strings"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	sdk "github.com/aws/aws-sdk-go-v2/service/rds"
+
+	"github.com/lifeboat-dr/lifeboat/driver"
+	"github.com/lifeboat-dr/lifeboat/drivers/aws/awsbase"
+	"github.com/lifeboat-dr/lifeboat/failure"
+	"github.com/lifeboat-dr/lifeboat/model"
+)
+
+// The tags of restored instances that say what they came from, since when, and for which step an instance that was there already
+// was made to serve.
+const (
+	tagPoint    = "lifeboat:point"
+	tagBegan    = "lifeboat:began"
+	tagPromoted = "lifeboat:promoted-by"
+)
+
+// latest stands in a handle for the latest state that AWS's own backups of the running instance reach.
+const latest = "latest"
+
+// chosen is the snapshot that the instance called name is restored from: the one that it says itself when it is there already,
+// else the newest at the site.
+func (w *work) chosen(ctx context.Context, name string) (string, error) {
+	i, err := w.here.instanceByName(ctx, name)
+	if err != nil {
+		return "", err
+	}
+	if i != nil {
+		return i.tags[tagPoint], nil
+	}
+	list, err := w.here.snapshots(ctx, w.req.Target)
+	if err != nil {
+		return "", err
+	}
+	ready := available(list)
+	if len(ready) == 0 {
+		return "", noPoint(w)
+	}
+	return ready[0].id(), nil
+}
+
+func noPoint(w *work) *failure.Error {
+	return failure.New(failure.NotFound, "", w.subject(), "there is no snapshot in %s that could be restored", w.here.s.Region()).
+		WithHint("lifeboat points %s shows what there is; lifeboat protect %s makes and copies one", w.req.App, w.req.App)
+}
+
+// launch is an instance that is to be brought up from a snapshot or a time.
+type launch struct {
+	name  string
+	from  string    // a snapshot; latest and empty with time
+	to    time.Time // when not zero: the time to restore to
+	set   Site      // what it gets
+	drill bool      // it is apart, and does not stay
+}
+
+// bringUp restores an instance, once, and waits until it serves.
+func (w *work) bringUp(ctx context.Context, l launch) (driver.Observation, error) {
+	i, err := w.here.instance(ctx, l.name)
+	if err != nil {
+		return driver.Observation{}, err
+	}
+	if i == nil {
+		if err := w.launch(ctx, l); err != nil {
+			return driver.Observation{}, err
+		}
+		return waiting("the restore of %s into %s is begun", source(l), l.name), nil
+	}
+	if !w.ours(i) {
+		return failed(taken(w, i)), nil
+	}
+	return w.comeUp(i), nil
+}
+
+// ours reports whether this step made the instance, at this attempt or an earlier one.
+func (w *work) ours(i *instance) bool {
+	o, _ := awsbase.ReadOrigin(i.tags)
+	mine := awsbase.OriginOf(w.req)
+	return o.Token == mine.Token || o == awsbase.Origin{App: mine.App, Resource: mine.Resource, Run: mine.Run, Step: mine.Step, Token: o.Token}
+}
+
+func taken(w *work, i *instance) *failure.Error {
+	return failure.New(failure.Exists, "", w.subject(), "an instance %s is there already, and this step did not make it", i.name()).
+		WithHint("if it holds the right data: lifeboat run force; else delete or rename it")
+}
+
+// comeUp judges an instance that is being restored.
+func (w *work) comeUp(i *instance) driver.Observation {
+	switch {
+	case i.broken():
+		return failed(failure.New(failure.Unavailable, string(w.req.Action), i.name(), "AWS says that it is %s", i.status()).
+			WithHint("aws rds describe-events --source-type db-instance --source-identifier %s says why", i.name()))
+	case !i.serves():
+		return waiting("instance %s is %s", i.name(), i.status())
+	}
+	seen := done(fact("instance", "%s is %s", i.name(), i.status()), fact("source", "%s", source(launch{from: i.tags[tagPoint]})), fact("class", "%s", aws.ToString(i.DBInstanceClass)),
+		fact("security groups", "%s", strings.Join(i.groups(), ", ")))
+	seen.Outputs = map[string]model.Value{"endpoint": i.endpoint()}
+	return seen
+}
+
+func source(l launch) string {
+	switch {
+	case !l.to.IsZero():
+		return "the state of " + l.to.UTC().Format(time.RFC3339)
+	case l.from == latest:
+		return "the latest state"
+	}
+	return "snapshot " + l.from
+}
+
+// launch asks AWS for the instance.
+func (w *work) launch(ctx context.Context, l launch) error {
+	set := l.set
+	point := l.from
+	if !l.to.IsZero() {
+		point = l.to.UTC().Format(time.RFC3339)
+	}
+	in := &sdk.RestoreDBInstanceFromDBSnapshotInput{
+		DBInstanceIdentifier: &l.name, DBSnapshotIdentifier: &l.from, DBInstanceClass: some(set.Class), DBSubnetGroupName: some(set.SubnetGroup),
+		VpcSecurityGroupIds: set.SecurityGroups, DBParameterGroupName: some(set.ParameterGroup), OptionGroupName: some(set.OptionGroup),
+		MultiAZ: &set.MultiAZ, DeletionProtection: &set.DeletionProtection, PubliclyAccessible: aws.Bool(false), CopyTagsToSnapshot: aws.Bool(false),
+		Tags: tagList(awsbase.OriginOf(w.req).Tags(map[string]string{tagPoint: point, tagBegan: w.d.now().UTC().Format(time.RFC3339)})),
+	}
+	if set.Port > 0 {
+		in.Port = aws.Int32(int32(set.Port))
+	}
+	if set.BackupRetention != nil {
+		in.BackupRetentionPeriod = aws.Int32(int32(*set.BackupRetention))
+	}
+	if set.ManagePassword && !l.drill {
+		in.ManageMasterUserPassword = aws.Bool(true)
+	}
+	if l.to.IsZero() && l.from != latest {
+		_, err := w.here.api.RestoreDBInstanceFromDBSnapshot(ctx, in)
+		return err
+	}
+	back := &sdk.RestoreDBInstanceToPointInTimeInput{
+		SourceDBInstanceIdentifier: &w.here.set.Instance, TargetDBInstanceIdentifier: &l.name, DBInstanceClass: in.DBInstanceClass, DBSubnetGroupName: in.DBSubnetGroupName,
+		VpcSecurityGroupIds: in.VpcSecurityGroupIds, DBParameterGroupName: in.DBParameterGroupName, OptionGroupName: in.OptionGroupName, MultiAZ: in.MultiAZ,
+		DeletionProtection: in.DeletionProtection, PubliclyAccessible: in.PubliclyAccessible, CopyTagsToSnapshot: in.CopyTagsToSnapshot, Tags: in.Tags, Port: in.Port,
+		BackupRetentionPeriod: in.BackupRetentionPeriod, ManageMasterUserPassword: in.ManageMasterUserPassword,
+	}
+	if l.from == latest {
+		back.UseLatestRestorableTime = aws.Bool(true)
+	} else {
+		back.RestoreTime = &l.to
+	}
+	_, err := w.here.api.RestoreDBInstanceToPointInTime(ctx, back)
+	return err
+}
+
+// some is a text that AWS is told only when there is one.
+func some(s string) *string {
+	if s == "" {
+		return nil
+	}
+	return &s
+}
+
+// promote brings the newest copy up. An instance that this run has fenced here is let serve again: that undoes a quiesce.
+func (w *work) promote(ctx context.Context, h handle) (driver.Observation, error) {
+	i, err := w.here.instance(ctx, h.Name)
+	if err != nil {
+		return driver.Observation{}, err
+	}
+	switch {
+	case i == nil && h.Point == "":
+		return failed(failure.New(failure.NotFound, "promote", h.Name, "the instance that was there is gone").WithHint("lifeboat run retry chooses a snapshot")), nil
+	case i == nil || w.ours(i) && !i.fenced(w.here.set):
+		return w.bringUp(ctx, launch{name: h.Name, from: h.Point, set: w.here.set})
+	case i.fenced(w.here.set) && (i.tags[tagFenceRun] == string(w.req.Run) || w.req.Force):
+		return w.unfence(ctx, i)
+	case i.tags[tagPromoted] == w.req.Token || w.req.Force && !i.replica():
+		if !i.settled() {
+			return waiting("instance %s is put back into its security groups", i.name()), nil
+		}
+		return w.comeUp(i), nil
+	}
+	return failed(taken(w, i)), nil
+}
+
+// drillSite is what the site says of an instance, as far as that holds for one that is apart.
+func (w *work) drillSite() (Site, error) {
+	set := w.here.set
+	if set.Drill == nil {
+		return set, failure.New(failure.Invalid, "", w.subject(), "nothing says where a copy can be restored apart").
+			WithHint("set sites.%s.drill: {subnet_group: ..., security_groups: [...]}", w.req.Site)
+	}
+	set.SubnetGroup, set.SecurityGroups = set.Drill.SubnetGroup, set.Drill.SecurityGroups
+	if set.Drill.Class != "" {
+		set.Class = set.Drill.Class
+	}
+	set.MultiAZ, set.DeletionProtection, set.BackupRetention = false, false, aws.Int(0)
+	return set, nil
+}
+
+// drill brings the newest copy up apart.
+func (w *work) drill(ctx context.Context, h handle) (driver.Observation, error) {
+	set, err := w.drillSite()
+	if err != nil {
+		return driver.Observation{}, err
+	}
+	return w.bringUp(ctx, launch{name: h.Name, from: h.Point, set: set, drill: true})
+}
+
+// decideRestore finds what the asked state is restored from.
+func (w *work) decideRestore(ctx context.Context) (handle, error) {
+	h := handle{Action: w.req.Action}
+	spec := w.req.Restore
+	if spec == nil || spec.Name == "" {
+		return h, failure.New(failure.Invalid, "", w.subject(), "nothing says what the copy is called").WithHint("lifeboat restore %s/%s --as NAME", w.req.App, w.req.Resource.ID)
+	}
+	if err := validName(spec.Name); err != nil {
+		return h, failure.New(failure.Invalid, "", w.subject(), "%v", err).WithHint("--as NAME")
+	}
+	h.Name = strings.ToLower(spec.Name)
+	at, err := toTime(spec.To)
+	if err != nil {
+		return h, failure.Wrap(err, "", w.subject())
+	}
+	if spec.Point != "" {
+		if !at.IsZero() {
+			return h, failure.New(failure.Invalid, "", w.subject(), "a snapshot holds one state: it cannot be brought to another time").WithHint("leave --to or the point out")
+		}
+		h.Point, err = w.pointNamed(ctx, spec.Point)
+		return h, err
+	}
+	i, err := w.here.instanceByName(ctx, w.here.set.Instance)
+	if err != nil {
+		return h, err
+	}
+	// AWS's own backups of the instance reach further than the newest snapshot.
+	backed := i != nil && i.LatestRestorableTime != nil && !i.replica()
+	switch {
+	case backed && !at.IsZero():
+		if at.After(*i.LatestRestorableTime) {
+			return h, failure.New(failure.Invalid, "", w.subject(), "the latest time that %s can be restored to is %s", i.name(), i.LatestRestorableTime.UTC().Format(time.RFC3339)).
+				WithHint("an earlier time, or latest")
+		}
+		h.Until = &at
+	case backed && spec.To != "immediate":
+		h.Point = latest
+	case !at.IsZero():
+		return h, failure.New(failure.NotFound, "", w.subject(), "AWS keeps no backups in %s that could be restored to a time", w.here.s.Region()).
+			WithHint("restore where the app serves, or name a point: lifeboat points %s", w.req.App)
+	default:
+		h.Point, err = w.pointNamed(ctx, "")
+	}
+	return h, err
+}
+
+// toTime reads RestoreSpec.To: the zero time for latest and immediate.
+func toTime(to string) (time.Time, error) {
+	switch to {
+	case "", latest, "immediate":
+		return time.Time{}, nil
+	}
+	at, err := time.Parse(time.RFC3339, to)
+	if err != nil {
+		return at, failure.New(failure.Unsupported, "", "", "%s can be restored to latest or to an instant such as 2026-05-01T10:00:00Z, not to %q", Kind, to)
+	}
+	return at, nil
+}
+
+// pointNamed finds a snapshot by its id or the beginning of it; the newest for the empty name.
+func (w *work) pointNamed(ctx context.Context, id string) (string, error) {
+	list, err := w.here.snapshots(ctx, w.req.Target)
+	if err != nil {
+		return "", err
+	}
+	var found []string
+	for _, s := range available(list) {
+		if s.id() == id || id == "" {
+			return s.id(), nil
+		}
+		if strings.HasPrefix(s.id(), id) {
+			found = append(found, s.id())
+		}
+	}
+	switch {
+	case id == "":
+		return "", noPoint(w)
+	case len(found) == 1:
+		return found[0], nil
+	case len(found) > 1:
+		return "", failure.New(failure.Invalid, "", w.subject(), "%d snapshots begin with %s", len(found), id).WithHint("write more of the id: %s", strings.Join(found, ", "))
+	}
+	return "", failure.New(failure.NotFound, "", w.subject(), "no snapshot in %s is called %s", w.here.s.Region(), id).WithHint("lifeboat points %s shows what there is", w.req.App)
+}
+
+// restore brings a state up under a name of its own, with what the site says.
+func (w *work) restore(ctx context.Context, h handle) (driver.Observation, error) {
+	l := launch{name: h.Name, from: h.Point, set: w.here.set}
+	if h.Until != nil {
+		l.to = *h.Until
+	}
+	return w.bringUp(ctx, l)
+}

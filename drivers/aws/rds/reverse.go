@@ -1,0 +1,93 @@
+package rds
+
+import (
+	"context"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	sdk "github.com/aws/aws-sdk-go-v2/service/rds"
+
+	"github.com/lifeboat-dr/lifeboat/driver"
+	"github.com/lifeboat-dr/lifeboat/failure"
+)
+
+// reverse protects what serves at the peer by copies here. Ahead of a failback the old instance here makes way: it is fenced,
+// its last state is kept in a snapshot, that is proved by a restore, and only then the instance is deleted. After a planned
+// move it stays, fenced, until then.
+func (w *work) reverse(ctx context.Context) (driver.Observation, error) {
+	peer, _, err := w.d.place(ctx, w.req.Target, w.req.Peer)
+	if err != nil {
+		return driver.Observation{}, err
+	}
+	serving, err := peer.instance(ctx, peer.set.Instance)
+	if err != nil {
+		return driver.Observation{}, err
+	}
+	if serving == nil || serving.replica() || serving.fenced(peer.set) || serving.broken() {
+		return failed(failure.New(failure.Conflict, "reverse", w.subject(), "no instance serves at %s, so what is at %s may be the only one", peer.id, w.req.Site).
+			WithHint("lifeboat status %s", w.req.App)), nil
+	}
+	var last driver.Observation
+	if w.req.Prepare {
+		if last, err = w.clear(ctx); err != nil || last.State != driver.Done {
+			return last, err
+		}
+	}
+	seen, err := w.carry(ctx, peer, w.req.Site, "follow")
+	seen.Outputs, seen.Evidence = nil, append(last.Evidence, seen.Evidence...)
+	return seen, err
+}
+
+// clear removes the old instance here, its last state proved before.
+func (w *work) clear(ctx context.Context) (driver.Observation, error) {
+	i, err := w.here.instance(ctx, w.here.set.Instance)
+	if err != nil {
+		return driver.Observation{}, err
+	}
+	if i == nil {
+		return done(fact("old instance", "there is none in %s", w.here.s.Region())), nil
+	}
+	if i.status() == "deleting" {
+		return waiting("instance %s is being deleted", i.name()), nil
+	}
+	if !i.replica() { // a replica holds nothing that its source does not
+		seen, err := w.keepLast(ctx)
+		if err != nil || seen.State != driver.Done {
+			return seen, err
+		}
+	}
+	name := i.name()
+	if i.status() != "available" {
+		return waiting("instance %s is %s: it is deleted once it is available", name, i.status()), nil
+	}
+	if aws.ToBool(i.DeletionProtection) {
+		_, err := w.here.api.ModifyDBInstance(ctx, &sdk.ModifyDBInstanceInput{DBInstanceIdentifier: &name, DeletionProtection: aws.Bool(false), ApplyImmediately: aws.Bool(true)})
+		if err != nil {
+			return driver.Observation{}, err
+		}
+	}
+	_, err = w.here.api.DeleteDBInstance(ctx, &sdk.DeleteDBInstanceInput{DBInstanceIdentifier: &name, SkipFinalSnapshot: aws.Bool(true), DeleteAutomatedBackups: aws.Bool(false)})
+	if err != nil {
+		return driver.Observation{}, err
+	}
+	return waiting("the last state of %s is proved; its deletion is begun", name), nil
+}
+
+// keepLast fences the old instance, makes a snapshot of its last state, and proves that.
+func (w *work) keepLast(ctx context.Context) (driver.Observation, error) {
+	seen, err := w.fence(ctx)
+	if err != nil || seen.State != driver.Done {
+		return seen, err
+	}
+	name := w.name("final")
+	if seen, err = w.capture(ctx, w.here, name); err != nil || seen.State != driver.Done {
+		return seen, err
+	}
+	s, err := w.here.snapshot(ctx, name)
+	if err != nil {
+		return driver.Observation{}, err
+	}
+	if s == nil {
+		return waiting("snapshot %s is not to be seen", name), nil
+	}
+	return w.proveIn(ctx, s, w.name("prove"))
+}

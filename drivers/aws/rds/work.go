@@ -1,0 +1,256 @@
+package rds
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"time"
+
+	sdk "github.com/aws/aws-sdk-go-v2/service/rds"
+	"github.com/aws/aws-sdk-go-v2/service/rds/types"
+
+	"github.com/lifeboat-dr/lifeboat/driver"
+	"github.com/lifeboat-dr/lifeboat/drivers/aws/awsbase"
+	"github.com/lifeboat-dr/lifeboat/failure"
+	"github.com/lifeboat-dr/lifeboat/model"
+)
+
+// handleVersion is the version of the handles that this build writes. It reads only this one.
+const handleVersion = 1
+
+// handle is what a begin decided, so that later looks go on with the same.
+type handle struct {
+	Action model.Action `json:"action"`
+	// Name is that of the instance or the snapshot that is made.
+	Name string `json:"name,omitempty"`
+	// Point is the snapshot that is restored; Until the newest one that is copied.
+	Point string     `json:"point,omitempty"`
+	Until *time.Time `json:"until,omitempty"`
+}
+
+// place is a site with a client for it.
+type place struct {
+	id  model.SiteID
+	set Site
+	s   *awsbase.Session
+	api *sdk.Client
+}
+
+// work is everything about one request.
+type work struct {
+	d    *Driver
+	req  driver.Request
+	set  Settings
+	here *place
+}
+
+// place opens a site of a resource.
+func (d *Driver) place(ctx context.Context, t driver.Target, id model.SiteID) (*place, Settings, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, Settings{}, failure.Wrap(err, "", string(t.Resource.ID))
+	}
+	set, at, err := driver.SettingsOf[Settings, Site](t, id)
+	if err != nil {
+		return nil, set, err
+	}
+	if at.Instance == "" {
+		return nil, set, failure.New(failure.Invalid, "", string(t.Resource.ID), "nothing is said about it at site %s", id).
+			WithHint("add sites.%s to the resource", id)
+	}
+	s, err := d.base.Session(ctx, at.AWS)
+	if err != nil {
+		return nil, set, failure.Wrap(err, "", string(t.Resource.ID)+" at "+string(id))
+	}
+	return &place{id: id, set: at, s: s, api: sdk.NewFromConfig(s.Config("rds"))}, set, nil
+}
+
+func (d *Driver) work(ctx context.Context, req driver.Request) (*work, error) {
+	here, set, err := d.place(ctx, req.Target, req.Site)
+	if err != nil {
+		return nil, err
+	}
+	return &work{d: d, req: req, set: set, here: here}, nil
+}
+
+// others are the resource's other sites.
+func (w *work) others(ctx context.Context) ([]*place, error) {
+	var out []*place
+	for _, id := range sitesOf(w.req.Resource) {
+		if id == w.req.Site {
+			continue
+		}
+		p, _, err := w.d.place(ctx, w.req.Target, id)
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, p)
+	}
+	return out, nil
+}
+
+// name is what the step makes is called.
+func (w *work) name(what string) string {
+	prefix := w.here.set.Instance
+	if what != "" {
+		prefix = what + "-" + prefix
+	}
+	return awsbase.NameFor(prefix, w.req.Token, 63)
+}
+
+// subject names the resource at the site for errors.
+func (w *work) subject() string { return string(w.req.Resource.ID) + " at " + string(w.req.Site) }
+
+// begin decides what the work is about and takes its first step, as far as that is possible now.
+func (d *Driver) begin(ctx context.Context, req driver.Request) (driver.Handle, error) {
+	w, err := d.work(ctx, req)
+	if err != nil {
+		return driver.Handle{}, err
+	}
+	h, err := w.decide(ctx)
+	if err != nil {
+		return driver.Handle{}, failure.Wrap(err, string(req.Action), w.subject())
+	}
+	data, err := json.Marshal(h)
+	if err != nil {
+		return driver.Handle{}, failure.WrapAs(failure.Internal, err, string(req.Action), w.subject())
+	}
+	seen, err := w.push(ctx, h)
+	if err == nil && seen.State == driver.Failed && !permanent(req.Action) {
+		return driver.Handle{}, seen.Err
+	}
+	if err != nil {
+		return driver.Handle{}, err
+	}
+	return driver.Handle{Version: handleVersion, Data: data}, nil
+}
+
+// permanent are actions whose failure is an answer, which a begin that is repeated gives again.
+func permanent(a model.Action) bool { return a == model.ActionProve }
+
+// Observe takes the next step of the work if there is one to take, and says what it waits for.
+func (d *Driver) Observe(ctx context.Context, req driver.Request, h driver.Handle) (driver.Observation, error) {
+	if h.Version != handleVersion {
+		return driver.Observation{}, failure.New(failure.Unsupported, "observe", string(req.Resource.ID), "handles of version %d were written by another build", h.Version)
+	}
+	var data handle
+	if err := json.Unmarshal(h.Data, &data); err != nil || data.Action == "" {
+		return driver.Observation{}, failure.New(failure.Invalid, "observe", string(req.Resource.ID), "this is no handle of %s", Kind)
+	}
+	req.Action = data.Action
+	w, err := d.work(ctx, req)
+	if err != nil {
+		return driver.Observation{}, err
+	}
+	return w.push(ctx, data)
+}
+
+// decide chooses what the work is about. Asked again for the same token, it chooses the same where something was made of it.
+func (w *work) decide(ctx context.Context) (handle, error) {
+	h := handle{Action: w.req.Action}
+	var err error
+	switch w.req.Action {
+	case model.ActionCapture:
+		h.Name = w.name("")
+	case model.ActionCopy:
+		h.Until, err = w.newest(ctx)
+	case model.ActionPromote:
+		h.Name = w.here.set.Instance
+		h.Point, err = w.chosen(ctx, h.Name)
+	case model.ActionDrill:
+		h.Name = w.name("drill")
+		if _, err = w.drillSite(); err == nil {
+			h.Point, err = w.chosen(ctx, h.Name)
+		}
+	case model.ActionRestore:
+		h, err = w.decideRestore(ctx)
+	case model.ActionProve:
+		h.Name = w.name("prove")
+		h.Point, err = w.decideProve(ctx)
+	case model.ActionFence, model.ActionQuiesce:
+		if w.here.set.Fence == nil {
+			err = noFence(w)
+		}
+	}
+	return h, err
+}
+
+// push takes the next step of the work. It may be called by several at once, and again at any time.
+func (w *work) push(ctx context.Context, h handle) (driver.Observation, error) {
+	seen, err := w.step(ctx, h)
+	if err != nil && ctx.Err() == nil && busy(err) {
+		seen, err = waiting("AWS is not ready for the next step: %s", oneLine(err.Error())), nil
+	}
+	if err != nil {
+		return seen, failure.Wrap(err, string(w.req.Action), w.subject())
+	}
+	if seen.State == driver.Pending && seen.Again == 0 {
+		seen.Again = w.d.again
+	}
+	return seen, nil
+}
+
+func (w *work) step(ctx context.Context, h handle) (driver.Observation, error) {
+	switch w.req.Action {
+	case model.ActionCapture:
+		return w.capture(ctx, w.here, h.Name)
+	case model.ActionCopy:
+		return w.copies(ctx, h)
+	case model.ActionExpire:
+		return w.expire(ctx)
+	case model.ActionPromote:
+		return w.promote(ctx, h)
+	case model.ActionDrill:
+		return w.drill(ctx, h)
+	case model.ActionRestore:
+		return w.restore(ctx, h)
+	case model.ActionRelease:
+		return w.release(ctx)
+	case model.ActionProve:
+		return w.prove(ctx, h)
+	case model.ActionFence:
+		return w.fence(ctx)
+	case model.ActionQuiesce:
+		return w.quiesce(ctx)
+	case model.ActionReverse:
+		return w.reverse(ctx)
+	}
+	return driver.Observation{}, failure.New(failure.Unsupported, "", w.subject(), "%s cannot %s", Kind, w.req.Action)
+}
+
+// busy reports whether an error says that the same call will do later: the instance is in another state, or somebody else was
+// first to make the thing, which is then looked at.
+func busy(err error) bool {
+	k := failure.KindOf(err)
+	return k == failure.Conflict || k == failure.Exists
+}
+
+func waiting(format string, args ...any) driver.Observation {
+	return driver.Observation{State: driver.Pending, Phase: fmt.Sprintf(format, args...)}
+}
+
+func done(facts ...model.Fact) driver.Observation {
+	return driver.Observation{State: driver.Done, Evidence: facts}
+}
+
+func failed(err *failure.Error) driver.Observation {
+	return driver.Observation{State: driver.Failed, Err: err}
+}
+
+func fact(name, format string, args ...any) model.Fact {
+	return model.Fact{Name: name, Value: fmt.Sprintf(format, args...)}
+}
+
+// tagList makes RDS's tags of ours.
+func tagList(tags []awsbase.Tag) []types.Tag {
+	return awsbase.TagsAs(tags, func(k, v *string) types.Tag { return types.Tag{Key: k, Value: v} })
+}
+
+func tagMap(tags []types.Tag) map[string]string {
+	return awsbase.TagMap(tags, func(t types.Tag) (*string, *string) { return t.Key, t.Value })
+}
+
+// tag adds tags to a thing of RDS.
+func (p *place) tag(ctx context.Context, arn string, more map[string]string) error {
+	_, err := p.api.AddTagsToResource(ctx, &sdk.AddTagsToResourceInput{ResourceName: &arn, Tags: tagList(awsbase.Origin{}.Tags(more))})
+	return err
+}
