@@ -10,6 +10,7 @@ import (
 	"github.com/lifeboat-dr/lifeboat/drivers/aws/aurora"
 	"github.com/lifeboat-dr/lifeboat/drivers/aws/awsbase"
 	"github.com/lifeboat-dr/lifeboat/drivers/aws/elasticache"
+	"github.com/lifeboat-dr/lifeboat/drivers/aws/rds"
 	"github.com/lifeboat-dr/lifeboat/drivers/aws/route53"
 	"github.com/lifeboat-dr/lifeboat/drivers/check"
 	"github.com/lifeboat-dr/lifeboat/drivers/command"
@@ -36,6 +37,7 @@ func Registry(log *slog.Logger) *driver.Registry {
 		fake.New(world, fake.Stateful()),
 		files.New(log),
 		postgres.New(log),
+		rds.New(base),
 		route53.New(base),
 	)
 }

@@ -49,6 +49,7 @@ Nothing of the app is moved: no traffic, no roles. The copy is stopped at the en
 	flags := cmd.Flags()
 	flags.StringVar(&own.to, "to", "latest", "restore to this `STATE`")
 	flags.StringVar(&own.spec.Folder, "into", "", "restore into this `FOLDER`")
+	flags.StringVar(&own.spec.Name, "as", "", "restore under this `NAME`, for what has a name rather than a folder, such as a database of a provider")
 	flags.StringVar(&opt.planOptions.to, "site", "", "on the host of this `SITE` (default: on this machine)")
 	flags.BoolVar(&own.spec.InPlace, "in-place", false, "restore over what the resource has at --site")
 	flags.StringVar(&own.spec.Point, "point", "", "begin from this recovery point: its `ID` or the beginning of it (default: the best one)")
@@ -75,17 +76,19 @@ func (o *restoreOptions) read(inv *invocation, cmd *cobra.Command, opt *operateO
 		return usageError(cmd, "restore: %q names no resource", typed).WithHint("write APP/RESOURCE, as in shop/db")
 	case o.spec.InPlace && o.spec.Folder != "":
 		return usageError(cmd, "restore: --in-place and --into exclude each other")
+	case o.spec.Name != "" && (o.spec.InPlace || o.spec.Folder != ""):
+		return usageError(cmd, "restore: --as goes with neither --into nor --in-place")
 	case o.spec.InPlace && site == "":
 		return usageError(cmd, "restore: --in-place needs --site").WithHint("name the site whose copy is written over")
-	case !o.spec.InPlace && o.spec.Folder == "":
-		return usageError(cmd, "restore: --into is missing").WithHint("name a folder: --into FOLDER; or restore over what is there: --site SITE --in-place")
-	case site != "" && !o.spec.InPlace && !filepath.IsAbs(o.spec.Folder):
+	case !o.spec.InPlace && o.spec.Folder == "" && o.spec.Name == "":
+		return usageError(cmd, "restore: --into is missing").WithHint("name a folder: --into FOLDER; or a copy: --as NAME; or restore over what is there: --site SITE --in-place")
+	case site != "" && o.spec.Folder != "" && !filepath.IsAbs(o.spec.Folder):
 		return usageError(cmd, "restore: --into %q is not absolute", o.spec.Folder).WithHint("write the whole path on the site's host")
 	}
 	if err := opt.check(cmd); err != nil {
 		return err
 	}
-	if site == "" {
+	if site == "" && o.spec.Name == "" {
 		o.spec.Here = true
 		if !filepath.IsAbs(o.spec.Folder) {
 			dir, err := inv.Getwd()
