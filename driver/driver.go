@@ -27,7 +27,6 @@ package driver
 
 import (
 	"context"
-	"encoding/json"
 	"time"
 
 	"github.com/lifeboat-dr/lifeboat/failure"
@@ -84,13 +83,6 @@ type Released struct {
 	Token   string                 `json:"token"`
 	Handle  Handle                 `json:"handle"` // zero when the begin's answer was never recorded: find by token
 	Outputs map[string]model.Value `json:"outputs,omitempty"`
-}
-
-// Handle names work that was begun. Data is the driver's own, opaque to everybody else and at most 16 KiB; Version is
-// the driver's, so that a later build can read it. It holds no secret.
-type Handle struct {
-	Version int             `json:"version"`
-	Data    json.RawMessage `json:"data,omitempty"`
 }
 
 // State of observed work.

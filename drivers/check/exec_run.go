@@ -2,7 +2,6 @@ package check
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"path"
 	"strings"
@@ -74,11 +73,7 @@ func (e *Exec) Run(ctx context.Context, req driver.Request) (driver.Handle, erro
 	if err := p.Sweep(ctx, keepDays); err != nil {
 		e.log.WarnContext(ctx, "old records of steps are left", "cause", err)
 	}
-	data, err := json.Marshal(runHandle{Token: req.Token})
-	if err != nil {
-		return driver.Handle{}, failure.WrapAs(failure.Internal, err, "write handle", "")
-	}
-	return driver.Handle{Version: handleVersion, Data: data}, nil
+	return driver.NewHandle(handleVersion, runHandle{Token: req.Token})
 }
 
 // observeRun looks at the record.
@@ -180,15 +175,11 @@ func (e *Exec) Cancel(ctx context.Context, req driver.Request, h driver.Handle) 
 }
 
 func readRunHandle(h driver.Handle) (runHandle, error) {
-	var v runHandle
-	if h.Version != handleVersion {
-		return v, failure.New(failure.Unsupported, "observe", "", "a handle of version %d", h.Version).
-			WithHint("finish the run with the version of lifeboat that began it")
+	v, err := driver.ReadHandle[runHandle](handleVersion, h)
+	if err == nil && v.Token == "" {
+		err = failure.New(failure.Corrupt, "observe", "", "the handle names no token")
 	}
-	if err := json.Unmarshal(h.Data, &v); err != nil || v.Token == "" {
-		return v, failure.New(failure.Corrupt, "observe", "", "the handle names no token")
-	}
-	return v, nil
+	return v, err
 }
 
 // said is the end of what the command wrote, as evidence.

@@ -11,12 +11,10 @@
 package command
 
 import (
-	"encoding/json"
 	"log/slog"
 	"time"
 
 	"github.com/lifeboat-dr/lifeboat/driver"
-	"github.com/lifeboat-dr/lifeboat/failure"
 	"github.com/lifeboat-dr/lifeboat/model"
 )
 
@@ -75,26 +73,6 @@ type handle struct {
 	At      time.Time `json:"at"`                // when it was begun, by our clock
 	Found   string    `json:"found,omitempty"`   // it was so already, and how
 	Command bool      `json:"command,omitempty"` // a command was started whose end is recorded
-}
-
-func (h handle) write() (driver.Handle, error) {
-	data, err := json.Marshal(h)
-	if err != nil {
-		return driver.Handle{}, failure.WrapAs(failure.Internal, err, "write handle", "")
-	}
-	return driver.Handle{Version: handleVersion, Data: data}, nil
-}
-
-func readHandle(h driver.Handle) (handle, error) {
-	var v handle
-	if h.Version != handleVersion {
-		return v, failure.New(failure.Unsupported, "observe", "", "a handle of version %d", h.Version).
-			WithHint("finish the run with the version of lifeboat that began it")
-	}
-	if err := json.Unmarshal(h.Data, &v); err != nil {
-		return v, failure.WrapAs(failure.Corrupt, err, "read handle", "")
-	}
-	return v, nil
 }
 
 var (

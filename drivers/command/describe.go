@@ -14,7 +14,7 @@ import (
 
 // Observe asks what became of the request's work.
 func (d *Driver) Observe(ctx context.Context, req driver.Request, dh driver.Handle) (driver.Observation, error) {
-	h, err := readHandle(dh)
+	h, err := driver.ReadHandle[handle](handleVersion, dh)
 	if err != nil {
 		return driver.Observation{}, err
 	}

@@ -50,7 +50,7 @@ func (d *Driver) Release(ctx context.Context, req driver.Request) (driver.Handle
 	if err != nil {
 		return driver.Handle{}, failure.Wrap(err, "release", string(req.Resource.ID))
 	}
-	return h.write()
+	return driver.NewHandle(handleVersion, h)
 }
 
 // released is the copy that a release is about. What is removed does not depend on outputs of other steps: references

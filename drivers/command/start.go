@@ -53,7 +53,7 @@ func (d *Driver) begin(ctx context.Context, p *program, req driver.Request) (dri
 			return driver.Handle{}, failure.Wrap(err, "start", string(req.Resource.ID))
 		}
 	}
-	return h.write()
+	return driver.NewHandle(handleVersion, h)
 }
 
 // beginService runs the start command of a program that something else looks after, unless it serves already. The
@@ -71,7 +71,7 @@ func (d *Driver) beginService(ctx context.Context, p *program, h handle) (driver
 		}
 		if serves && p.drill == "" {
 			h.Found = "it served already"
-			return h.write()
+			return driver.NewHandle(handleVersion, h)
 		}
 	}
 	h.Command = true
@@ -81,7 +81,7 @@ func (d *Driver) beginService(ctx context.Context, p *program, h handle) (driver
 	if err := place.Sweep(ctx, keepDays); err != nil {
 		d.log.WarnContext(ctx, "old records of commands are left", "cause", err)
 	}
-	return h.write()
+	return driver.NewHandle(handleVersion, h)
 }
 
 // service is where the start command of a program that something else looks after is recorded.

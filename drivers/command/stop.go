@@ -70,7 +70,7 @@ func (d *Driver) beginStop(ctx context.Context, p *program, req driver.Request) 
 		return driver.Handle{}, failure.Wrap(err, "stop", id)
 	case gone && begun.Token == "":
 		h.Found = "it was not running"
-		return h.write()
+		return driver.NewHandle(handleVersion, h)
 	case len(p.Stop) > 0:
 		h.Command = true
 		if err := p.run(ctx, place, req.Token, p.Stop); err != nil {
@@ -87,7 +87,7 @@ func (d *Driver) beginStop(ctx context.Context, p *program, req driver.Request) 
 			return driver.Handle{}, failure.Wrap(err, "stop", id)
 		}
 	}
-	return h.write()
+	return driver.NewHandle(handleVersion, h)
 }
 
 // gone reports whether nothing of the program is left: no process of ours, and nothing that passes the probe.

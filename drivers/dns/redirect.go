@@ -2,7 +2,6 @@ package dns
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"slices"
 	"strings"
@@ -82,7 +81,7 @@ func (d *Driver) Redirect(ctx context.Context, req driver.Request) (driver.Handl
 	}
 	if sameSet(before.set, w.want) && before.ttl == w.want[0].Header().Ttl {
 		h.Unchanged, h.ChangedAt = true, d.now()
-		return newHandle(h)
+		return driver.NewHandle(handleVersion, h)
 	}
 	err = w.c.update(ctx, w.c.replacement(before.set, w.want))
 	if err != nil && failure.KindOf(err) == failure.Indeterminate && ctx.Err() == nil {
@@ -95,7 +94,7 @@ func (d *Driver) Redirect(ctx context.Context, req driver.Request) (driver.Handl
 		return driver.Handle{}, failure.Wrap(err, "redirect", string(req.Resource.ID))
 	}
 	h.ChangedAt = d.now()
-	return newHandle(h)
+	return driver.NewHandle(handleVersion, h)
 }
 
 // inTheWay finds a CNAME where another type is wanted: servers drop an update that would stand beside it, silently.
@@ -108,31 +107,11 @@ func inTheWay(r reply, s *Settings) error {
 		WithHint("remove it, or write type: %s", mdns.TypeToString[r.other[0].Header().Rrtype])
 }
 
-func newHandle(h handle) (driver.Handle, error) {
-	data, err := json.Marshal(h)
-	if err != nil {
-		return driver.Handle{}, failure.WrapAs(failure.Internal, err, "write handle", "")
-	}
-	return driver.Handle{Version: handleVersion, Data: data}, nil
-}
-
-func readHandle(h driver.Handle) (handle, error) {
-	var v handle
-	if h.Version != handleVersion {
-		return v, failure.New(failure.Unsupported, "observe", "", "a handle of version %d", h.Version).
-			WithHint("finish the run with the version of lifeboat that began it")
-	}
-	if err := json.Unmarshal(h.Data, &v); err != nil {
-		return v, failure.WrapAs(failure.Corrupt, err, "read handle", "")
-	}
-	return v, nil
-}
-
 // Observe asks every server. It is Done when all that answer serve the new values, the primary among them. A server
 // that does not answer at all is waited for, except in an unplanned move: then it may be lost with its site, sends
 // nobody anywhere, and the evidence says that it was not verified.
 func (d *Driver) Observe(ctx context.Context, req driver.Request, dh driver.Handle) (driver.Observation, error) {
-	h, err := readHandle(dh)
+	h, err := driver.ReadHandle[handle](handleVersion, dh)
 	if err != nil {
 		return driver.Observation{}, err
 	}

@@ -21,7 +21,7 @@ func (d *Driver) Fence(ctx context.Context, req driver.Request) (driver.Handle, 
 	if _, err := p.takeAway(ctx); err != nil {
 		return driver.Handle{}, unproven(err)
 	}
-	return handle{At: d.now()}.write()
+	return driver.NewHandle(handleVersion, handle{At: d.now()})
 }
 
 // unproven says of a host that does not answer that nothing is proven.

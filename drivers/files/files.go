@@ -15,13 +15,11 @@
 package files
 
 import (
-	"encoding/json"
 	"log/slog"
 	"os"
 	"time"
 
 	"github.com/lifeboat-dr/lifeboat/driver"
-	"github.com/lifeboat-dr/lifeboat/failure"
 	"github.com/lifeboat-dr/lifeboat/internal/vault/location"
 	"github.com/lifeboat-dr/lifeboat/internal/vaultjob"
 	"github.com/lifeboat-dr/lifeboat/model"
@@ -93,26 +91,6 @@ func (d *Driver) Facts() driver.Facts {
 type handle struct {
 	Job string    `json:"job,omitempty"` // its folder
 	At  time.Time `json:"at"`
-}
-
-func (h handle) write() (driver.Handle, error) {
-	data, err := json.Marshal(h)
-	if err != nil {
-		return driver.Handle{}, failure.WrapAs(failure.Internal, err, "write handle", "")
-	}
-	return driver.Handle{Version: handleVersion, Data: data}, nil
-}
-
-func readHandle(h driver.Handle) (handle, error) {
-	var v handle
-	if h.Version != handleVersion {
-		return v, failure.New(failure.Unsupported, "observe", "", "a handle of version %d", h.Version).
-			WithHint("finish the run with the version of lifeboat that began it")
-	}
-	if err := json.Unmarshal(h.Data, &v); err != nil {
-		return v, failure.WrapAs(failure.Corrupt, err, "read handle", "")
-	}
-	return v, nil
 }
 
 var (

@@ -90,7 +90,7 @@ func (d *Driver) ReadMarker(ctx context.Context, req driver.Request) (driver.Han
 	if _, err := newPlace(req.Target, req.Site); err != nil {
 		return driver.Handle{}, err
 	}
-	return handle{At: d.now()}.write()
+	return driver.NewHandle(handleVersion, handle{At: d.now()})
 }
 
 func (d *Driver) observeMarker(ctx context.Context, req driver.Request, p *place) (driver.Observation, error) {

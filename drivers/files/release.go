@@ -26,7 +26,7 @@ func (d *Driver) Release(ctx context.Context, req driver.Request) (driver.Handle
 	if err != nil {
 		return driver.Handle{}, failure.Wrap(err, "release", p.subject())
 	}
-	return h.write()
+	return driver.NewHandle(handleVersion, h)
 }
 
 // released is the copy that a release is about.

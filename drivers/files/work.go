@@ -95,12 +95,12 @@ func (d *Driver) begin(ctx context.Context, req driver.Request, op job.Op) (driv
 	if err := vaultjob.Start(ctx, p.host(), h.Job, program, job.Program, work); err != nil {
 		return driver.Handle{}, failure.Wrap(err, string(req.Action), p.subject())
 	}
-	return h.write()
+	return driver.NewHandle(handleVersion, h)
 }
 
 // Observe asks what became of the work.
 func (d *Driver) Observe(ctx context.Context, req driver.Request, h driver.Handle) (driver.Observation, error) {
-	v, err := readHandle(h)
+	v, err := driver.ReadHandle[handle](handleVersion, h)
 	if err != nil {
 		return driver.Observation{}, err
 	}
@@ -169,7 +169,7 @@ func (d *Driver) done(ctx context.Context, req driver.Request, p *place, state h
 
 // Cancel stops the job; what it was writing stays beside the live folder and is used by the next one.
 func (d *Driver) Cancel(ctx context.Context, req driver.Request, h driver.Handle) error {
-	v, err := readHandle(h)
+	v, err := driver.ReadHandle[handle](handleVersion, h)
 	if err != nil || v.Job == "" {
 		return err
 	}

@@ -103,7 +103,7 @@ func (d *Driver) Drill(ctx context.Context, req driver.Request) (driver.Handle, 
 	if err := s.host().StartJob(ctx, hostexec.Job{Dir: h.Job, Script: script, Secret: []byte(secretText)}); err != nil {
 		return driver.Handle{}, failure.Wrap(err, "drill", s.subject())
 	}
-	return makeHandle(h)
+	return driver.NewHandle(handleVersion, h)
 }
 
 // portOf is where the search for a free port begins: below the usual range of ephemeral ports, spread by the token.
@@ -115,7 +115,7 @@ func portOf(token string) int {
 
 // observeDrill is done when the copy is out of recovery and answers.
 func (d *Driver) observeDrill(ctx context.Context, req driver.Request, h driver.Handle) (driver.Observation, error) {
-	v, err := readHandle[drillHandle](h)
+	v, err := driver.ReadHandle[drillHandle](handleVersion, h)
 	if err != nil {
 		return driver.Observation{}, err
 	}
@@ -200,12 +200,12 @@ func (d *Driver) Release(ctx context.Context, req driver.Request) (driver.Handle
 	if _, err := s.run(ctx, failure.Conflict, "release", "", releaseScript, "dir", dir, "temp", proofTemp(req.Released.Token)); err != nil {
 		return driver.Handle{}, err
 	}
-	return makeHandle(releaseHandle{Dir: dir})
+	return driver.NewHandle(handleVersion, releaseHandle{Dir: dir})
 }
 
 // observeRelease is done when the folder is gone.
 func (d *Driver) observeRelease(ctx context.Context, req driver.Request, h driver.Handle) (driver.Observation, error) {
-	v, err := readHandle[releaseHandle](h)
+	v, err := driver.ReadHandle[releaseHandle](handleVersion, h)
 	if err != nil {
 		return driver.Observation{}, err
 	}

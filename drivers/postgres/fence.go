@@ -44,7 +44,7 @@ func (d *Driver) Fence(ctx context.Context, req driver.Request) (driver.Handle, 
 	}
 	h, hostErr := d.fenceByHost(ctx, req, s)
 	if hostErr == nil {
-		return makeHandle(h)
+		return driver.NewHandle(handleVersion, h)
 	}
 	if ctx.Err() != nil {
 		return driver.Handle{}, failure.Wrap(hostErr, "fence", s.subject())
@@ -58,7 +58,7 @@ func (d *Driver) Fence(ctx context.Context, req driver.Request) (driver.Handle, 
 		return driver.Handle{}, unproven(s, hostErr, "the fence command: "+err.Error())
 	}
 	h.Evidence = append(h.Evidence, model.Fact{Name: "host", Value: hostErr.Error()})
-	return makeHandle(h)
+	return driver.NewHandle(handleVersion, h)
 }
 
 // unproven is the error of a copy that could not be shut out.
@@ -160,7 +160,7 @@ func (d *Driver) fenceByCommand(ctx context.Context, req driver.Request, s *serv
 
 // observeFence looks again: what is proven is proven now.
 func (d *Driver) observeFence(ctx context.Context, req driver.Request, h driver.Handle) (driver.Observation, error) {
-	v, err := readHandle[fenceHandle](h)
+	v, err := driver.ReadHandle[fenceHandle](handleVersion, h)
 	if err != nil {
 		return driver.Observation{}, err
 	}

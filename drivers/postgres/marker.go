@@ -174,11 +174,11 @@ func (d *Driver) ReadMarker(ctx context.Context, req driver.Request) (driver.Han
 			return driver.Handle{}, failure.WrapAs(failure.Invalid, err, "read marker in", s.subject())
 		}
 	}
-	return makeHandle(h)
+	return driver.NewHandle(handleVersion, h)
 }
 
 func (d *Driver) observeMarker(ctx context.Context, req driver.Request, h driver.Handle) (driver.Observation, error) {
-	v, err := readHandle[markerHandle](h)
+	v, err := driver.ReadHandle[markerHandle](handleVersion, h)
 	if err != nil {
 		return driver.Observation{}, err
 	}

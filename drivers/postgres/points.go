@@ -120,7 +120,7 @@ func (d *Driver) startJob(ctx context.Context, req driver.Request, s *server, at
 	if err := vaultjob.Start(ctx, at.host, dir, at.binary, job.Program, r); err != nil {
 		return driver.Handle{}, failure.Wrap(err, string(req.Action), s.subject())
 	}
-	return makeHandle(jobHandle{Host: at.host, Job: dir})
+	return driver.NewHandle(handleVersion, jobHandle{Host: at.host, Job: dir})
 }
 
 // jobValues are what a job leaves for people.
@@ -139,7 +139,7 @@ func evidence(state hostexec.JobState, names ...string) []model.Fact {
 
 // observeJob follows a job that makes or keeps points.
 func (d *Driver) observeJob(ctx context.Context, req driver.Request, h driver.Handle) (driver.Observation, error) {
-	v, err := readHandle[jobHandle](h)
+	v, err := driver.ReadHandle[jobHandle](handleVersion, h)
 	if err != nil {
 		return driver.Observation{}, err
 	}

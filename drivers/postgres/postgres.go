@@ -12,7 +12,6 @@ package postgres
 
 import (
 	"context"
-	"encoding/json"
 	"log/slog"
 	"maps"
 	"time"
@@ -144,19 +143,19 @@ func (d *Driver) Cancel(ctx context.Context, req driver.Request, h driver.Handle
 	var dir string
 	switch req.Action {
 	case model.ActionCapture, model.ActionCopy, model.ActionExpire, model.ActionRestore, model.ActionProve:
-		v, err := readHandle[jobHandle](h)
+		v, err := driver.ReadHandle[jobHandle](handleVersion, h)
 		if err != nil {
 			return err
 		}
 		return failure.Wrap(v.Host.StopJob(ctx, v.Job), "cancel", string(req.Resource.ID))
 	case model.ActionReverse:
-		v, err := readHandle[reverseHandle](h)
+		v, err := driver.ReadHandle[reverseHandle](handleVersion, h)
 		if err != nil {
 			return err
 		}
 		dir = v.Job
 	case model.ActionDrill:
-		v, err := readHandle[drillHandle](h)
+		v, err := driver.ReadHandle[drillHandle](handleVersion, h)
 		if err != nil {
 			return err
 		}
@@ -170,24 +169,6 @@ func (d *Driver) Cancel(ctx context.Context, req driver.Request, h driver.Handle
 		return err
 	}
 	return s.host().StopJob(ctx, dir)
-}
-
-// makeHandle writes a handle down.
-func makeHandle(v any) (driver.Handle, error) {
-	b, err := json.Marshal(v)
-	if err != nil {
-		return driver.Handle{}, failure.WrapAs(failure.Internal, err, "write handle", "")
-	}
-	return driver.Handle{Version: handleVersion, Data: b}, nil
-}
-
-// readHandle reads what makeHandle wrote.
-func readHandle[T any](h driver.Handle) (T, error) {
-	var v T
-	if err := json.Unmarshal(h.Data, &v); err != nil {
-		return v, failure.WrapAs(failure.Corrupt, err, "read handle", "")
-	}
-	return v, nil
 }
 
 // failed is an observation of work that will not come to its end.

@@ -44,7 +44,7 @@ func (d *Driver) Promote(ctx context.Context, req driver.Request) (driver.Handle
 	}
 	if restored != nil {
 		h.Restore = restored
-		return makeHandle(h)
+		return driver.NewHandle(handleVersion, h)
 	}
 	if err := d.stopReceiving(ctx, req, s); err != nil {
 		return driver.Handle{}, err
@@ -57,7 +57,7 @@ func (d *Driver) Promote(ctx context.Context, req driver.Request) (driver.Handle
 		if err := d.startStandby(ctx, s, err); err != nil {
 			return driver.Handle{}, err
 		}
-		return makeHandle(h)
+		return driver.NewHandle(handleVersion, h)
 	}
 	defer closeConn(conn)
 	st, err := readStatus(ctx, conn, s.subject())
@@ -68,14 +68,14 @@ func (d *Driver) Promote(ctx context.Context, req driver.Request) (driver.Handle
 		if err := d.notTheOldOne(ctx, req, st); err != nil {
 			return driver.Handle{}, err
 		}
-		return makeHandle(h)
+		return driver.NewHandle(handleVersion, h)
 	}
 	h.Timeline, h.LSN = st.Timeline, st.LSN.String()
 	if err := d.askPromotion(ctx, s, conn, st); err != nil {
 		return driver.Handle{}, err
 	}
 	h.Asked = true
-	return makeHandle(h)
+	return driver.NewHandle(handleVersion, h)
 }
 
 // startStandby starts a stopped copy; it only ever starts one that comes up as a standby.
@@ -187,7 +187,7 @@ func alterSystem(ctx context.Context, conn *pgx.Conn, name, value string) error 
 // observePromote is done when the server is out of recovery, on a later timeline, and a transaction that writes WAL
 // has committed.
 func (d *Driver) observePromote(ctx context.Context, req driver.Request, h driver.Handle) (driver.Observation, error) {
-	v, err := readHandle[promoteHandle](h)
+	v, err := driver.ReadHandle[promoteHandle](handleVersion, h)
 	if err != nil {
 		return driver.Observation{}, err
 	}

@@ -66,7 +66,7 @@ func proofTemp(token string) string { return "/tmp/lifeboat-" + token[:min(len(t
 
 // observeProof follows a proof or a search.
 func (d *Driver) observeProof(ctx context.Context, req driver.Request, h driver.Handle) (driver.Observation, error) {
-	v, err := readHandle[jobHandle](h)
+	v, err := driver.ReadHandle[jobHandle](handleVersion, h)
 	if err != nil {
 		return driver.Observation{}, err
 	}

@@ -64,7 +64,7 @@ func (d *Driver) Quiesce(ctx context.Context, req driver.Request) (driver.Handle
 	if _, err := s.run(ctx, failure.Conflict, "quiesce", "", quiesceScript); err != nil {
 		return driver.Handle{}, err
 	}
-	return makeHandle(quiesceHandle{SystemID: st.SystemID})
+	return driver.NewHandle(handleVersion, quiesceHandle{SystemID: st.SystemID})
 }
 
 // receives sees to it that the site that takes over receives the log, before nothing more can be received.
@@ -123,7 +123,7 @@ func (d *Driver) quiesceStopped(ctx context.Context, req driver.Request, s *serv
 		return driver.Handle{}, failure.Wrap(err, "quiesce", s.subject())
 	}
 	if st.Folder == folderServer && st.Standby && (st.Postmaster != 0 || st.Control.State == "shut down") {
-		return makeHandle(quiesceHandle{SystemID: st.Control.SystemID}) // it is stopping, or has stopped, by our signal
+		return driver.NewHandle(handleVersion, quiesceHandle{SystemID: st.Control.SystemID}) // it is stopping, or has stopped, by our signal
 	}
 	return driver.Handle{}, failure.WrapAs(failure.Unavailable, cause, "quiesce", s.subject()).
 		WithHint("a planned move needs both sites; if %s is lost: lifeboat failover %s --mode unplanned", s.site, req.App)
@@ -131,7 +131,7 @@ func (d *Driver) quiesceStopped(ctx context.Context, req driver.Request, s *serv
 
 // observeQuiesce is done when the old primary is down in order and the standby has replayed its last record.
 func (d *Driver) observeQuiesce(ctx context.Context, req driver.Request, h driver.Handle) (driver.Observation, error) {
-	if _, err := readHandle[quiesceHandle](h); err != nil {
+	if _, err := driver.ReadHandle[quiesceHandle](handleVersion, h); err != nil {
 		return driver.Observation{}, err
 	}
 	s, err := newServer(req.Target, req.Site)

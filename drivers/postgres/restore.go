@@ -183,7 +183,7 @@ func (d *Driver) promoteFromVault(ctx context.Context, req driver.Request, s *se
 		return driver.Handle{}, err
 	}
 	h.Restore = &jobHandle{Host: at.host, Job: at.job(req.Token)}
-	return makeHandle(h)
+	return driver.NewHandle(handleVersion, h)
 }
 
 // target is what all restores at a site have in common.
@@ -266,5 +266,5 @@ func (d *Driver) drillFromVault(ctx context.Context, req driver.Request, s *serv
 		return driver.Handle{}, err
 	}
 	h.Vault = true
-	return makeHandle(h)
+	return driver.NewHandle(handleVersion, h)
 }

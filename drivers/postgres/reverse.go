@@ -74,7 +74,7 @@ func (d *Driver) Reverse(ctx context.Context, req driver.Request) (driver.Handle
 	}
 	if selfErr == nil && self.SystemID == primary.SystemID && d.follows(ctx, s, p, self, primary) {
 		h.Way, h.Why = wayFollow, "it follows already"
-		return makeHandle(h)
+		return driver.NewHandle(handleVersion, h)
 	}
 	if s.fromVault() && !req.Prepare {
 		return d.reverseToReceiver(ctx, req, h, "it is brought back from the vault")
@@ -99,7 +99,7 @@ func (d *Driver) Reverse(ctx context.Context, req driver.Request) (driver.Handle
 		return driver.Handle{}, failure.Wrap(err, "reverse", s.subject())
 	} else if state.Phase != hostexec.JobAbsent {
 		h.Way, h.Why = state.Values["way"], "begun already"
-		return makeHandle(h)
+		return driver.NewHandle(handleVersion, h)
 	}
 	if selfErr == nil { // running: the job stops it in order, and its log then ends where it is now
 		st.Control.State = "shut down in recovery"
@@ -177,7 +177,7 @@ func (d *Driver) startReverse(ctx context.Context, req driver.Request, s, p *ser
 	if err := s.host().StartJob(ctx, hostexec.Job{Dir: h.Job, Script: script, Secret: []byte(secretText)}); err != nil {
 		return driver.Handle{}, failure.Wrap(err, "reverse", s.subject())
 	}
-	return makeHandle(h)
+	return driver.NewHandle(handleVersion, h)
 }
 
 // seedRequest is what the job that restores a standby's data folder is told, on one line.
@@ -253,7 +253,7 @@ func tablespaces(ctx context.Context, conn *pgx.Conn) ([]string, error) {
 
 // observeReverse follows the job, then the standby, then, for a synchronous one, the primary's view of it.
 func (d *Driver) observeReverse(ctx context.Context, req driver.Request, h driver.Handle) (driver.Observation, error) {
-	v, err := readHandle[reverseHandle](h)
+	v, err := driver.ReadHandle[reverseHandle](handleVersion, h)
 	if err != nil {
 		return driver.Observation{}, err
 	}
@@ -335,7 +335,7 @@ func (d *Driver) reverseToReceiver(ctx context.Context, req driver.Request, h re
 	if _, err := d.Stream(ctx, driver.StreamRequest{Target: req.Target, Over: req.Run}); err != nil {
 		return driver.Handle{}, err
 	}
-	return makeHandle(h)
+	return driver.NewHandle(handleVersion, h)
 }
 
 // observeReceiver is done when the receiver has what the primary had at the beginning, and commits wait for it where that is

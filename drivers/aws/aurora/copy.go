@@ -221,7 +221,7 @@ func (d *Driver) Drill(ctx context.Context, req driver.Request) (driver.Handle, 
 	if err := p.makeSnapshot(ctx, a.snapshot, a.tags); err != nil {
 		return driver.Handle{}, failure.Wrap(err, "drill", p.subject)
 	}
-	return newHandle(handle{Action: req.Action})
+	return driver.NewHandle(handleVersion, handle{Action: req.Action})
 }
 
 func (d *Driver) observeDrill(ctx context.Context, req driver.Request) (driver.Observation, error) {
@@ -267,7 +267,7 @@ func (d *Driver) Release(ctx context.Context, req driver.Request) (driver.Handle
 	if _, err := p.takeDown(ctx, p.drillOf(req, req.Released.Token)); err != nil {
 		return driver.Handle{}, err
 	}
-	return newHandle(handle{Action: req.Action})
+	return driver.NewHandle(handleVersion, handle{Action: req.Action})
 }
 
 func (d *Driver) observeRelease(ctx context.Context, req driver.Request) (driver.Observation, error) {

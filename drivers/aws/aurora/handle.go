@@ -1,7 +1,6 @@
 package aurora
 
 import (
-	"encoding/json"
 	"time"
 
 	"github.com/lifeboat-dr/lifeboat/driver"
@@ -28,26 +27,6 @@ const (
 	byDetaching  = "detached"   // RemoveFromGlobalCluster
 	byAbsence    = "absent"     // there is nothing that could take writes
 )
-
-func newHandle(h handle) (driver.Handle, error) {
-	data, err := json.Marshal(h)
-	if err != nil {
-		return driver.Handle{}, failure.WrapAs(failure.Internal, err, "write handle", "")
-	}
-	return driver.Handle{Version: handleVersion, Data: data}, nil
-}
-
-func readHandle(h driver.Handle) (handle, error) {
-	var v handle
-	if h.Version != handleVersion {
-		return v, failure.New(failure.Unsupported, "observe", "", "a handle of version %d", h.Version).
-			WithHint("finish the run with the version of lifeboat that began it")
-	}
-	if err := json.Unmarshal(h.Data, &v); err != nil {
-		return v, failure.WrapAs(failure.Corrupt, err, "read handle", "")
-	}
-	return v, nil
-}
 
 func pending(phase string) driver.Observation {
 	return driver.Observation{State: driver.Pending, Phase: phase}

@@ -101,7 +101,7 @@ func (d *Driver) Reverse(ctx context.Context, req driver.Request) (driver.Handle
 	if err := w.mayRebuild(); err != nil {
 		return driver.Handle{}, err
 	}
-	return newHandle(handle{Action: req.Action})
+	return driver.NewHandle(handleVersion, handle{Action: req.Action})
 }
 
 // mayRebuild says what a rebuild lacks, before anything is deleted for it.
@@ -357,7 +357,7 @@ func (w *pair) create(ctx context.Context) (string, error) {
 
 // Observe looks how far the work is, and takes the next step of a rebuild, a drill or a release.
 func (d *Driver) Observe(ctx context.Context, req driver.Request, dh driver.Handle) (driver.Observation, error) {
-	h, err := readHandle(dh)
+	h, err := driver.ReadHandle[handle](handleVersion, dh)
 	if err != nil {
 		return driver.Observation{}, err
 	}

@@ -111,7 +111,7 @@ func (d *Driver) Fence(ctx context.Context, req driver.Request) (driver.Handle, 
 	h, err := d.move(ctx, req, p, v)
 	switch {
 	case err == nil:
-		return newHandle(h)
+		return driver.NewHandle(handleVersion, h)
 	case hopeless(err):
 		return driver.Handle{}, unproven(err, home.subject, "AWS cannot move the role to %s", req.Peer)
 	}
@@ -133,7 +133,7 @@ func (d *Driver) fenceDetached(ctx context.Context, home *place) (driver.Handle,
 	case err != nil:
 		return driver.Handle{}, unproven(err, home.subject, "the recovery cluster was detached, and the old one's region does not answer")
 	case v.cluster == nil || v.status() == "stopped" || len(v.instances) == 0:
-		return newHandle(handle{Action: model.ActionFence, Path: byAbsence})
+		return driver.NewHandle(handleVersion, handle{Action: model.ActionFence, Path: byAbsence})
 	}
 	return driver.Handle{}, unproven(nil, home.subject, "the recovery cluster was detached, and the old one is there, %s with %d instances", v.status(), len(v.instances))
 }
@@ -151,7 +151,7 @@ func (d *Driver) Promote(ctx context.Context, req driver.Request) (driver.Handle
 	}
 	h, err := d.move(ctx, req, p, v)
 	if err == nil {
-		return newHandle(h)
+		return driver.NewHandle(handleVersion, h)
 	}
 	loss := req.Mode == model.Unplanned && (p.s.lossy() || req.Force)
 	behind := req.Force && failure.KindOf(err) == failure.Conflict && v.moving() == nil
@@ -166,7 +166,7 @@ func (d *Driver) Promote(ctx context.Context, req driver.Request) (driver.Handle
 			return driver.Handle{}, failure.Wrap(err, "detach", p.subject)
 		}
 	}
-	return newHandle(handle{Action: req.Action, Path: byDetaching, Asked: d.now(), Why: why})
+	return driver.NewHandle(handleVersion, handle{Action: req.Action, Path: byDetaching, Asked: d.now(), Why: why})
 }
 
 // observeRole looks whether the role has moved from one site to another, and for a fence whether home agrees.

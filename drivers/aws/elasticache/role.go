@@ -2,7 +2,6 @@ package elasticache
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"time"
 
@@ -17,26 +16,6 @@ import (
 // handle is what a begin leaves for its observation.
 type handle struct {
 	Asked time.Time `json:"asked"` // when a failover was asked for; zero: it was not needed
-}
-
-func newHandle(h handle) (driver.Handle, error) {
-	data, err := json.Marshal(h)
-	if err != nil {
-		return driver.Handle{}, failure.WrapAs(failure.Internal, err, "write handle", "")
-	}
-	return driver.Handle{Version: handleVersion, Data: data}, nil
-}
-
-func readHandle(h driver.Handle) (handle, error) {
-	var v handle
-	if h.Version != handleVersion {
-		return v, failure.New(failure.Unsupported, "observe", "", "a handle of version %d", h.Version).
-			WithHint("finish the run with the version of lifeboat that began it")
-	}
-	if err := json.Unmarshal(h.Data, &v); err != nil {
-		return v, failure.WrapAs(failure.Corrupt, err, "read handle", "")
-	}
-	return v, nil
 }
 
 // unproven is what a fence says that proves nothing.
@@ -70,7 +49,7 @@ func (d *Global) Fence(ctx context.Context, req driver.Request) (driver.Handle, 
 		return driver.Handle{}, unproven(old.group, nil, "it is no member of %s any more, so it may take writes by itself", old.id)
 	}
 	if !isPrimary(o) && v.settled() {
-		return newHandle(handle{})
+		return driver.NewHandle(handleVersion, handle{})
 	}
 	return d.failover(ctx, v, to)
 }
@@ -97,17 +76,17 @@ func (d *Global) failover(ctx context.Context, v *view, to *member) (driver.Hand
 		return driver.Handle{}, err
 	}
 	if isPrimary(o) {
-		return newHandle(handle{})
+		return driver.NewHandle(handleVersion, handle{})
 	}
 	if !v.settled() {
-		return newHandle(handle{Asked: time.Now()}) // something is under way: observed, and asked for again by a later attempt
+		return driver.NewHandle(handleVersion, handle{Asked: time.Now()}) // something is under way: observed, and asked for again by a later attempt
 	}
 	asked := time.Now()
 	_, err = clientOf(to.session).FailoverGlobalReplicationGroup(ctx, &sdk.FailoverGlobalReplicationGroupInput{
 		GlobalReplicationGroupId: &to.id, PrimaryRegion: aws.String(to.session.Region()), PrimaryReplicationGroupId: &to.group,
 	})
 	if err == nil {
-		return newHandle(handle{Asked: asked})
+		return driver.NewHandle(handleVersion, handle{Asked: asked})
 	}
 	if ctx.Err() != nil {
 		return driver.Handle{}, failure.Wrap(err, "fail over to", to.group)
@@ -119,7 +98,7 @@ func (d *Global) failover(ctx context.Context, v *view, to *member) (driver.Hand
 			break
 		}
 		if o, ok := now.find(to); ok && (isPrimary(o) || kind == failure.Conflict || !now.settled()) {
-			return newHandle(handle{Asked: asked})
+			return driver.NewHandle(handleVersion, handle{Asked: asked})
 		}
 	}
 	return driver.Handle{}, failure.Wrap(err, "fail over to", to.group)
@@ -143,12 +122,12 @@ func (d *Global) Reverse(ctx context.Context, req driver.Request) (driver.Handle
 		return driver.Handle{}, failure.New(failure.Conflict, "reverse", m.group, "it is the primary of %s", m.id).
 			WithHint("the other site serves only after a failover")
 	}
-	return newHandle(handle{})
+	return driver.NewHandle(handleVersion, handle{})
 }
 
 // Observe judges by the members' roles and states.
 func (d *Global) Observe(ctx context.Context, req driver.Request, dh driver.Handle) (driver.Observation, error) {
-	h, err := readHandle(dh)
+	h, err := driver.ReadHandle[handle](handleVersion, dh)
 	if err != nil {
 		return driver.Observation{}, err
 	}

@@ -2,7 +2,6 @@ package rds
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"time"
 
@@ -110,10 +109,6 @@ func (d *Driver) begin(ctx context.Context, req driver.Request) (driver.Handle, 
 	if err != nil {
 		return driver.Handle{}, failure.Wrap(err, string(req.Action), w.subject())
 	}
-	data, err := json.Marshal(h)
-	if err != nil {
-		return driver.Handle{}, failure.WrapAs(failure.Internal, err, string(req.Action), w.subject())
-	}
 	seen, err := w.push(ctx, h)
 	if err == nil && seen.State == driver.Failed && !permanent(req.Action) {
 		return driver.Handle{}, seen.Err
@@ -121,7 +116,7 @@ func (d *Driver) begin(ctx context.Context, req driver.Request) (driver.Handle, 
 	if err != nil {
 		return driver.Handle{}, err
 	}
-	return driver.Handle{Version: handleVersion, Data: data}, nil
+	return driver.NewHandle(handleVersion, h)
 }
 
 // permanent are actions whose failure is an answer, which a begin that is repeated gives again.
@@ -129,12 +124,12 @@ func permanent(a model.Action) bool { return a == model.ActionProve }
 
 // Observe takes the next step of the work if there is one to take, and says what it waits for.
 func (d *Driver) Observe(ctx context.Context, req driver.Request, h driver.Handle) (driver.Observation, error) {
-	if h.Version != handleVersion {
-		return driver.Observation{}, failure.New(failure.Unsupported, "observe", string(req.Resource.ID), "handles of version %d were written by another build", h.Version)
+	data, err := driver.ReadHandle[handle](handleVersion, h)
+	if err != nil {
+		return driver.Observation{}, err
 	}
-	var data handle
-	if err := json.Unmarshal(h.Data, &data); err != nil || data.Action == "" {
-		return driver.Observation{}, failure.New(failure.Invalid, "observe", string(req.Resource.ID), "this is no handle of %s", Kind)
+	if data.Action == "" {
+		return driver.Observation{}, failure.New(failure.Corrupt, "observe", string(req.Resource.ID), "this is no handle of %s", Kind)
 	}
 	req.Action = data.Action
 	w, err := d.work(ctx, req)

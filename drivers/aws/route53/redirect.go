@@ -2,7 +2,6 @@ package route53
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"strings"
 	"time"
@@ -49,7 +48,7 @@ func (w *work) redirect(ctx context.Context, req driver.Request, confirm bool) (
 	h, err := w.change(ctx, req, confirm)
 	switch kind := failure.KindOf(orNil(err)); {
 	case err == nil:
-		return newHandle(h)
+		return driver.NewHandle(handleVersion, h)
 	case ctx.Err() != nil || kind != failure.Indeterminate && kind != failure.Conflict:
 		return driver.Handle{}, failure.Wrap(err, "redirect", string(w.t.Resource.ID))
 	}
@@ -67,7 +66,7 @@ func (w *work) redirect(ctx context.Context, req driver.Request, confirm bool) (
 		return driver.Handle{}, failure.Wrap(err, "redirect", string(w.t.Resource.ID))
 	}
 	h.OldTTL, h.Before = before.OldTTL, before.Before
-	return newHandle(h)
+	return driver.NewHandle(handleVersion, h)
 }
 
 // orNil gives KindOf something to look at.
@@ -192,29 +191,9 @@ func comment(req driver.Request) string {
 	return text[:min(len(text), 256)]
 }
 
-func newHandle(h handle) (driver.Handle, error) {
-	data, err := json.Marshal(h)
-	if err != nil {
-		return driver.Handle{}, failure.WrapAs(failure.Internal, err, "write handle", "")
-	}
-	return driver.Handle{Version: handleVersion, Data: data}, nil
-}
-
-func readHandle(h driver.Handle) (handle, error) {
-	var v handle
-	if h.Version != handleVersion {
-		return v, failure.New(failure.Unsupported, "observe", "", "a handle of version %d", h.Version).
-			WithHint("finish the run with the version of lifeboat that began it")
-	}
-	if err := json.Unmarshal(h.Data, &v); err != nil {
-		return v, failure.WrapAs(failure.Corrupt, err, "read handle", "")
-	}
-	return v, nil
-}
-
 // Observe is Done when Route 53 says that all its name servers have the change, and the records are still as wanted.
 func (d *Driver) Observe(ctx context.Context, req driver.Request, dh driver.Handle) (driver.Observation, error) {
-	h, err := readHandle(dh)
+	h, err := driver.ReadHandle[handle](handleVersion, dh)
 	if err != nil {
 		return driver.Observation{}, err
 	}
