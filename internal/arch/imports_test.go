@@ -38,6 +38,7 @@ var rules = []rule{
 	{"drivers", with("driver", "internal/hostexec", "internal/hostproc", "internal/probe"), nil},
 	{"drivers/aws", with("driver"), nil},
 	{"drivers/aws/awstest", nil, std},
+	{"drivers/aws/awstest/emulator", nil, std},
 	{"drivers/aws/rds", with("driver", "drivers/aws", "internal/vault/retention", "internal/vault/snapshot"), nil},
 	{"drivers/all", with("driver", "driver/fake", "drivers", "drivers/aws", "drivers/files", "drivers/postgres"), std},
 	{"api", []string{"model", "failure"}, std},

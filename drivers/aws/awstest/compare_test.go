@@ -1,7 +1,6 @@
 package awstest_test
 
 import (
-	"bufio"
 	"bytes"
 	"context"
 	"errors"
@@ -9,8 +8,6 @@ import (
 	"io"
 	"net/http"
 	"os"
-	"os/exec"
-	"path/filepath"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -28,11 +25,12 @@ import (
 	smithyhttp "github.com/aws/smithy-go/transport/http"
 
 	"github.com/lifeboat-dr/lifeboat/drivers/aws/awstest"
+	"github.com/lifeboat-dr/lifeboat/drivers/aws/awstest/emulator"
 )
 
 // The emulators know one account only.
 const (
-	theirs = "123456789012"
+	theirs = emulator.Account
 	east   = "us-east-1"
 	west   = "us-west-2"
 )
@@ -135,7 +133,7 @@ func fakeScene(t *testing.T) *scene {
 // emulatorScene starts an emulator by its script.
 func emulatorScene(t *testing.T, name string) *scene {
 	t.Helper()
-	at := startServer(t, name)
+	at := emulator.Start(t, name)
 	s := &scene{ctx: t.Context(), pass: func(time.Duration) {}, seen: map[string]string{}}
 	s.cfg = func(region string) aws.Config {
 		return aws.Config{Region: region, BaseEndpoint: aws.String(at), HTTPClient: &http.Client{Transport: &s.line}, Credentials: static("test", "test"), Retryer: func() aws.Retryer { return aws.NopRetryer{} }}
@@ -149,38 +147,6 @@ func emulatorScene(t *testing.T, name string) *scene {
 		return err
 	}
 	return s
-}
-
-// startServer starts moto or ministack for this test, and gives its address.
-func startServer(t *testing.T, name string) string {
-	t.Helper()
-	script, err := filepath.Abs("../../../test/servers/" + name + ".sh")
-	if err != nil {
-		t.Fatal(err)
-	}
-	folder := t.TempDir()
-	var stderr bytes.Buffer
-	ctx, cancel := context.WithTimeout(context.Background(), 4*time.Minute)
-	defer cancel()
-	cmd := exec.CommandContext(ctx, script, "start", folder)
-	cmd.Stderr = &stderr
-	out, err := cmd.Output()
-	if err != nil {
-		t.Fatalf("%s.sh start: %v: %s", name, err, stderr.String())
-	}
-	t.Cleanup(func() {
-		if out, err := exec.Command(script, "stop", folder).CombinedOutput(); err != nil {
-			t.Errorf("%s.sh stop: %v: %s", name, err, out)
-		}
-	})
-	lines := bufio.NewScanner(bytes.NewReader(out))
-	for lines.Scan() {
-		if at, ok := strings.CutPrefix(lines.Text(), "ENDPOINT="); ok {
-			return at
-		}
-	}
-	t.Fatalf("%s.sh says no ENDPOINT: %s", name, out)
-	return ""
 }
 
 func probes() []probe {
@@ -216,7 +182,7 @@ func TestProbes(t *testing.T) {
 		return true
 	}
 	// A call whose answer broke off may have had its effect: all begins anew with another server.
-	emulator := func(t *testing.T, name string, want func(p probe) string) {
+	patient := func(t *testing.T, name string, want func(p probe) string) {
 		for range 10 {
 			if run(t, emulatorScene(t, name), name, want) {
 				return
@@ -228,11 +194,11 @@ func TestProbes(t *testing.T) {
 	t.Run("fake", func(t *testing.T) { run(t, fakeScene(t), "the fake", func(p probe) string { return p.want }) })
 	t.Run("moto", func(t *testing.T) {
 		t.Parallel()
-		emulator(t, "moto", func(p probe) string { return or(p.moto, p.want) })
+		patient(t, emulator.Moto, func(p probe) string { return or(p.moto, p.want) })
 	})
 	t.Run("ministack", func(t *testing.T) {
 		t.Parallel()
-		emulator(t, "ministack", func(p probe) string { return or(p.ministack, p.want) })
+		patient(t, emulator.Ministack, func(p probe) string { return or(p.ministack, p.want) })
 	})
 	for _, p := range all {
 		differs := p.moto != "" && p.moto != "-" || p.ministack != "" && p.ministack != "-"
