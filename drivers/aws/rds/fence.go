@@ -136,7 +136,7 @@ func (w *work) quiesce(ctx context.Context) (driver.Observation, error) {
 // carry makes a snapshot at one site and waits until it can be restored at another one.
 func (w *work) carry(ctx context.Context, from *place, to model.SiteID, what string) (driver.Observation, error) {
 	name := w.name(what)
-	seen, err := w.capture(ctx, from, name)
+	seen, err := w.capture(ctx, from, name, nil)
 	if err != nil || seen.State != driver.Done || to == "" || to == from.id {
 		return seen, err
 	}

@@ -19,14 +19,14 @@ import (
 // copiesAtOnce is how many copies to a region AWS makes at once (RDS User Guide, "Copying a DB snapshot", limitations).
 const copiesAtOnce = 20
 
-// capture makes a snapshot of the site's instance, and waits until it is available.
-func (w *work) capture(ctx context.Context, at *place, name string) (driver.Observation, error) {
+// capture makes a snapshot of the site's instance, with more tags than those of its origin, and waits until it is available.
+func (w *work) capture(ctx context.Context, at *place, name string, more map[string]string) (driver.Observation, error) {
 	s, err := at.snapshot(ctx, name)
 	if err != nil {
 		return driver.Observation{}, err
 	}
 	if s == nil {
-		return w.makeSnapshot(ctx, at, name)
+		return w.makeSnapshot(ctx, at, name, more)
 	}
 	if s.tags[awsbase.TagToken] != w.req.Token {
 		return failed(failure.New(failure.Exists, "capture", name, "a snapshot of this name is not ours").WithHint("delete or rename it")), nil
@@ -44,7 +44,7 @@ func (w *work) capture(ctx context.Context, at *place, name string) (driver.Obse
 }
 
 // makeSnapshot begins one once the instance can be backed up.
-func (w *work) makeSnapshot(ctx context.Context, at *place, name string) (driver.Observation, error) {
+func (w *work) makeSnapshot(ctx context.Context, at *place, name string, more map[string]string) (driver.Observation, error) {
 	i, err := at.instance(ctx, at.set.Instance)
 	switch {
 	case err != nil:
@@ -56,7 +56,7 @@ func (w *work) makeSnapshot(ctx context.Context, at *place, name string) (driver
 	}
 	source := i.name()
 	_, err = at.api.CreateDBSnapshot(ctx, &sdk.CreateDBSnapshotInput{DBInstanceIdentifier: &source, DBSnapshotIdentifier: &name,
-		Tags: tagList(awsbase.OriginOf(w.req).Tags(nil))})
+		Tags: tagList(awsbase.OriginOf(w.req).Tags(more))})
 	if err != nil {
 		return driver.Observation{}, err
 	}
@@ -69,10 +69,8 @@ func (w *work) newest(ctx context.Context) (*time.Time, error) {
 	if err != nil {
 		return nil, err
 	}
-	for _, s := range list {
-		if s.available() {
-			return &s.at, nil
-		}
+	if ready := available(list); len(ready) > 0 {
+		return &ready[0].at, nil
 	}
 	return nil, nil
 }
@@ -289,7 +287,7 @@ func (w *work) drop(ctx context.Context, at *place, list []*snapshot, needed map
 	n := 0
 	for _, s := range list {
 		failedCopy := aws.ToString(s.Status) == "failed"
-		if !s.available() && !failedCopy || stay[s.id()] || needed[s.id()] {
+		if !s.available() && !failedCopy || s.old() || stay[s.id()] || needed[s.id()] {
 			continue
 		}
 		name := s.id()

@@ -124,6 +124,65 @@ func TestPlannedMoveAndFailbackLoseNothing(t *testing.T) {
 	})
 }
 
+// What an old primary holds that never reached the other site must not come back as the newest state: a failback that is lost
+// half way leaves it as the youngest snapshot at home.
+func TestLastStateOfTheOldIsNoNewestPoint(t *testing.T) {
+	bubble(t, func(t *testing.T, w *world) {
+		target := w.resource(t, nil)
+		w.create(t, target, "east")
+		w.write(t, target, "east", "one")
+		w.done(t, w.request(target, model.ActionCapture, "east", ""))
+		w.done(t, w.request(target, model.ActionCopy, "east", ""))
+		w.write(t, target, "east", "lost")
+		w.done(t, w.request(target, model.ActionPromote, "west", "east"))
+		w.write(t, target, "west", "two")
+		w.done(t, w.request(target, model.ActionCapture, "west", ""))
+		w.done(t, w.request(target, model.ActionCopy, "west", ""))
+
+		back := w.request(target, model.ActionReverse, "east", "west")
+		back.Prepare, back.Operation = true, model.OpFailback
+		h, err := driver.Begin(t.Context(), w.driver(), back)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for w.instance(t, "east", string(target.App)) != nil { // until the old one has made way, and not until the new state is here
+			if _, err := w.driver().Observe(t.Context(), back, h); err != nil {
+				t.Fatal(err)
+			}
+			w.pause()
+		}
+		w.w.Inject(awstest.Fault{Region: regions["west"], How: awstest.Refuse})
+		w.done(t, w.request(target, model.ActionPromote, "east", "west"))
+		w.holds(t, target, "east", "one", "two")
+
+		points, err := w.driver().Points(t.Context(), target)
+		if err != nil {
+			t.Fatal(err)
+		}
+		old := ""
+		for _, p := range points {
+			if strings.HasPrefix(p.Summary, "last ") {
+				old = p.ID
+			}
+		}
+		restore := w.request(target, model.ActionRestore, "east", "")
+		restore.Restore = &model.RestoreSpec{Name: "lookback", Point: old}
+		w.done(t, restore)
+		got, err := w.w.Data(awsbase.ARN("aws", "rds", regions["east"], account, "db:lookback"))
+		if diff := cmp.Diff([]string{"one", "lost"}, got); err != nil || diff != "" {
+			t.Errorf("the last state of the old one: %v (-want +got):\n%s", err, diff)
+		}
+		target.Resource.Points.Keep = &model.Retention{Last: 1}
+		w.done(t, w.request(target, model.ActionCapture, "east", ""))
+		if _, err := driver.Begin(t.Context(), w.driver(), w.request(target, model.ActionExpire, "east", "")); err == nil {
+			t.Errorf("expire says nothing of a site that refuses")
+		}
+		if _, left := w.tagged(t, "east", tagOld, "true"); len(left) != 1 {
+			t.Errorf("last snapshots of the old instance: %v, want one", left)
+		}
+	})
+}
+
 func TestReverseNeedsWhatServesElsewhere(t *testing.T) {
 	bubble(t, func(t *testing.T, w *world) {
 		target := w.resource(t, nil)

@@ -29,6 +29,11 @@ const (
 	tagProvedToken = "lifeboat:proved-token"
 )
 
+// tagOld is on the last snapshot of an instance that made way for a failback. It holds what was written there and never reached
+// the site that served on, and is younger than points that hold more of what was written since: so no move takes it for the
+// newest, and no retention deletes it. People can restore it by its name.
+const tagOld = "lifeboat:old-instance"
+
 // snapshot is one of the resource's, at one site.
 type snapshot struct {
 	types.DBSnapshot
@@ -40,6 +45,9 @@ func (s *snapshot) id() string  { return aws.ToString(s.DBSnapshotIdentifier) }
 func (s *snapshot) arn() string { return aws.ToString(s.DBSnapshotArn) }
 
 func (s *snapshot) available() bool { return aws.ToString(s.Status) == "available" }
+
+// old reports whether it is the last one of an instance that made way.
+func (s *snapshot) old() bool { return s.tags[tagOld] != "" }
 
 // proof is what the last real restore of it said.
 func (s *snapshot) proof(site model.SiteID) *model.Proof {
@@ -105,15 +113,14 @@ func (p *place) snapshot(ctx context.Context, name string) (*snapshot, error) {
 	return snapshotOf(answer.DBSnapshots[0]), nil
 }
 
-// available are those that can be restored, newest first.
+// available are those that can be restored and go on where the app stopped, newest first.
 func available(list []*snapshot) []*snapshot {
-	var out []*snapshot
-	for _, s := range list {
-		if s.available() {
-			out = append(out, s)
-		}
-	}
-	return out
+	return slices.DeleteFunc(restorable(list), (*snapshot).old)
+}
+
+// restorable are those that can be restored, newest first.
+func restorable(list []*snapshot) []*snapshot {
+	return slices.DeleteFunc(slices.Clone(list), func(s *snapshot) bool { return !s.available() })
 }
 
 // kept are those of a list, newest first, that a policy keeps. The newest always stays; without a policy all do.
@@ -166,13 +173,16 @@ func (d *Driver) Points(ctx context.Context, t driver.Target) ([]model.Point, er
 		return nil, failure.Wrap(err, "list points", string(t.Resource.ID)+" at "+string(t.Site))
 	}
 	out := []model.Point{}
-	for _, s := range available(list) {
+	for _, s := range restorable(list) {
 		point := model.Point{
 			ID: s.id(), Resource: t.Resource.ID, Site: t.Site, At: s.at, Proof: s.proof(t.Site), Bytes: int64(aws.ToInt32(s.AllocatedStorage)) << 30,
 			Summary: fmt.Sprintf("snapshot of %s, %s %s", aws.ToString(s.DBInstanceIdentifier), aws.ToString(s.Engine), aws.ToString(s.EngineVersion)),
 		}
 		if from := aws.ToString(s.SourceRegion); from != "" {
 			point.Summary = "copy from " + from + " of a " + point.Summary
+		}
+		if s.old() {
+			point.Summary = "last " + point.Summary + " before it made way for a failback; stays until you delete it"
 		}
 		if point.Proof != nil && point.Proof.OK {
 			point.ProvedAt, point.ProvedBy = &point.Proof.At, point.Proof.By

@@ -276,11 +276,14 @@ func (w *work) pointNamed(ctx context.Context, id string) (string, error) {
 		return "", err
 	}
 	var found []string
-	for _, s := range available(list) {
-		if s.id() == id || id == "" {
+	if ready := available(list); id == "" && len(ready) > 0 {
+		return ready[0].id(), nil
+	}
+	for _, s := range restorable(list) {
+		if s.id() == id {
 			return s.id(), nil
 		}
-		if strings.HasPrefix(s.id(), id) {
+		if id != "" && strings.HasPrefix(s.id(), id) {
 			found = append(found, s.id())
 		}
 	}

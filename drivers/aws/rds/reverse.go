@@ -79,7 +79,7 @@ func (w *work) keepLast(ctx context.Context) (driver.Observation, error) {
 		return seen, err
 	}
 	name := w.name("final")
-	if seen, err = w.capture(ctx, w.here, name); err != nil || seen.State != driver.Done {
+	if seen, err = w.capture(ctx, w.here, name, map[string]string{tagOld: "true"}); err != nil || seen.State != driver.Done {
 		return seen, err
 	}
 	s, err := w.here.snapshot(ctx, name)

@@ -187,7 +187,7 @@ func (w *work) push(ctx context.Context, h handle) (driver.Observation, error) {
 func (w *work) step(ctx context.Context, h handle) (driver.Observation, error) {
 	switch w.req.Action {
 	case model.ActionCapture:
-		return w.capture(ctx, w.here, h.Name)
+		return w.capture(ctx, w.here, h.Name, nil)
 	case model.ActionCopy:
 		return w.copies(ctx, h)
 	case model.ActionExpire:
