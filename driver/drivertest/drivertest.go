@@ -17,7 +17,7 @@
 //	}
 //
 // What a driver cannot do is not tested; what it can do and [Config] leaves out is a failure, unless Config.Untested
-// says why. The suite holds drivers to the promises in package driver; it does not know whether a promotion promotes:
+// says why. A driver whose world is inside of the test's own process is tried by [RunTimed]. The suite holds drivers to the promises in package driver; it does not know whether a promotion promotes:
 // that is for each driver's own tests. Its own test is a set of broken drivers, each of which it catches.
 package drivertest
 
@@ -29,6 +29,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"go.uber.org/goleak"
@@ -100,6 +101,30 @@ func Run(t *testing.T, c Config) {
 	run(live{t}, c)
 }
 
+// RunTimed is [Run] for worlds without sockets and processes: each part of the suite runs in a bubble of testing/synctest, in
+// the world that make gives there. Waiting costs nothing, and nothing depends on how fast the machine is. What make starts ends
+// with the t that it is given; goroutines that are left behind end the bubble in an error.
+func RunTimed(t *testing.T, make func(t *testing.T) Config) {
+	t.Helper()
+	var names []string
+	synctest.Test(t, func(t *testing.T) {
+		for _, p := range newSuite(make(t), time.Hour).parts() {
+			names = append(names, p.name)
+		}
+	})
+	for _, name := range names {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				for _, p := range newSuite(make(t), time.Hour).parts() {
+					if p.name == name {
+						p.try(inline{t})
+					}
+				}
+			})
+		})
+	}
+}
+
 // tee is what the suite reports to: a *testing.T, or in the suite's own test a recorder.
 type tee interface {
 	testing.TB
@@ -112,6 +137,19 @@ func (l live) sub(name string, f func(tee)) {
 	l.Run(name, func(t *testing.T) { f(live{t}) })
 }
 
+// inline is for bubbles, in which tests have no subtests.
+type inline struct{ *testing.T }
+
+func (i inline) sub(name string, f func(tee)) {
+	before := i.Failed()
+	defer func() {
+		if !before && i.Failed() {
+			i.Logf("that was in %q", name)
+		}
+	}()
+	f(i)
+}
+
 // The bounds of single calls. They are far above what a good driver needs: they end a test that hangs.
 const (
 	callLimit  = 30 * time.Second
@@ -121,30 +159,40 @@ const (
 
 type suite struct {
 	Config
-	can func(model.Action) bool
+	can      func(model.Action) bool
+	patience time.Duration // the longest pause between two looks, whatever the driver asks for
+}
+
+func newSuite(c Config, patience time.Duration) *suite {
+	if c.Limit == 0 {
+		c.Limit = defaultMax
+	}
+	first := c.New()
+	return &suite{Config: c, can: func(a model.Action) bool { return can(first, a) }, patience: patience}
+}
+
+// part is what is tried in one go.
+type part struct {
+	name string
+	try  func(t tee)
+}
+
+func (s *suite) parts() []part {
+	list := []part{{"facts", s.facts}, {"capabilities", s.capabilities}, {"describe", s.describe}, {"points", s.points}, {"streams", s.streams}}
+	for _, action := range Actions() {
+		if s.can(action) {
+			list = append(list, part{string(action), func(t tee) { s.action(t, action, s.Config.Actions[action]) }})
+		}
+	}
+	return append(list, part{"marker", s.marker})
 }
 
 func run(t tee, c Config) {
 	t.Helper()
-	if c.Limit == 0 {
-		c.Limit = defaultMax
-	}
 	before := goleak.IgnoreCurrent()
-	first := c.New()
-	s := &suite{Config: c, can: func(a model.Action) bool { return can(first, a) }}
-	t.sub("facts", s.facts)
-	t.sub("capabilities", s.capabilities)
-	t.sub("describe", s.describe)
-	t.sub("points", s.points)
-	t.sub("streams", s.streams)
-	for _, action := range Actions() {
-		try := c.Actions[action]
-		if !s.can(action) {
-			continue
-		}
-		t.sub(string(action), func(t tee) { s.action(t, action, try) })
+	for _, p := range newSuite(c, time.Second).parts() {
+		t.sub(p.name, p.try)
 	}
-	t.sub("marker", s.marker)
 	t.sub("leaks", func(t tee) {
 		if err := goleak.Find(before); err != nil {
 			t.Errorf("goroutines are left behind: %v", err)
@@ -251,7 +299,7 @@ func (s *suite) await(t tee, req driver.Request, h driver.Handle) driver.Observa
 		}
 		wait := pollEvery
 		if seen.Again > 0 {
-			wait = min(seen.Again, time.Second)
+			wait = min(seen.Again, s.patience)
 		}
 		select {
 		case <-time.After(wait):

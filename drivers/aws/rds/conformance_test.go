@@ -12,11 +12,11 @@ import (
 	"github.com/lifeboat-dr/lifeboat/model"
 )
 
-// faster is how much faster than ours the fake's time goes in the conformance suite.
-const faster = 6000
+func TestConformance(t *testing.T) { drivertest.RunTimed(t, conformance) }
 
-func TestConformance(t *testing.T) {
-	w := newWorld(t, awstest.NewClock(time.Now().Add(time.Hour), faster).Now)
+// conformance is how the driver is tried, in a world of its own.
+func conformance(t *testing.T) drivertest.Config {
+	w := newWorld(t)
 	at := func(t testing.TB, action model.Action, site, peer model.SiteID, points int) driver.Request {
 		target := w.resource(t, nil)
 		w.create(t, target, "east")
@@ -38,7 +38,7 @@ func TestConformance(t *testing.T) {
 			return req
 		}}
 	}
-	drivertest.Run(t, drivertest.Config{
+	return drivertest.Config{
 		New: func() driver.Driver { return w.driver() },
 		Must: []model.Action{model.ActionCapture, model.ActionCopy, model.ActionExpire, model.ActionPromote, model.ActionFence, model.ActionQuiesce, model.ActionDrill, model.ActionRelease,
 			model.ActionProve, model.ActionRestore, model.ActionReverse, drivertest.Points},
@@ -82,9 +82,8 @@ func TestConformance(t *testing.T) {
 			return f.Remove
 		},
 		Secret: w.cred.SecretKey,
-		Limit:  2 * time.Minute,
-	})
-	w.base.Wait()
+		Limit:  24 * time.Hour,
+	}
 }
 
 // effects counts what a request has changed.

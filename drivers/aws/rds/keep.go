@@ -123,7 +123,7 @@ func (w *work) copies(ctx context.Context, h handle) (driver.Observation, error)
 // copyMissing brings the newest snapshot that a site should have and has not under way, one at a time. It says what is waited
 // for; nothing when all is there.
 func (w *work) copyMissing(ctx context.Context, to *place, have []*snapshot) (string, error) {
-	wanted, err := kept(have, w.keepAt(to.id), w.d.now())
+	wanted, err := kept(have, w.keepAt(to.id), time.Now())
 	if err != nil {
 		return "", err
 	}
@@ -245,7 +245,7 @@ func (w *work) expire(ctx context.Context) (driver.Observation, error) {
 		if err != nil {
 			failures = append(failures, failure.Wrap(err, "expire at", string(at.id)))
 		}
-		wanted, err := kept(available(home), w.keepAt(at.id), w.d.now())
+		wanted, err := kept(available(home), w.keepAt(at.id), time.Now())
 		if err != nil {
 			return driver.Observation{}, err
 		}
@@ -274,7 +274,7 @@ func (w *work) drop(ctx context.Context, at *place, list []*snapshot, needed map
 		return 0, nil
 	}
 	ready := available(list)
-	stay, err := kept(ready, keep, w.d.now())
+	stay, err := kept(ready, keep, time.Now())
 	if err != nil {
 		return 0, err
 	}

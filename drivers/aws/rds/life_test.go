@@ -20,10 +20,7 @@ import (
 // bubble runs a test whose time is its own.
 func bubble(t *testing.T, test func(t *testing.T, w *world)) {
 	synctest.Test(t, func(t *testing.T) {
-		w := newWorld(t, nil)
-		test(t, w)
-		w.base.Wait()
-		w.own.Wait()
+		test(t, newWorld(t))
 	})
 }
 
@@ -149,7 +146,7 @@ func TestLastStateOfTheOldIsNoNewestPoint(t *testing.T) {
 			if _, err := w.driver().Observe(t.Context(), back, h); err != nil {
 				t.Fatal(err)
 			}
-			w.pause()
+			time.Sleep(time.Second)
 		}
 		w.w.Inject(awstest.Fault{Region: regions["west"], How: awstest.Refuse})
 		w.done(t, w.request(target, model.ActionPromote, "east", "west"))
@@ -325,7 +322,7 @@ func TestProofThatFails(t *testing.T) {
 }
 
 func TestSettings(t *testing.T) {
-	w := newWorld(t, nil)
+	w := newWorld(t)
 	for want, change := range map[string]func(model.SiteID, *Site){
 		"aws: ":                  func(_ model.SiteID, s *Site) { s.AWS = awsbase.Access{} },
 		"instance: ":             func(_ model.SiteID, s *Site) { s.Instance = "a--b" },

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	sdk "github.com/aws/aws-sdk-go-v2/service/rds"
@@ -131,7 +132,7 @@ func (d *Driver) Describe(ctx context.Context, t driver.Target) (model.Descripti
 	if err != nil {
 		return model.Description{}, err
 	}
-	out := model.Description{Resource: t.Resource.ID, Site: t.Site, At: d.now(), Role: model.RoleUnknown}
+	out := model.Description{Resource: t.Resource.ID, Site: t.Site, At: time.Now(), Role: model.RoleUnknown}
 	i, err := p.instanceByName(ctx, p.set.Instance)
 	if err == nil && i == nil {
 		return p.describeAbsent(ctx, t, out)

@@ -27,14 +27,10 @@ const Kind model.Kind = "aws.rds.instance"
 const lookAgain = 10 * time.Second
 
 // Driver is the aws.rds.instance driver. It holds no state between calls.
-type Driver struct {
-	base  *awsbase.Base
-	now   func() time.Time
-	again time.Duration // between two looks
-}
+type Driver struct{ base *awsbase.Base }
 
 // New makes the driver on the base that the process's drivers of AWS share.
-func New(base *awsbase.Base) *Driver { return &Driver{base: base, now: time.Now, again: lookAgain} }
+func New(base *awsbase.Base) *Driver { return &Driver{base} }
 
 // Facts describes the driver.
 func (d *Driver) Facts() driver.Facts {

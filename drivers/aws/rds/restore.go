@@ -126,7 +126,7 @@ func (w *work) launch(ctx context.Context, l launch) error {
 		DBInstanceIdentifier: &l.name, DBSnapshotIdentifier: &l.from, DBInstanceClass: some(set.Class), DBSubnetGroupName: some(set.SubnetGroup),
 		VpcSecurityGroupIds: set.SecurityGroups, DBParameterGroupName: some(set.ParameterGroup), OptionGroupName: some(set.OptionGroup),
 		MultiAZ: &set.MultiAZ, DeletionProtection: &set.DeletionProtection, PubliclyAccessible: aws.Bool(false), CopyTagsToSnapshot: aws.Bool(false),
-		Tags: tagList(awsbase.OriginOf(w.req).Tags(map[string]string{tagPoint: point, tagBegan: w.d.now().UTC().Format(time.RFC3339)})),
+		Tags: tagList(awsbase.OriginOf(w.req).Tags(map[string]string{tagPoint: point, tagBegan: time.Now().UTC().Format(time.RFC3339)})),
 	}
 	if set.Port > 0 {
 		in.Port = aws.Int32(int32(set.Port))

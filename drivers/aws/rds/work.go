@@ -179,7 +179,7 @@ func (w *work) push(ctx context.Context, h handle) (driver.Observation, error) {
 		return seen, failure.Wrap(err, string(w.req.Action), w.subject())
 	}
 	if seen.State == driver.Pending && seen.Again == 0 {
-		seen.Again = w.d.again
+		seen.Again = lookAgain
 	}
 	return seen, nil
 }

@@ -29,27 +29,19 @@ type world struct {
 	w    *awstest.World
 	base *awsbase.Base
 	own  *awsbase.Base // the test's, which is not told off by what the drivers could not reach
-	now  func() time.Time
 	keys map[model.SiteID]string
 	cred awstest.Credentials
 	n    int
-	fast bool // its time runs faster than ours
 }
 
-// newWorld makes one. A now of nil is the bubble's time.
-func newWorld(t *testing.T, now func() time.Time) *world {
+// newWorld makes one, whose time is the bubble's.
+func newWorld(t *testing.T) *world {
 	t.Helper()
-	w := awstest.New(awstest.Options{Now: now, Unlimited: true})
-	out := &world{w: w, now: now, keys: map[model.SiteID]string{}, cred: w.Account(account)}
+	w := awstest.New(awstest.Options{Unlimited: true})
 	o := awsbase.Options{HTTP: w.Client()}
-	if now == nil {
-		out.now = time.Now
-	} else {
-		out.fast = true
-		o.Every, o.Silence = time.Millisecond, time.Millisecond
-		o.Rates = map[string]awsbase.Rate{"rds": {Max: 1e6, Burst: 1e6}}
-	}
-	out.base, out.own = awsbase.New(o), awsbase.New(o)
+	out := &world{w: w, base: awsbase.New(o), own: awsbase.New(o), keys: map[model.SiteID]string{}, cred: w.Account(account)}
+	t.Cleanup(out.base.Wait)
+	t.Cleanup(out.own.Wait)
 	t.Setenv("RDS_KEY", out.cred.AccessKey)
 	t.Setenv("RDS_SECRET", out.cred.SecretKey)
 	for site, region := range regions {
@@ -69,12 +61,7 @@ func (w *world) access(site model.SiteID) awsbase.Access {
 }
 
 func (w *world) driver() *Driver {
-	d := New(w.base)
-	d.now = w.now
-	if w.fast {
-		d.again = 5 * time.Millisecond
-	}
-	return d
+	return New(w.base)
 }
 
 func (w *world) api(t testing.TB, site model.SiteID) *sdk.Client {
@@ -141,17 +128,8 @@ func (w *world) settle(t testing.TB, site model.SiteID, name string) {
 		if time.Now().After(deadline) {
 			t.Fatalf("instance %s at %s does not become available", name, site)
 		}
-		w.pause()
+		time.Sleep(lookAgain)
 	}
-}
-
-// pause lets a little of the world's time pass.
-func (w *world) pause() {
-	wait := time.Second
-	if w.fast {
-		wait = 10 * time.Millisecond
-	}
-	time.Sleep(wait)
 }
 
 func (w *world) instances(t testing.TB, site model.SiteID) []types.DBInstance {
@@ -244,7 +222,7 @@ func (w *world) await(t testing.TB, req driver.Request, h driver.Handle) driver.
 		if time.Now().After(deadline) {
 			t.Fatalf("%s is not over: %s", req.Action, seen.Phase)
 		}
-		w.pause()
+		time.Sleep(lookAgain)
 	}
 }
 
