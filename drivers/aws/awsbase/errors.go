@@ -252,3 +252,10 @@ func answer(err error) (code, message string, status int, request string) {
 	}
 	return code, message, status, request
 }
+
+// Busy reports whether an error says that the same call will do later: the thing is in another state, or somebody else was first
+// to make it, so that it is looked at instead.
+func Busy(err error) bool {
+	k := failure.KindOf(err)
+	return k == failure.Conflict || k == failure.Exists
+}

@@ -83,12 +83,8 @@ func (w *work) judged(code string, err error) ([]model.Finding, error) {
 
 // checkPoint looks for a snapshot to restore.
 func (w *work) checkPoint(ctx context.Context) ([]model.Finding, error) {
-	list, err := w.here.snapshots(ctx, w.req.Target)
-	if err != nil {
-		return nil, err
-	}
-	if len(available(list)) == 0 {
-		return w.blocked("rds-no-copy", noPoint(w)), nil
+	if _, err := w.keeper().Named(ctx, ""); err != nil {
+		return w.judged("rds-no-copy", err)
 	}
 	return nil, nil
 }

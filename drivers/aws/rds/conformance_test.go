@@ -9,6 +9,7 @@ import (
 	"github.com/lifeboat-dr/lifeboat/driver"
 	"github.com/lifeboat-dr/lifeboat/driver/drivertest"
 	"github.com/lifeboat-dr/lifeboat/drivers/aws/awstest"
+	"github.com/lifeboat-dr/lifeboat/drivers/aws/snapshots"
 	"github.com/lifeboat-dr/lifeboat/model"
 )
 
@@ -106,7 +107,7 @@ func (w *world) effects(t testing.TB, req driver.Request) int {
 		}
 		return 0
 	case model.ActionProve:
-		_, proved := w.tagged(t, "west", tagProvedToken, req.Token)
+		_, proved := w.tagged(t, "west", snapshots.TagProvedToken, req.Token)
 		return len(proved)
 	}
 	return len(eastInstances) + len(eastSnapshots) + len(westInstances)

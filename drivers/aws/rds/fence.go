@@ -11,7 +11,6 @@ import (
 
 	"github.com/lifeboat-dr/lifeboat/driver"
 	"github.com/lifeboat-dr/lifeboat/failure"
-	"github.com/lifeboat-dr/lifeboat/model"
 )
 
 // The tags of an instance that is fenced: the run that did it, the groups that it was in, and whether it has been rebooted since.
@@ -131,37 +130,4 @@ func (w *work) quiesce(ctx context.Context) (driver.Observation, error) {
 	moved, err := w.carry(ctx, w.here, w.req.Peer, "last")
 	moved.Evidence, moved.Outputs = append(fenced.Evidence, moved.Evidence...), nil
 	return moved, err
-}
-
-// carry makes a snapshot at one site and waits until it can be restored at another one.
-func (w *work) carry(ctx context.Context, from *place, to model.SiteID, what string) (driver.Observation, error) {
-	name := w.name(what)
-	seen, err := w.capture(ctx, from, name, nil)
-	if err != nil || seen.State != driver.Done || to == "" || to == from.id {
-		return seen, err
-	}
-	target, _, err := w.d.place(ctx, w.req.Target, to)
-	if err != nil {
-		return driver.Observation{}, err
-	}
-	s, err := from.snapshot(ctx, name)
-	if err != nil {
-		return driver.Observation{}, err
-	}
-	there, err := target.snapshot(ctx, name)
-	if err != nil {
-		return driver.Observation{}, err
-	}
-	if s == nil {
-		return waiting("snapshot %s is not to be seen", name), nil
-	}
-	phase, err := w.copyOne(ctx, s, target, there)
-	if err != nil {
-		return driver.Observation{}, err
-	}
-	if phase != "" {
-		return waiting("%s: %s", to, phase), nil
-	}
-	seen.Evidence = append(seen.Evidence, fact("copy", "available in %s", target.s.Region()))
-	return seen, nil
 }

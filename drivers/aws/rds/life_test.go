@@ -13,6 +13,7 @@ import (
 	"github.com/lifeboat-dr/lifeboat/driver"
 	"github.com/lifeboat-dr/lifeboat/drivers/aws/awsbase"
 	"github.com/lifeboat-dr/lifeboat/drivers/aws/awstest"
+	"github.com/lifeboat-dr/lifeboat/drivers/aws/snapshots"
 	"github.com/lifeboat-dr/lifeboat/failure"
 	"github.com/lifeboat-dr/lifeboat/model"
 )
@@ -112,7 +113,7 @@ func TestPlannedMoveAndFailbackLoseNothing(t *testing.T) {
 				t.Errorf("the old primary was deleted before its last state was proved")
 			}
 		}
-		if _, final := w.tagged(t, "east", tagProvedOK, "true"); len(final) != 1 {
+		if _, final := w.tagged(t, "east", snapshots.TagProvedOK, "true"); len(final) != 1 {
 			t.Errorf("proved snapshots of the old primary: %v, want one", final)
 		}
 		w.done(t, w.request(target, model.ActionQuiesce, "west", "east"))
@@ -174,7 +175,7 @@ func TestLastStateOfTheOldIsNoNewestPoint(t *testing.T) {
 		if _, err := driver.Begin(t.Context(), w.driver(), w.request(target, model.ActionExpire, "east", "")); err == nil {
 			t.Errorf("expire says nothing of a site that refuses")
 		}
-		if _, left := w.tagged(t, "east", tagOld, "true"); len(left) != 1 {
+		if _, left := w.tagged(t, "east", snapshots.TagOld, "true"); len(left) != 1 {
 			t.Errorf("last snapshots of the old instance: %v, want one", left)
 		}
 	})

@@ -15,6 +15,7 @@ import (
 
 	"github.com/lifeboat-dr/lifeboat/driver"
 	"github.com/lifeboat-dr/lifeboat/drivers/aws/awsbase"
+	"github.com/lifeboat-dr/lifeboat/drivers/aws/snapshots"
 	"github.com/lifeboat-dr/lifeboat/failure"
 	"github.com/lifeboat-dr/lifeboat/model"
 )
@@ -167,20 +168,19 @@ func (d *Driver) Describe(ctx context.Context, t driver.Target) (model.Descripti
 
 // describeAbsent says what could be brought up where no instance is.
 func (p *place) describeAbsent(ctx context.Context, t driver.Target, out model.Description) (model.Description, error) {
-	list, err := p.snapshots(ctx, t)
+	ready, err := (&snapshots.Keeper{Target: t}).Ready(ctx, p.kept())
 	if err != nil {
 		return undescribed(ctx, p, out, err)
 	}
 	out.Role = model.RoleAbsent
-	ready := available(list)
 	if len(ready) == 0 {
 		out.Summary = fmt.Sprintf("no instance and no snapshot in %s", p.s.Region())
 		return out, nil
 	}
-	age := out.At.Sub(ready[0].at).Round(1e9)
+	age := out.At.Sub(ready[0].At).Round(1e9)
 	out.Healthy = true
 	out.Summary = fmt.Sprintf("no instance; the newest of %d snapshots in %s is %s old", len(ready), p.s.Region(), age)
-	out.Facts = []model.Fact{fact("newest snapshot", "%s", ready[0].id()), fact("age", "%s", age), fact("snapshots", "%d", len(ready))}
+	out.Facts = []model.Fact{fact("newest snapshot", "%s", ready[0].ID), fact("age", "%s", age), fact("snapshots", "%d", len(ready))}
 	return out, nil
 }
 

@@ -9,6 +9,7 @@ import (
 
 	"github.com/lifeboat-dr/lifeboat/driver"
 	"github.com/lifeboat-dr/lifeboat/drivers/aws/awsbase"
+	"github.com/lifeboat-dr/lifeboat/drivers/aws/snapshots"
 	"github.com/lifeboat-dr/lifeboat/failure"
 )
 
@@ -63,12 +64,12 @@ func (w *work) decideProve(ctx context.Context) (string, error) {
 	if _, err := w.drillSite(); err != nil {
 		return "", err
 	}
-	return w.pointNamed(ctx, spec.Point)
+	return w.keeper().Named(ctx, spec.Point)
 }
 
 // prove restores a snapshot apart, writes down what came of it, and removes the instance.
 func (w *work) prove(ctx context.Context, h handle) (driver.Observation, error) {
-	s, err := w.here.snapshot(ctx, h.Point)
+	s, err := w.here.store().Get(ctx, h.Point)
 	if err != nil {
 		return driver.Observation{}, err
 	}
@@ -79,50 +80,36 @@ func (w *work) prove(ctx context.Context, h handle) (driver.Observation, error) 
 }
 
 // proveIn is one step of a proof of s under a name that the step's token decides.
-func (w *work) proveIn(ctx context.Context, s *snapshot, name string) (driver.Observation, error) {
-	if s.tags[tagProvedToken] == w.req.Token {
-		return w.proved(ctx, s, name)
-	}
+func (w *work) proveIn(ctx context.Context, s *snapshots.Snapshot, name string) (driver.Observation, error) {
+	return snapshots.Prove(ctx, w.req, w.req.Token, w.here.kept(), s, snapshots.Trial{
+		Up: func(ctx context.Context) (driver.Observation, time.Time, string, error) { return w.tried(ctx, s, name) },
+		Remove: func(ctx context.Context) (string, error) {
+			_, phase, err := w.removed(ctx, name, w.req.Token)
+			return phase, err
+		},
+	})
+}
+
+// tried is one step towards an instance of a snapshot that is up, or cannot be brought up.
+func (w *work) tried(ctx context.Context, s *snapshots.Snapshot, name string) (seen driver.Observation, began time.Time, bad string, err error) {
 	set, err := w.drillSite()
 	if err != nil {
-		return driver.Observation{}, err
+		return seen, began, "", err
 	}
-	seen, err := w.bringUp(ctx, launch{name: name, from: s.id(), set: set, drill: true})
+	seen, err = w.bringUp(ctx, launch{name: name, from: s.ID, set: set, drill: true})
 	if err != nil || seen.State == driver.Pending {
-		return seen, err
+		return seen, began, "", err
 	}
 	i, err := w.here.instance(ctx, name)
 	if err != nil {
-		return driver.Observation{}, err
+		return seen, began, "", err
 	}
-	if i == nil || seen.State == driver.Failed && i.status() != "failed" && i.status() != "incompatible-restore" {
-		return seen, nil // that says nothing about the snapshot
+	if i == nil {
+		return waiting("instance %s is not to be seen", name), began, "", nil
 	}
-	proof := map[string]string{tagProvedAt: time.Now().UTC().Format(time.RFC3339), tagProvedBy: string(w.req.Run), tagProvedOK: "true", tagProvedToken: w.req.Token, tagProvedWhat: ""}
-	if began, err := time.Parse(time.RFC3339, i.tags[tagBegan]); err == nil {
-		proof[tagProvedTook] = time.Now().Sub(began).Round(time.Second).String()
+	if status := i.status(); seen.State == driver.Failed && (status == "failed" || status == "incompatible-restore") {
+		bad = "its restore ended as " + status
 	}
-	if seen.State == driver.Failed {
-		proof[tagProvedOK], proof[tagProvedWhat] = "false", "its restore ended as "+i.status()
-	}
-	if err := w.here.tag(ctx, s.arn(), proof); err != nil {
-		return driver.Observation{}, err
-	}
-	return waiting("what came of snapshot %s is written down; instance %s is removed", s.id(), name), nil
-}
-
-// proved removes the instance of a proof that is written down, and says what it was.
-func (w *work) proved(ctx context.Context, s *snapshot, name string) (driver.Observation, error) {
-	gone, phase, err := w.removed(ctx, name, w.req.Token)
-	if err != nil {
-		return driver.Observation{}, err
-	}
-	if !gone {
-		return waiting("%s", phase), nil
-	}
-	p := s.proof(w.here.id)
-	if p == nil || !p.OK {
-		return failed(failure.New(failure.Corrupt, "prove", s.id(), "%s", s.tags[tagProvedWhat]).WithHint("make another point, and prove that: lifeboat protect %s", w.req.App)), nil
-	}
-	return done(fact("proved", "snapshot %s was restored, and its instance came up", s.id()), fact("at", "%s", p.At.Format(time.RFC3339))), nil
+	began, _ = time.Parse(time.RFC3339, i.tags[tagBegan]) // unreadable: not known
+	return seen, began, bad, nil
 }

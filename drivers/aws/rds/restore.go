@@ -35,20 +35,7 @@ func (w *work) chosen(ctx context.Context, name string) (string, error) {
 	if i != nil {
 		return i.tags[tagPoint], nil
 	}
-	list, err := w.here.snapshots(ctx, w.req.Target)
-	if err != nil {
-		return "", err
-	}
-	ready := available(list)
-	if len(ready) == 0 {
-		return "", noPoint(w)
-	}
-	return ready[0].id(), nil
-}
-
-func noPoint(w *work) *failure.Error {
-	return failure.New(failure.NotFound, "", w.subject(), "there is no snapshot in %s that could be restored", w.here.s.Region()).
-		WithHint("lifeboat points %s shows what there is; lifeboat protect %s makes and copies one", w.req.App, w.req.App)
+	return w.keeper().Named(ctx, "")
 }
 
 // launch is an instance that is to be brought up from a snapshot or a time.
@@ -229,7 +216,7 @@ func (w *work) decideRestore(ctx context.Context) (handle, error) {
 		if !at.IsZero() {
 			return h, failure.New(failure.Invalid, "", w.subject(), "a snapshot holds one state: it cannot be brought to another time").WithHint("leave --to or the point out")
 		}
-		h.Point, err = w.pointNamed(ctx, spec.Point)
+		h.Point, err = w.keeper().Named(ctx, spec.Point)
 		return h, err
 	}
 	i, err := w.here.instanceByName(ctx, w.here.set.Instance)
@@ -251,7 +238,7 @@ func (w *work) decideRestore(ctx context.Context) (handle, error) {
 		return h, failure.New(failure.NotFound, "", w.subject(), "AWS keeps no backups in %s that could be restored to a time", w.here.s.Region()).
 			WithHint("restore where the app serves, or name a point: lifeboat points %s", w.req.App)
 	default:
-		h.Point, err = w.pointNamed(ctx, "")
+		h.Point, err = w.keeper().Named(ctx, "")
 	}
 	return h, err
 }
@@ -267,35 +254,6 @@ func toTime(to string) (time.Time, error) {
 		return at, failure.New(failure.Unsupported, "", "", "%s can be restored to latest or to an instant such as 2026-05-01T10:00:00Z, not to %q", Kind, to)
 	}
 	return at, nil
-}
-
-// pointNamed finds a snapshot by its id or the beginning of it; the newest for the empty name.
-func (w *work) pointNamed(ctx context.Context, id string) (string, error) {
-	list, err := w.here.snapshots(ctx, w.req.Target)
-	if err != nil {
-		return "", err
-	}
-	var found []string
-	if ready := available(list); id == "" && len(ready) > 0 {
-		return ready[0].id(), nil
-	}
-	for _, s := range restorable(list) {
-		if s.id() == id {
-			return s.id(), nil
-		}
-		if id != "" && strings.HasPrefix(s.id(), id) {
-			found = append(found, s.id())
-		}
-	}
-	switch {
-	case id == "":
-		return "", noPoint(w)
-	case len(found) == 1:
-		return found[0], nil
-	case len(found) > 1:
-		return "", failure.New(failure.Invalid, "", w.subject(), "%d snapshots begin with %s", len(found), id).WithHint("write more of the id: %s", strings.Join(found, ", "))
-	}
-	return "", failure.New(failure.NotFound, "", w.subject(), "no snapshot in %s is called %s", w.here.s.Region(), id).WithHint("lifeboat points %s shows what there is", w.req.App)
 }
 
 // restore brings a state up under a name of its own, with what the site says.

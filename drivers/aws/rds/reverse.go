@@ -7,6 +7,7 @@ import (
 	sdk "github.com/aws/aws-sdk-go-v2/service/rds"
 
 	"github.com/lifeboat-dr/lifeboat/driver"
+	"github.com/lifeboat-dr/lifeboat/drivers/aws/snapshots"
 	"github.com/lifeboat-dr/lifeboat/failure"
 )
 
@@ -79,10 +80,10 @@ func (w *work) keepLast(ctx context.Context) (driver.Observation, error) {
 		return seen, err
 	}
 	name := w.name("final")
-	if seen, err = w.capture(ctx, w.here, name, map[string]string{tagOld: "true"}); err != nil || seen.State != driver.Done {
+	if seen, err = w.capture(ctx, w.here, name, map[string]string{snapshots.TagOld: "true"}); err != nil || seen.State != driver.Done {
 		return seen, err
 	}
-	s, err := w.here.snapshot(ctx, name)
+	s, err := w.here.store().Get(ctx, name)
 	if err != nil {
 		return driver.Observation{}, err
 	}

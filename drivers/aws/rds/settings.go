@@ -8,20 +8,14 @@ import (
 
 	"github.com/lifeboat-dr/lifeboat/driver"
 	"github.com/lifeboat-dr/lifeboat/drivers/aws/awsbase"
-	"github.com/lifeboat-dr/lifeboat/failure"
-	"github.com/lifeboat-dr/lifeboat/internal/vault/retention"
+	"github.com/lifeboat-dr/lifeboat/drivers/aws/snapshots"
 	"github.com/lifeboat-dr/lifeboat/model"
 )
 
 // Settings are an instance's settings, the same at all sites.
 type Settings struct {
-	Recovery string  `json:"recovery,omitempty" jsonschema:"enum=snapshot,description=How it comes back at another site: snapshot (the default) restores the newest copy of a snapshot there"`
-	Copies   *Copies `json:"copies,omitempty" jsonschema:"description=What is kept at the sites where the app does not serve; left out: as where it serves"`
-}
-
-// Copies say which copies of snapshots stay.
-type Copies struct {
-	Keep *model.Retention `json:"keep" jsonschema:"required,description=Which copies stay at each other site, in the words of protect.keep"`
+	Recovery string            `json:"recovery,omitempty" jsonschema:"enum=snapshot,description=How it comes back at another site: snapshot (the default) restores the newest copy of a snapshot there"`
+	Copies   *snapshots.Copies `json:"copies,omitempty" jsonschema:"description=What is kept at the sites where the app does not serve; left out: as where it serves"`
 }
 
 // Site is the instance at one site.
@@ -70,16 +64,7 @@ func (s *Settings) Validate() error {
 	if s.Recovery != "" && s.Recovery != "snapshot" {
 		return fmt.Errorf("recovery: %q is not snapshot", s.Recovery)
 	}
-	if s.Copies == nil {
-		return nil
-	}
-	if s.Copies.Keep == nil {
-		return fmt.Errorf("copies.keep: is missing")
-	}
-	if _, err := retention.Parse(*s.Copies.Keep); err != nil {
-		return fmt.Errorf("copies.keep: %s", failure.From(err).Message)
-	}
-	return nil
+	return s.Copies.Validate()
 }
 
 // Validate checks what can be known without asking anybody.

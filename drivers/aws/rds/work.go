@@ -172,7 +172,7 @@ func (w *work) decide(ctx context.Context) (handle, error) {
 // push takes the next step of the work. It may be called by several at once, and again at any time.
 func (w *work) push(ctx context.Context, h handle) (driver.Observation, error) {
 	seen, err := w.step(ctx, h)
-	if err != nil && ctx.Err() == nil && busy(err) {
+	if err != nil && ctx.Err() == nil && awsbase.Busy(err) {
 		seen, err = waiting("AWS is not ready for the next step: %s", oneLine(err.Error())), nil
 	}
 	if err != nil {
@@ -210,13 +210,6 @@ func (w *work) step(ctx context.Context, h handle) (driver.Observation, error) {
 		return w.reverse(ctx)
 	}
 	return driver.Observation{}, failure.New(failure.Unsupported, "", w.subject(), "%s cannot %s", Kind, w.req.Action)
-}
-
-// busy reports whether an error says that the same call will do later: the instance is in another state, or somebody else was
-// first to make the thing, which is then looked at.
-func busy(err error) bool {
-	k := failure.KindOf(err)
-	return k == failure.Conflict || k == failure.Exists
 }
 
 func waiting(format string, args ...any) driver.Observation {
