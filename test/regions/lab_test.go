@@ -1,0 +1,202 @@
+package regions
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/credentials"
+
+	"github.com/lifeboat-dr/lifeboat/api"
+	"github.com/lifeboat-dr/lifeboat/driver"
+	"github.com/lifeboat-dr/lifeboat/drivers/aws/aurora"
+	"github.com/lifeboat-dr/lifeboat/drivers/aws/awsbase"
+	"github.com/lifeboat-dr/lifeboat/drivers/aws/awstest"
+	"github.com/lifeboat-dr/lifeboat/drivers/aws/elasticache"
+	"github.com/lifeboat-dr/lifeboat/drivers/aws/rds"
+	"github.com/lifeboat-dr/lifeboat/drivers/aws/route53"
+	"github.com/lifeboat-dr/lifeboat/failure"
+	"github.com/lifeboat-dr/lifeboat/internal/journal"
+	"github.com/lifeboat-dr/lifeboat/internal/journal/memory"
+	"github.com/lifeboat-dr/lifeboat/internal/service"
+	"github.com/lifeboat-dr/lifeboat/model"
+)
+
+const (
+	account = "111111111111"
+
+	dublin    model.SiteID = "dublin"
+	frankfurt model.SiteID = "frankfurt"
+)
+
+// regions by site.
+var regions = map[model.SiteID]string{dublin: "eu-west-1", frankfurt: "eu-central-1"}
+
+var sites = []model.SiteID{dublin, frankfurt}
+
+func other(site model.SiteID) model.SiteID {
+	if site == dublin {
+		return frankfurt
+	}
+	return dublin
+}
+
+// lab is a world, a configuration, and a journal that several services share as several processes would.
+type lab struct {
+	*awstest.World
+	t     testing.TB
+	db    *memory.DB
+	path  string
+	app   model.AppID
+	key   awstest.Credentials
+	plain map[model.SiteID]aws.Config // of somebody else than Lifeboat
+	bases []*awsbase.Base
+}
+
+// bubble runs a test whose time is its own, on a world with networks, keys and what else databases need.
+func bubble(t *testing.T, o awstest.Options, test func(l *lab)) {
+	t.Helper()
+	key := awstest.New(awstest.Options{}).Account(account)
+	t.Setenv("AWS_ACCESS_KEY_ID", key.AccessKey)
+	t.Setenv("AWS_SECRET_ACCESS_KEY", key.SecretKey)
+	t.Setenv("AWS_EC2_METADATA_DISABLED", "true")
+	dir := t.TempDir()
+	synctest.Test(t, func(t *testing.T) {
+		l := newLab(t, awstest.New(o), dir)
+		test(l)
+		for _, b := range l.bases {
+			b.Wait()
+		}
+	})
+}
+
+func newLab(t testing.TB, w *awstest.World, dir string) *lab {
+	t.Helper()
+	l := &lab{World: w, t: t, db: memory.NewDB(), path: filepath.Join(dir, "lifeboat.yaml"), app: "shop", key: w.Account(account), plain: map[model.SiteID]aws.Config{}}
+	for site, region := range regions {
+		l.plain[site] = aws.Config{Region: region, HTTPClient: w.Client(), Credentials: credentials.NewStaticCredentialsProvider(l.key.AccessKey, l.key.SecretKey, ""), RetryMaxAttempts: 1}
+	}
+	return l
+}
+
+// open makes a service of its own on the shared journal and world: another process.
+func (l *lab) open(failpoint func(context.Context, string) error) *service.Service {
+	l.t.Helper()
+	base := awsbase.New(awsbase.Options{HTTP: l.Client(), Log: slog.New(slog.DiscardHandler)})
+	l.bases = append(l.bases, base)
+	s, err := service.Open(context.WithoutCancel(l.t.Context()), service.Options{
+		Config:    l.path,
+		Drivers:   driver.NewRegistry(rds.New(base), aurora.New(base), elasticache.NewGlobal(base), route53.New(base)),
+		Journal:   func(context.Context) (journal.Store, error) { return l.db.Open(), nil },
+		Failpoint: failpoint,
+	})
+	must(l.t, err)
+	return s
+}
+
+func must(t testing.TB, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatalf("%v (hint: %s)", err, failure.HintOf(err))
+	}
+}
+
+// within bounds a wait in the bubble's time.
+func within(t testing.TB, limit time.Duration) context.Context {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(t.Context()), limit)
+	t.Cleanup(cancel)
+	return ctx
+}
+
+// ask is a request for an operation on the lab's app.
+func (l *lab) ask(op model.Operation, mode model.Mode) api.StartRequest {
+	return api.StartRequest{PlanRequest: api.PlanRequest{App: l.app, Operation: op, Mode: mode}, By: "ann"}
+}
+
+// run carries an operation out from its start to its report, and wants it to succeed.
+func (l *lab) run(req api.StartRequest) *api.Report {
+	l.t.Helper()
+	s := l.open(nil)
+	began, err := s.Start(within(l.t, time.Hour), req)
+	if err != nil {
+		l.t.Fatalf("start %s: %v (hint: %s)", req.Operation, err, failure.HintOf(err))
+	}
+	r := l.finish(s, began.ID)
+	if r.Run.Outcome != api.Succeeded {
+		l.t.Fatalf("%s %s\n%s", req.Operation, r.Run.Outcome, show(&r.Run))
+	}
+	must(l.t, s.Close())
+	return r
+}
+
+// finish watches a run to its end and gives its report. Whoever is asked for an approval gives it.
+func (l *lab) finish(s *service.Service, run model.RunID) *api.Report {
+	l.t.Helper()
+	ctx := within(l.t, 4*24*time.Hour)
+	for v, err := range s.Watch(ctx, run) {
+		if err != nil {
+			l.t.Fatalf("watch %s: %v", run, err)
+		}
+		if v.Final {
+			break
+		}
+		for _, st := range v.Steps {
+			switch st.Status {
+			case api.StepAsking:
+				l.t.Fatalf("%s asks: %v (hint: %s)\n%s", st.ID, st.Err, failure.HintOf(st.Err), show(v))
+			case api.StepApproval:
+				if len(st.Approvals) == 0 {
+					_, err := s.Signal(ctx, api.SignalRequest{Run: run, Signal: api.Approve, Step: st.ID, By: "bob"})
+					must(l.t, err)
+				}
+			}
+		}
+	}
+	r, err := s.Report(ctx, run)
+	must(l.t, err)
+	if !r.Run.Final {
+		l.t.Fatalf("the run did not end in four days\n%s", show(&r.Run))
+	}
+	return r
+}
+
+// show is where every step of a run stands.
+func show(v *api.RunView) string {
+	var b strings.Builder
+	for _, st := range v.Steps {
+		fmt.Fprintf(&b, "%-32s %-9s attempt %d", st.ID, st.Status, st.Attempt)
+		if st.Started != nil && st.Ended != nil {
+			fmt.Fprintf(&b, " %s", st.Ended.Sub(*st.Started).Round(time.Second))
+		}
+		fmt.Fprintf(&b, " %s", st.Phase)
+		if st.Err != nil {
+			fmt.Fprintf(&b, " (%s: %v)", st.Err.Kind, st.Err)
+		}
+		b.WriteByte('\n')
+	}
+	return b.String()
+}
+
+// step finds a step of a run.
+func step(t testing.TB, v *api.RunView, id model.StepID) *api.StepView {
+	t.Helper()
+	i := slices.IndexFunc(v.Steps, func(st api.StepView) bool { return st.ID == id })
+	if i < 0 {
+		t.Fatalf("there is no step %s in\n%s", id, show(v))
+	}
+	return &v.Steps[i]
+}
+
+// configure writes lifeboat.yaml.
+func (l *lab) configure(text string) {
+	l.t.Helper()
+	must(l.t, os.WriteFile(l.path, []byte(text), 0o600))
+}
