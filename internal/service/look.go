@@ -68,6 +68,9 @@ func (s *Service) describe(ctx context.Context, app model.App, r model.Resource,
 	return seen
 }
 
+// twoPrimaries is the code of a finding: more than one copy of a resource takes writes.
+const twoPrimaries = "two-primaries"
+
 // serving works out where an app serves: where what holds its data is primary; else where its traffic goes; else where
 // the last move left it; else home. Two answers at once are a finding that blocks.
 func (s *Service) serving(ctx context.Context, app model.App, seen []model.Description) (model.SiteID, []model.Finding, error) {
@@ -85,7 +88,7 @@ func (s *Service) serving(ctx context.Context, app model.App, seen []model.Descr
 		}
 		data = append(data, primaries...)
 		if len(primaries) > 1 {
-			findings = append(findings, model.Finding{Severity: model.Block, Code: "two-primaries", Resource: r.ID,
+			findings = append(findings, model.Finding{Severity: model.Block, Code: twoPrimaries, Resource: r.ID,
 				What: fmt.Sprintf("%s is primary at %v", r.ID, primaries), Why: "both may take writes that the other never sees",
 				Fix: "decide which one is right, stop the other, then: lifeboat failback " + string(app.ID)})
 		}

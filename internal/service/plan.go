@@ -1,6 +1,7 @@
 package service
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"slices"
@@ -43,6 +44,9 @@ func (s *Service) Plan(ctx context.Context, req api.PlanRequest) (*api.PlanReply
 			}
 			from = req.From
 		}
+		if req.Operation == model.OpFailback {
+			s.oldPrimaries(app, from, cmp.Or(req.To, app.Home), seen, findings)
+		}
 		in.Serving[app.ID] = from
 		reply.Findings = append(reply.Findings, findings...)
 		reply.Sites = append(reply.Sites, seen...)
@@ -67,6 +71,28 @@ func (s *Service) Plan(ctx context.Context, req api.PlanRequest) (*api.PlanReply
 	s.shown, s.shownAt = reply, time.Now()
 	s.mu.Unlock()
 	return reply, nil
+}
+
+// oldPrimaries turns findings of two primaries into warnings where the failback itself puts an end to them: it moves the app away
+// from where it serves, and the copy at to is kept, proved and deleted after an approval, before anything else.
+func (s *Service) oldPrimaries(app model.App, from, to model.SiteID, seen []model.Description, findings []model.Finding) {
+	for i := range findings {
+		f := &findings[i]
+		r, ok := app.Resource(f.Resource)
+		if f.Code != twoPrimaries || !ok || from == to {
+			continue
+		}
+		d, err := s.opts.Drivers.Get(r.Kind)
+		if err != nil || !slices.Contains(d.Facts().Approved, model.ActionReverse) {
+			continue
+		}
+		if slices.ContainsFunc(primariesOf(r.ID, seen), func(site model.SiteID) bool { return site != from && site != to }) {
+			continue
+		}
+		f.Severity = model.Warn
+		f.Why = fmt.Sprintf("the copy at %s may hold what %s never saw: once this is approved it is kept as a recovery point, that is proved, and the copy is deleted", to, from)
+		f.Fix = "if " + string(to) + " is the right one, do not approve"
+	}
 }
 
 // modeFor is planned while everything at the serving site answers.

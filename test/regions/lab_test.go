@@ -58,7 +58,9 @@ type lab struct {
 	app   model.AppID
 	key   awstest.Credentials
 	plain map[model.SiteID]aws.Config // of somebody else than Lifeboat
+	zones map[string]string           // hosted zones, by name
 	bases []*awsbase.Base
+	stale bool // an old instance of RDS takes writes
 }
 
 // bubble runs a test whose time is its own, on a world with networks, keys and what else databases need.
@@ -68,6 +70,7 @@ func bubble(t *testing.T, o awstest.Options, test func(l *lab)) {
 	t.Setenv("AWS_ACCESS_KEY_ID", key.AccessKey)
 	t.Setenv("AWS_SECRET_ACCESS_KEY", key.SecretKey)
 	t.Setenv("AWS_EC2_METADATA_DISABLED", "true")
+	t.Setenv("AWS_CA_BUNDLE", "") // the fake's client takes none
 	dir := t.TempDir()
 	synctest.Test(t, func(t *testing.T) {
 		l := newLab(t, awstest.New(o), dir)
@@ -80,7 +83,7 @@ func bubble(t *testing.T, o awstest.Options, test func(l *lab)) {
 
 func newLab(t testing.TB, w *awstest.World, dir string) *lab {
 	t.Helper()
-	l := &lab{World: w, t: t, db: memory.NewDB(), path: filepath.Join(dir, "lifeboat.yaml"), app: "shop", key: w.Account(account), plain: map[model.SiteID]aws.Config{}}
+	l := &lab{World: w, t: t, db: memory.NewDB(), path: filepath.Join(dir, "lifeboat.yaml"), app: "shop", key: w.Account(account), plain: map[model.SiteID]aws.Config{}, zones: map[string]string{}}
 	for site, region := range regions {
 		l.plain[site] = aws.Config{Region: region, HTTPClient: w.Client(), Credentials: credentials.NewStaticCredentialsProvider(l.key.AccessKey, l.key.SecretKey, ""), RetryMaxAttempts: 1}
 	}
@@ -199,4 +202,14 @@ func step(t testing.TB, v *api.RunView, id model.StepID) *api.StepView {
 func (l *lab) configure(text string) {
 	l.t.Helper()
 	must(l.t, os.WriteFile(l.path, []byte(text), 0o600))
+}
+
+// drilled are the resources whose copy a drill brought up.
+func drilled(v *api.RunView) (ids []model.ResourceID) {
+	for _, st := range v.Steps {
+		if st.Action == model.ActionDrill && st.Status == api.StepDone {
+			ids = append(ids, st.Resource)
+		}
+	}
+	return ids
 }

@@ -84,12 +84,16 @@ func (d *Driver) checkRole(p *place, v *view, f *findings) {
 		return
 	}
 	unplanned := f.req.Mode == model.Unplanned
+	lacks := model.Block
+	if f.req.Preview && f.req.Operation == model.OpFailback {
+		lacks = model.Warn // the failback first waits until it follows
+	}
 	if v.up() == 0 {
-		f.add(model.Block, "aurora-no-instance", fmt.Sprintf("the cluster %s has %d instances, none of them available", p.at.Cluster, len(v.instances)), "AWS gives the role to a cluster with an instance only",
+		f.add(lacks, "aurora-no-instance", fmt.Sprintf("the cluster %s has %d instances, none of them available", p.at.Cluster, len(v.instances)), "AWS gives the role to a cluster with an instance only",
 			"aws rds create-db-instance --db-cluster-identifier "+p.at.Cluster+" …")
 	}
 	if m := v.member(p.arn); !following(m) {
-		s := model.Block
+		s := lacks
 		if unplanned && f.req.Force {
 			s = model.Warn
 		}

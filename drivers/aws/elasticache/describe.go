@@ -101,7 +101,11 @@ func (d *Global) Check(ctx context.Context, req driver.Request) ([]model.Finding
 	case isPrimary(o):
 		add(model.Note, "cache-already", to.group+" is the primary already", "", "")
 	case !isAssociated(o):
-		add(model.Block, "cache-not-associated", fmt.Sprintf("%s is %s", to.group, aws.ToString(o.Status)), "it does not follow the primary",
+		severity := model.Block
+		if req.Preview && req.Operation == model.OpFailback {
+			severity = model.Warn // the failback first waits until it follows
+		}
+		add(severity, "cache-not-associated", fmt.Sprintf("%s is %s", to.group, aws.ToString(o.Status)), "it does not follow the primary",
 			"aws elasticache describe-global-replication-groups --show-member-info --region "+to.session.Region())
 	case !v.settled():
 		add(model.Warn, "cache-busy", fmt.Sprintf("%s is %s", to.id, aws.ToString(v.Status)), "AWS refuses a failover until that is over", "")
