@@ -2,11 +2,13 @@ package regions
 
 import (
 	"fmt"
+	"slices"
 	"testing"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/lifeboat-dr/lifeboat/api"
 	"github.com/lifeboat-dr/lifeboat/drivers/aws/awstest"
 	"github.com/lifeboat-dr/lifeboat/model"
 )
@@ -43,7 +45,6 @@ func TestLife(t *testing.T) {
 		r = l.run(req)
 		l.holds(frankfurt, "billing", c.until("billing", point))
 		l.holds(frankfurt, "orders", c.until("orders", lost))
-		_ = r
 		home.Remove()
 		l.stale = true // nobody could fence the old instance of RDS, and a person has accepted that in writing
 		l.serves(frankfurt, "after the loss")
@@ -51,6 +52,8 @@ func TestLife(t *testing.T) {
 		c.acked = map[string][]entry{"billing": c.before("billing", point), "orders": c.before("orders", lost)}
 		c.write()
 
+		l.warnsOfTwo(model.OpFailback, model.Warn)
+		l.warnsOfTwo(model.OpFailover, model.Block)
 		r = l.run(l.ask(model.OpFailback, ""))
 		l.serves(dublin, "after the failback")
 		l.holds(dublin, "billing", c.until("billing", time.Now()))
@@ -78,19 +81,18 @@ type entry struct {
 
 func newClient(l *lab) *client { return &client{l: l, acked: map[string][]entry{}} }
 
-// write writes one value to each database, wherever it is taken by what clients reach, and lets ten minutes pass.
+// write writes one value to each database where the name servers send clients, and lets ten minutes pass.
 func (c *client) write() {
+	c.l.t.Helper()
 	c.n++
+	site := c.l.sends()
 	for name, arn := range databases {
-		for _, site := range sites {
-			if name == "billing" && !c.l.reachable(site, "shop-billing") {
-				continue
-			}
-			value := fmt.Sprintf("%s-%03d", name, c.n)
-			if c.l.Write(arn(site), value) == nil {
-				c.acked[name] = append(c.acked[name], entry{time.Now(), value})
-			}
+		value := fmt.Sprintf("%s-%03d", name, c.n)
+		if name == "billing" && !c.l.reachable(site, "shop-billing") {
+			c.l.t.Errorf("clients do not reach billing at %s", site)
 		}
+		must(c.l.t, c.l.Write(arn(site), value))
+		c.acked[name] = append(c.acked[name], entry{time.Now(), value})
 	}
 	time.Sleep(10 * time.Minute)
 }
@@ -111,6 +113,19 @@ func (c *client) until(name string, at time.Time) (values []string) {
 		values = append(values, e.value)
 	}
 	return values
+}
+
+// warnsOfTwo wants the plan of an operation to tell of the two instances that take writes, so severely.
+func (l *lab) warnsOfTwo(op model.Operation, want model.Severity) {
+	l.t.Helper()
+	s := l.open(nil)
+	reply, err := s.Plan(within(l.t, time.Hour), api.PlanRequest{App: l.app, Operation: op, To: dublin})
+	must(l.t, err)
+	i := slices.IndexFunc(reply.Findings, func(f model.Finding) bool { return f.Code == "two-primaries" && f.Resource == "billing" })
+	if i < 0 || reply.Findings[i].Severity != want {
+		l.t.Errorf("the plan of a %s says of two primaries: %+v", op, reply.Findings)
+	}
+	must(l.t, s.Close())
 }
 
 // holds wants a database to hold these values and no others.

@@ -54,10 +54,10 @@ func (w *work) check(ctx context.Context) ([]model.Finding, error) {
 	case model.ActionRestore:
 		return w.checkRestore(ctx)
 	case model.ActionReverse:
-		if _, err := w.drillSite(); err != nil && w.req.Prepare {
+		if _, err := w.drillSite(); err != nil && w.makesWay() {
 			return w.blocked("rds-no-drill-network", err), nil
 		}
-		if w.here.set.Fence == nil && w.req.Prepare {
+		if w.here.set.Fence == nil && w.makesWay() {
 			return w.blocked("rds-no-fence", noFence(w)), nil
 		}
 	case model.ActionCapture:

@@ -61,7 +61,7 @@ func (d *Driver) Facts() driver.Facts {
 			model.ActionRelease: "deletes the instance that was made for it",
 			model.ActionProve:   "restores the snapshot apart, writes down what came of it, and deletes the instance",
 			model.ActionRestore: "restores under another name",
-			model.ActionReverse: "makes a snapshot where it serves and copies it here; before a failback deletes the old instance, once its last state is proved",
+			model.ActionReverse: "makes a snapshot where it serves and copies it here; in a failback deletes the old instance, once its last state is proved",
 		},
 		Destructive: []model.Action{model.ActionExpire, model.ActionReverse},
 		Approved:    []model.Action{model.ActionReverse},

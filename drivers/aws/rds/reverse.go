@@ -9,11 +9,12 @@ import (
 	"github.com/lifeboat-dr/lifeboat/driver"
 	"github.com/lifeboat-dr/lifeboat/drivers/aws/snapshots"
 	"github.com/lifeboat-dr/lifeboat/failure"
+	"github.com/lifeboat-dr/lifeboat/model"
 )
 
-// reverse protects what serves at the peer by copies here. Ahead of a failback the old instance here makes way: it is fenced,
-// its last state is kept in a snapshot, that is proved by a restore, and only then the instance is deleted. After a planned
-// move it stays, fenced, until then.
+// reverse protects what serves at the peer by copies here. In a failback the old instances make way, that at home ahead of the
+// move and the other one after it: each is fenced, its last state is kept in a snapshot, that is proved by a restore, and only
+// then the instance is deleted. After a planned failover the one at home stays, fenced, until then.
 func (w *work) reverse(ctx context.Context) (driver.Observation, error) {
 	peer, _, err := w.d.place(ctx, w.req.Target, w.req.Peer)
 	if err != nil {
@@ -28,7 +29,7 @@ func (w *work) reverse(ctx context.Context) (driver.Observation, error) {
 			WithHint("lifeboat status %s", w.req.App)), nil
 	}
 	var last driver.Observation
-	if w.req.Prepare {
+	if w.makesWay() {
 		if last, err = w.clear(ctx); err != nil || last.State != driver.Done {
 			return last, err
 		}
@@ -37,6 +38,9 @@ func (w *work) reverse(ctx context.Context) (driver.Observation, error) {
 	seen.Outputs, seen.Evidence = nil, append(last.Evidence, seen.Evidence...)
 	return seen, err
 }
+
+// makesWay reports whether a reverse deletes the old instance here.
+func (w *work) makesWay() bool { return w.req.Prepare || w.req.Operation == model.OpFailback }
 
 // clear removes the old instance here, its last state proved before.
 func (w *work) clear(ctx context.Context) (driver.Observation, error) {
