@@ -113,6 +113,7 @@ const (
 	StreamWaiting  StreamState = "waiting" // the serving copy, or the disk here, lets nothing through: it is tried again and again
 	StreamHeld     StreamState = "held"    // a move has stopped it: the site is about to serve, or serves
 	StreamStopped  StreamState = "stopped"
+	StreamUnknown  StreamState = "unknown" // the site does not say; the serving copy may keep the record for it
 )
 
 // Stream is how the record of a resource's changes is kept at one site that receives it.

@@ -98,6 +98,9 @@ func (c *checker) receiver(ctx context.Context, s *server, severity model.Severi
 	case err != nil:
 		c.add(severity, "receiver-unknown", s.site, err.Error(), "whether the log arrives there is not known", failure.HintOf(err))
 		return
+	case st.State == model.StreamUnknown:
+		c.add(severity, "receiver-unknown", s.site, st.Summary, "whether the log arrives there is not known", "lifeboat status "+string(c.req.App))
+		return
 	case st.State != model.StreamFlowing:
 		why := "what the primary has written since is not there"
 		if c.req.Mode == model.Unplanned && st.LagTime != nil {

@@ -12,24 +12,27 @@ import (
 
 // SQLSTATE codes that mean something to this driver (PostgreSQL documentation, appendix A).
 const (
-	codeStarting       = "57P03" // cannot_connect_now: starting up, shutting down, not yet consistent
-	codeAdminShutdown  = "57P01"
-	codeCrashShutdown  = "57P02"
-	codeTooMany        = "53300"
-	codeNoPassword     = "28000" // invalid_authorization_specification: also "no pg_hba.conf entry"
-	codeBadPassword    = "28P01"
-	codeNoDatabase     = "3D000"
-	codeNoSchema       = "3F000"
-	codeNoTable        = "42P01"
-	codeNoColumn       = "42703"
-	codeNoRights       = "42501"
-	codeWrongState     = "55000" // object_not_in_prerequisite_state: "recovery is (not) in progress"
-	codeReadOnly       = "25006"
-	codeDiskFull       = "53100"
-	codeCanceled       = "57014"
-	codeDuplicateTable = "42P07"
-	codeDuplicateName  = "42P06"
-	codeUnique         = "23505"
+	codeStarting        = "57P03" // cannot_connect_now: starting up, shutting down, not yet consistent
+	codeAdminShutdown   = "57P01"
+	codeCrashShutdown   = "57P02"
+	codeTooMany         = "53300"
+	codeNoPassword      = "28000" // invalid_authorization_specification: also "no pg_hba.conf entry"
+	codeBadPassword     = "28P01"
+	codeNoDatabase      = "3D000"
+	codeNoSchema        = "3F000"
+	codeNoTable         = "42P01"
+	codeNoColumn        = "42703"
+	codeNoRights        = "42501"
+	codeWrongState      = "55000" // object_not_in_prerequisite_state: "recovery is (not) in progress"
+	codeReadOnly        = "25006"
+	codeDiskFull        = "53100"
+	codeCanceled        = "57014"
+	codeDuplicateTable  = "42P07"
+	codeDuplicateName   = "42P06"
+	codeUnique          = "23505"
+	codeNoObject        = "42704"
+	codeDuplicateObject = "42710"
+	codeInUse           = "55006"
 )
 
 // wrap gives a foreign error of a call to the server its kind. It is the only place that does.

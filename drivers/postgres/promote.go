@@ -71,7 +71,7 @@ func (d *Driver) Promote(ctx context.Context, req driver.Request) (driver.Handle
 		return driver.NewHandle(handleVersion, h)
 	}
 	h.Timeline, h.LSN = st.Timeline, st.LSN.String()
-	if err := d.askPromotion(ctx, s, conn, st); err != nil {
+	if err := d.askPromotion(ctx, req, s, conn, st); err != nil {
 		return driver.Handle{}, err
 	}
 	h.Asked = true
@@ -105,7 +105,8 @@ func (d *Driver) notTheOldOne(ctx context.Context, req driver.Request, st status
 }
 
 // askPromotion clears what would make commits hang and asks for the promotion, without waiting for it.
-func (d *Driver) askPromotion(ctx context.Context, s *server, conn *pgx.Conn, st status) error {
+func (d *Driver) askPromotion(ctx context.Context, req driver.Request, s *server, conn *pgx.Conn, st status) error {
+	d.keepLog(ctx, req, s, conn, 0)
 	if err := d.clearSync(ctx, conn, st.SyncNames); err != nil {
 		return wrapWrite(err, "promote", s.subject())
 	}
@@ -222,7 +223,7 @@ func (d *Driver) observePromote(ctx context.Context, req driver.Request, h drive
 	if st.Recovery {
 		// Not asked yet, because it was not running; or asked, and lost by a restart of the server.
 		if !v.Asked || d.now().Sub(v.At) > 10*time.Second {
-			if err := d.askPromotion(ctx, s, conn, st); err != nil {
+			if err := d.askPromotion(ctx, req, s, conn, st); err != nil {
 				return driver.Observation{}, err
 			}
 		}
@@ -256,6 +257,7 @@ func (d *Driver) observePromote(ctx context.Context, req driver.Request, h drive
 		return driver.Observation{}, err
 	}
 	st.LSN = bornAt(ctx, conn, st)
+	facts = append(facts, d.keepLog(ctx, req, s, conn, st.LSN)...)
 	return driver.Observation{State: driver.Done, Outputs: s.outputs(st), Evidence: append(facts, restored...)}, nil
 }
 

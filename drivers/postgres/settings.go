@@ -21,6 +21,7 @@ type Settings struct {
 	Synchronous         bool           `json:"synchronous,omitempty" jsonschema:"description=no commit is acknowledged before the copy that recovery comes from has it (RPO 0): the standby or with recovery: vault the receiver of the log is kept in synchronous_standby_names"`
 	Recovery            Recovery       `json:"recovery,omitempty" jsonschema:"enum=standby,enum=vault,description=where a failover brings the database back from: a streaming standby that is there already or the vault (default: standby)"`
 	Quorum              int            `json:"quorum,omitempty" jsonschema:"description=with synchronous and recovery: vault at several sites: how many receivers must have a commit before it is acknowledged (default: 1)"`
+	KeepLog             bool           `json:"keep_log,omitempty" jsonschema:"description=a promoted server keeps its log for receivers that are away even where max_slot_wal_keep_size does not bound that; it can fill its disk (default: only where that bounds it)"`
 	Seed                Seed           `json:"seed,omitempty" jsonschema:"enum=primary,enum=vault,description=what a standby that must be built anew is made from (default: primary)"`
 	MaxRate             Size           `json:"max_rate,omitempty" jsonschema:"description=bytes a second that the capture of a recovery point reads at most (default: no bound)"`
 	ReplicationUser     string         `json:"replication_user,omitempty" jsonschema:"description=the role that standbys and base backups connect as (default: user)"`

@@ -2,6 +2,7 @@ package postgres
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -34,6 +35,8 @@ func (d *Driver) Stream(ctx context.Context, req driver.StreamRequest) (model.St
 	}
 	defer l.close()
 	switch {
+	case l.blind != nil:
+		return l.stream(ctx), nil // the primary keeps the log for it, or that is said
 	case l.primary != nil && l.primary.site == l.s.site:
 		if l.seen.running() {
 			if _, err := l.at.stopReceiver(ctx); err != nil {
@@ -69,38 +72,24 @@ func (d *Driver) LookAtStream(ctx context.Context, t driver.Target) (model.Strea
 	return l.stream(ctx), nil
 }
 
-// StopStream ends the receiver at t.Site and drops its slot at the primary.
+// StopStream ends the receiver at t.Site and drops its slot at the primary: also when the site does not answer, so that no log
+// is kept for one that is given up; that error is returned all the same.
 func (d *Driver) StopStream(ctx context.Context, t driver.Target) error {
 	l, err := d.lookAtStream(ctx, t)
 	if err != nil {
 		return err
 	}
 	defer l.close()
-	if _, err := l.at.stopReceiver(ctx); err != nil {
-		return failure.Wrap(err, "stop what receives", l.s.subject())
+	stopped := l.blind
+	if stopped == nil {
+		_, stopped = l.at.stopReceiver(ctx)
 	}
-	if l.conn == nil {
-		return nil
-	}
-	if err := dropName(ctx, l.conn, l.s.receiver()); err != nil {
-		return wrapWrite(err, "forget the receiver in", l.primary.subject())
-	}
-	return nil
-}
-
-// dropName takes a receiver out of a server's synchronous_standby_names, where Lifeboat wrote them, and drops its slot.
-func dropName(ctx context.Context, conn *pgx.Conn, name string) error {
-	var names string
-	if err := conn.QueryRow(ctx, "select current_setting('synchronous_standby_names')").Scan(&names); err != nil {
-		return err
-	}
-	if left, ok := without(names, name); ok {
-		if err := alterSystem(ctx, conn, "synchronous_standby_names", left); err != nil {
-			return err
+	if l.conn != nil {
+		if err := dropName(ctx, l.conn, l.s.receiver()); err != nil {
+			return errors.Join(wrapWrite(err, "forget the receiver in", l.primary.subject()), failure.Wrap(stopped, "stop what receives", l.s.subject()))
 		}
 	}
-	_, err := conn.Exec(ctx, "select pg_drop_replication_slot(slot_name) from pg_replication_slots where slot_name = $1 and not active", name)
-	return err
+	return failure.Wrap(stopped, "stop what receives", l.s.subject())
 }
 
 // without is what syncNames wrote without one of its names; ok is false when the name is not there, or somebody else wrote it.
@@ -137,6 +126,7 @@ type looked struct {
 	others   []*server // at the other sites
 	at       post
 	seen     seenReceiver
+	blind    error     // why the receiver cannot be seen, although the primary is
 	primary  *server   // nil: none answers
 	conn     *pgx.Conn // to it
 	why      error     // why none answers
@@ -169,12 +159,10 @@ func (d *Driver) lookAtStream(ctx context.Context, t driver.Target) (*looked, er
 		return nil, err
 	}
 	if l.at.onHost {
-		if err := s.hostAccess(ctx); err != nil {
-			return nil, err
-		}
+		l.blind = s.hostAccess(ctx)
 	}
-	if l.seen, err = l.at.lookReceiver(ctx); err != nil {
-		return nil, failure.Wrap(err, "look at what receives", s.subject())
+	if l.blind == nil {
+		l.seen, l.blind = l.at.lookReceiver(ctx)
 	}
 	l.conn, l.primary, err = findPrimary(ctx, append([]*server{s}, l.others...), string(s.id))
 	switch {
@@ -190,36 +178,42 @@ func (d *Driver) lookAtStream(ctx context.Context, t driver.Target) (*looked, er
 			return nil, wrap(err, "ask", l.primary.subject())
 		}
 	}
+	if l.blind != nil && (l.primary == nil || l.primary.site == s.site) {
+		l.close()
+		return nil, failure.Wrap(l.blind, "look at what receives", s.subject())
+	}
 	return l, nil
 }
 
 // view is how a primary sees a receiver.
 type view struct {
 	SyncNames   string
-	RemoteApply bool // somewhere on the server synchronous_commit is remote_apply
-	Unbounded   bool // a slot keeps log without end
+	RemoteApply bool   // somewhere on the server synchronous_commit is remote_apply
+	Bound       string // max_slot_wal_keep_size
 	LSN         lsn
 	Timeline    uint32
 	State       string // of the receiver's connection
 	SyncState   string
-	Kept        int64 // bytes kept by its slot; -1: it has none
+	Kept        int64  // bytes kept by its slot; -1: it has none
+	KeptState   string // wal_status of its slot
 	Streaming   []string
 }
 
 const viewQuery = `select current_setting('synchronous_standby_names'),
   current_setting('synchronous_commit') = 'remote_apply' or exists (select from pg_db_role_setting where 'synchronous_commit=remote_apply' = any(setconfig)),
-  current_setting('max_slot_wal_keep_size') = '-1',
+  current_setting('max_slot_wal_keep_size'),
   pg_current_wal_lsn()::text, ('x' || substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8))::bit(32)::bigint,
   coalesce((select state from pg_stat_replication where application_name = $1 limit 1), ''),
   coalesce((select sync_state from pg_stat_replication where application_name = $1 and state = 'streaming' limit 1), ''),
   coalesce((select pg_wal_lsn_diff(pg_current_wal_lsn(), restart_lsn)::bigint from pg_replication_slots where slot_name = $1), -1),
+  coalesce((select wal_status from pg_replication_slots where slot_name = $1), ''),
   array(select application_name from pg_stat_replication where state = 'streaming')`
 
 func readView(ctx context.Context, conn *pgx.Conn, name string) (view, error) {
 	var v view
 	var at string
 	var timeline int64
-	err := conn.QueryRow(ctx, viewQuery, name).Scan(&v.SyncNames, &v.RemoteApply, &v.Unbounded, &at, &timeline, &v.State, &v.SyncState, &v.Kept, &v.Streaming)
+	err := conn.QueryRow(ctx, viewQuery, name).Scan(&v.SyncNames, &v.RemoteApply, &v.Bound, &at, &timeline, &v.State, &v.SyncState, &v.Kept, &v.KeptState, &v.Streaming)
 	if err != nil {
 		return v, err
 	}
@@ -336,6 +330,8 @@ func (l *looked) stream(ctx context.Context) model.Stream {
 		}
 	}
 	switch {
+	case l.blind != nil:
+		out.State, out.Summary = model.StreamUnknown, "the receiver cannot be seen: "+l.blind.Error()
 	case l.primary != nil && l.primary.site == l.s.site && !l.seen.running():
 		out.State, out.Summary = model.StreamStopped, "nothing is received here: this site serves"
 	case l.seen.held != nil:
@@ -354,6 +350,9 @@ func (l *looked) stream(ctx context.Context) model.Stream {
 		if st.LastError != "" {
 			out.Summary += ": " + st.LastError
 		}
+	}
+	if l.away() && l.view.Kept >= 0 {
+		out.Summary += fmt.Sprintf("; %s keeps %s of log for it", l.primary.site, units.Bytes(l.view.Kept))
 	}
 	out.NeedsPoint = l.needsPoint(ctx)
 	l.judge(&out)
@@ -449,9 +448,31 @@ func (l *looked) judge(out *model.Stream) {
 		l.add(model.Warn, "not-synchronous", "synchronous is set, and "+l.primary.subject()+" does not wait for the receiver", "what was acknowledged last may be lost",
 			"it is set by itself once the receiver is connected: lifeboat protect "+string(l.s.app))
 	}
-	if l.view.Unbounded && l.view.Kept >= 0 {
-		l.add(model.Note, "slot-without-bound", "max_slot_wal_keep_size is not set at "+l.primary.subject(),
-			"while the receiver is away the log that it needs can fill the disk", "alter system set max_slot_wal_keep_size = '…GB'; a gap is cured by a new recovery point")
+	if l.blind != nil {
+		l.add(model.Warn, "receiver-unknown", l.blind.Error(), "whether the log arrives there is not known", failure.HintOf(l.blind))
+	}
+	l.judgeSlot(out.State)
+}
+
+// away reports whether a primary serves elsewhere, and nobody streams from it for this site.
+func (l *looked) away() bool {
+	return l.primary != nil && l.primary.site != l.s.site && l.view.State == ""
+}
+
+// judgeSlot adds findings about the log that the primary keeps for the receiver.
+func (l *looked) judgeSlot(state model.StreamState) {
+	const cured = "a gap is cured by a new recovery point"
+	at := l.primary.subject()
+	switch {
+	case l.view.KeptState == "lost" || l.view.KeptState == "unreserved":
+		l.add(model.Warn, "slot-overrun", fmt.Sprintf("%s keeps log for the receiver up to max_slot_wal_keep_size (%s), and that is passed", at, l.view.Bound),
+			"what the receiver has not got yet is removed: a gap", "bring the receiver back, or raise the bound; "+cured)
+	case l.view.Kept < 0 && !l.begun && l.away() && state != model.StreamStopped: // of which not-receiving tells
+		l.add(model.Warn, "log-not-kept", at+" keeps no log for the receiver", "what is written until it is back is a gap",
+			"with max_slot_wal_keep_size set: "+keepByHand(l.s.receiver())+"; "+cured)
+	case l.view.Kept >= 0 && l.view.Bound == unbounded:
+		l.add(model.Note, "slot-without-bound", "max_slot_wal_keep_size is not set at "+at,
+			"while the receiver is away the log that it needs can fill the disk", "alter system set max_slot_wal_keep_size = '…GB'; "+cured)
 	}
 }
 

@@ -32,6 +32,8 @@ func (d *Driver) ValidateResource(r model.Resource) error {
 		return fmt.Errorf("settings.recovery: is vault, and the resource names no vault to recover from")
 	case own.Seed == SeedVault:
 		return fmt.Errorf("settings.seed: is vault, and the resource names no vault")
+	case own.KeepLog:
+		return fmt.Errorf("settings.keep_log: is set, and the resource names no vault that log is received for")
 	case own.MaxRate != 0:
 		return fmt.Errorf("settings.max_rate: bounds captures, and the resource names no vault to capture into")
 	}

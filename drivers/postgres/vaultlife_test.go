@@ -39,6 +39,8 @@ func lonely(t testing.TB, settings map[string]any) *pgtest.Pair {
 func TestWholeLifeFromTheVault(t *testing.T) {
 	east, west := pgtest.East, pgtest.West
 	p := lonely(t, map[string]any{"synchronous": true})
+	p.Exec(east, "alter system set max_slot_wal_keep_size = '1GB'")
+	p.Exec(east, "select pg_reload_conf()")
 	stream(t, p, west, func(st model.Stream) bool { return flowing(st) && st.Sync })
 	l := startLoad(t, p)
 	l.grow(t, 50)
@@ -92,16 +94,23 @@ func TestWholeLifeFromTheVault(t *testing.T) {
 	if got := do(t, request(p, model.ActionReadMarker, west, "")).Outputs["marker_seq"].Text; got != "8" {
 		t.Errorf("marker: got %s, want 8", got)
 	}
-	// Protected again: east receives, and commits wait for it.
+	// Until east is back its log is kept for it, whatever west would remove.
+	discardLog(t, p, west)
+	l.grow(t, 50)
+	away, err := New(nil).LookAtStream(t.Context(), driver.Target{App: "shop", Resource: p.Resource, Site: east})
+	if err != nil || away.Kept == nil || *away.Kept < 2*16<<20 || !strings.Contains(away.Summary, "west keeps") {
+		t.Errorf("what is kept for east: %+v, %v", away, err)
+	}
+	// Protected again: east receives, and commits wait for it. The point of before reaches all that was written since.
 	do(t, request(p, model.ActionReverse, east, west))
-	again := stream(t, p, east, func(st model.Stream) bool { return flowing(st) && st.Sync })
+	again := stream(t, p, east, func(st model.Stream) bool { return flowing(st) && st.Sync && st.NeedsPoint == "" })
 	if again.From != west {
 		t.Errorf("received from %s", again.From)
 	}
-	do(t, request(p, model.ActionCapture, west, ""))
+	reaches(t, p, p.Text(west, "pg_current_wal_lsn()"))
 	l.grow(t, 50)
 
-	// Home: quiesced, nothing is lost.
+	// Home, from the point of before the disaster: quiesced, nothing is lost.
 	do(t, failback(p, model.ActionQuiesce, west, east))
 	do(t, failback(p, model.ActionFence, west, east))
 	do(t, failback(p, model.ActionPromote, east, west))
@@ -112,6 +121,35 @@ func TestWholeLifeFromTheVault(t *testing.T) {
 	stream(t, p, west, func(st model.Stream) bool { return flowing(st) && st.Sync })
 	l.grow(t, 50)
 	l.check(t, p, east)
+}
+
+// discardLog makes a server remove all log that nothing keeps.
+func discardLog(t *testing.T, p *pgtest.Pair, site model.SiteID) {
+	t.Helper()
+	for range 3 {
+		p.Exec(site, "select pg_logical_emit_message(true, 'test', 'a segment is not switched while it is empty')")
+		p.Exec(site, "select pg_switch_wal()")
+		p.Exec(site, "checkpoint")
+	}
+}
+
+// reaches waits until one range without a gap goes from the first recovery point to a position.
+func reaches(t *testing.T, p *pgtest.Pair, want string) {
+	t.Helper()
+	to, err := parseLSN(want)
+	mustJSON(t, err)
+	var ranges []model.Range
+	for end := time.Now().Add(2 * time.Minute); time.Now().Before(end); time.Sleep(100 * time.Millisecond) {
+		ranges, err = New(nil).Ranges(t.Context(), driver.Target{App: "shop", Resource: p.Resource, Site: pgtest.East})
+		mustJSON(t, err)
+		if len(ranges) == 1 && ranges[0].Gap == "" {
+			at, _, _ := strings.Cut(ranges[0].To, " ")
+			if got, err := parseLSN(at); err == nil && got >= to {
+				return
+			}
+		}
+	}
+	t.Fatalf("%s is not reached: %+v", want, ranges)
 }
 
 func number(t *testing.T, v model.Value) int {

@@ -44,6 +44,11 @@ func (c *chain) look(ctx context.Context, v *vault.Vault, margin time.Duration) 
 	if len(bases) == 0 {
 		return true, nil
 	}
+	if needsBase {
+		if needsBase, err = c.unconnected(ctx, v, bases, newest); err != nil {
+			return false, err
+		}
+	}
 	limit := pgwal.LSN(0) // the newest position that is old enough
 	for _, m := range c.about.Marks {
 		if m.Time.Before(c.now().Add(-margin)) {
@@ -52,6 +57,19 @@ func (c *chain) look(ctx context.Context, v *vault.Vault, margin time.Duration) 
 	}
 	c.drop = min(c.size.Start(oldest), limit)
 	return needsBase, nil
+}
+
+// unconnected reports whether no base point reaches into a span, also over the log of other sites: after a move the one that
+// served before has what comes before ours.
+func (c *chain) unconnected(ctx context.Context, v *vault.Vault, bases []pgpoint.BasePoint, s pgpoint.Span) (bool, error) {
+	logs, err := pgpoint.Logs(ctx, v, c.whose)
+	if err != nil {
+		return false, err
+	}
+	logs = slices.DeleteFunc(logs, func(l pgpoint.LogPoint) bool { return l.SystemID != c.system })
+	return !slices.ContainsFunc(pgpoint.Reach(bases, logs), func(r pgpoint.Range) bool {
+		return r.Consistent && r.To.Timeline >= s.From.Timeline && r.To.At > s.From.At
+	}), nil
 }
 
 // newestSpan is the last one of the log: as it is folded, or where the spool says that it begins anew since.

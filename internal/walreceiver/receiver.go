@@ -227,8 +227,8 @@ func (r *receiver) here(ctx context.Context) (walspool.Position, error) {
 		if err != nil {
 			return at, err
 		}
-		if s.Restart != 0 && s.Timeline == system.Timeline {
-			at.At = min(at.At, r.size.Start(s.Restart))
+		if s.Restart != 0 && s.Timeline <= system.Timeline { // an older one: the slot was made before the server was promoted
+			at = walspool.Position{Timeline: s.Timeline, At: r.size.Start(s.Restart)}
 		}
 	}
 	return at, nil

@@ -37,7 +37,7 @@ func (w *World) Cluster(site string) *cluster.Cluster {
 var serverSettings = []string{
 	"unix_socket_directories = ''", "dynamic_shared_memory_type = mmap", "shared_buffers = 32MB", "max_connections = 60",
 	"wal_level = replica", "wal_log_hints = on", "hot_standby = on", "max_wal_senders = 10", "max_replication_slots = 10",
-	"wal_keep_size = 256MB", "max_wal_size = 512MB", "log_line_prefix = '%m [%p] %q%a '",
+	"wal_keep_size = 256MB", "max_wal_size = 512MB", "max_slot_wal_keep_size = 1GB", "log_line_prefix = '%m [%p] %q%a '",
 }
 
 // siteSettings are those that differ.
