@@ -16,7 +16,8 @@ type Rate struct {
 
 // rates leave others in the account room to breathe. Documented are: EC2, 20 a second after 100 for calls that look and 5 after
 // 50 or more for most that change (Amazon EC2 Developer Guide, "Request throttling"); Route 53, 5 a second in an account (Amazon
-// Route 53 Developer Guide, "Quotas"); Systems Manager, 40 GetParameter a second (AWS General Reference). RDS, ElastiCache,
+// Route 53 Developer Guide, "Quotas"); Systems Manager, 40 GetParameter a second (AWS General Reference); CloudWatch, 50 GetMetricData a
+// second (CloudWatch User Guide, "Service quotas"). RDS, ElastiCache,
 // CloudFormation and STS document none; what is here has not been throttled.
 var rates = map[string]Rate{
 	"ec2":            {Max: 10, Burst: 20},
@@ -25,6 +26,7 @@ var rates = map[string]Rate{
 	"rds":            {Max: 8, Burst: 16},
 	"elasticache":    {Max: 8, Burst: 16},
 	"cloudformation": {Max: 4, Burst: 8},
+	"cloudwatch":     {Max: 10, Burst: 20},
 	"iam":            {Max: 4, Burst: 8},
 	"sts":            {Max: 20, Burst: 20},
 }

@@ -84,7 +84,7 @@ func (s *Session) ARN(service, resource string) string {
 // Deadline is the longest that a call takes.
 func (s *Session) Deadline() time.Duration { return s.access.deadline() }
 
-// Config is what to make a service's client from. Service is its signing name, by which IAM and Services know it too:
+// Config is what to make a service's client from. Service is its name for IAM, one of [Services]:
 //
 //	rds.NewFromConfig(s.Config("rds"))
 //

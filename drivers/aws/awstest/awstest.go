@@ -4,8 +4,8 @@
 //
 // It speaks AWS's own protocols, so that the SDK, the aws command line and anything else are its clients: RDS (instances,
 // snapshots, copies between regions, replicas, restores, Aurora clusters and global databases), ElastiCache (replication groups,
-// global datastores, snapshots), Route 53 (records), CloudFormation (exports), Systems Manager (parameters), STS, and what EC2
-// says of networks. Parameters that are not modelled are refused with NotImplemented and their name, rather than ignored.
+// global datastores, snapshots), Route 53 (records), CloudFormation (exports), Systems Manager (parameters), STS, CloudWatch (the lag of
+// replicas), and what EC2 says of networks. Parameters that are not modelled are refused with NotImplemented and their name, rather than ignored.
 //
 // # Start
 //
@@ -63,8 +63,8 @@ type World struct {
 	buckets  map[bucketKey]*bucket
 	limits   map[string]Limit
 	calls    []Call
-	held     [][5]string              // see Withhold
-	lags     map[string]time.Duration // by ARN
+	held     [][5]string          // see Withhold
+	lags     map[string][]lagging // by ARN
 }
 
 // account is one account, with what is the same in all its regions.

@@ -448,6 +448,10 @@ func TestCommandLine(t *testing.T) {
 		{"rds wait db-instance-available --db-instance-identifier orders", []string{}, ""},
 		{"rds describe-db-instances --filters Name=db-instance-id,Values=orders,other", []string{"DBInstances", "0", "TagList", "0", "Value"}, "shop"},
 		{"rds delete-db-instance --db-instance-identifier orders", nil, "FinalDBSnapshotIdentifier"},
+		{"rds create-db-instance-read-replica --region " + west + " --source-region " + east + " --db-instance-identifier orders --source-db-instance-identifier arn:aws:rds:" + east + ":" + theirs + ":db:orders", []string{"DBInstance", "DBInstanceStatus"}, "creating"},
+		{"+1h", nil, ""},
+		{"cloudwatch get-metric-data --region " + west + ` --metric-data-queries [{"Id":"lag","MetricStat":{"Metric":{"Namespace":"AWS/RDS","MetricName":"ReplicaLag","Dimensions":[{"Name":"DBInstanceIdentifier","Value":"orders"}]},"Period":60,"Stat":"Maximum"}}] --start-time ` +
+			clock.Now().Add(time.Hour).UTC().Format(time.RFC3339) + " --end-time " + clock.Now().Add(3*time.Hour).UTC().Format(time.RFC3339), []string{"MetricDataResults", "0", "Values", "0"}, "1"},
 		{"rds create-db-subnet-group --db-subnet-group-name two --db-subnet-group-description x --subnet-ids " + subnets[0] + " " + subnets[1], []string{"DBSubnetGroup", "SubnetGroupStatus"}, "Complete"},
 		{"rds create-global-cluster --global-cluster-identifier world --engine aurora-postgresql", []string{"GlobalCluster", "Status"}, "available"},
 		{"elasticache create-replication-group --replication-group-id sessions --replication-group-description x --engine redis --cache-node-type cache.r6g.large --num-cache-clusters 2 --automatic-failover-enabled", []string{"ReplicationGroup", "Status"}, "creating"},

@@ -212,7 +212,7 @@ func failoverCache(c *call) (any, error) {
 		return nil, to.usable()
 	}
 	from := g.primary
-	to.data.follow(&from.data, c.now.Add(-c.w.lag(to.ARN)))
+	c.w.receive(&to.data, &from.data, to.ARN, c.now)
 	g.moving = true
 	g.run(c, globalSwitch, func(at time.Time) {
 		g.primary, g.moving = to, false
@@ -241,7 +241,7 @@ func disassociateCache(c *call) (any, error) {
 	if g.Status != "available" {
 		return nil, refuse("InvalidGlobalReplicationGroupState", "Global Replication Group %s is in the %s state", g.GlobalReplicationGroupId, g.Status)
 	}
-	m.data.follow(&g.primary.data, c.now.Add(-c.w.lag(m.ARN)))
+	c.w.receive(&m.data, &g.primary.data, m.ARN, c.now)
 	g.states[m] = "disassociating"
 	g.run(c, globalLeave, func(time.Time) {
 		g.members = slices.DeleteFunc(g.members, func(o *cacheGroup) bool { return o == m })

@@ -2,6 +2,7 @@ package awstest
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 )
@@ -37,24 +38,41 @@ func (d *dataset) follow(source *dataset, at time.Time) {
 // replicaLag is how far replicas are behind, where no test says otherwise.
 const replicaLag = time.Second
 
-// Lag sets how far a replica is behind its source: an instance, a cluster or a replication group of a global one, by ARN.
+// lagging is a lag since an instant.
+type lagging struct {
+	since time.Time
+	by    time.Duration
+}
+
+// Lag sets how far a replica is behind its source from now on: an instance, a cluster or a replication group of a global one, by
+// ARN. A negative d breaks its replication: nothing reaches it any more.
 func (w *World) Lag(arn string, d time.Duration) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	now := w.settle()
+	_, _, _ = w.holder(arn) // what had reached it by now has
 	if w.lags == nil {
-		w.lags = map[string]time.Duration{}
+		w.lags = map[string][]lagging{}
 	}
-	w.lags[arn] = d
+	w.lags[arn] = append(w.lags[arn], lagging{now, d})
 }
 
-func (w *World) lag(arn string) time.Duration {
-	if d, ok := w.lags[arn]; ok {
-		return d
+// lagAt is how far a replica was behind at an instant.
+func (w *World) lagAt(arn string, at time.Time) time.Duration {
+	for _, l := range slices.Backward(w.lags[arn]) {
+		if !l.since.After(at) {
+			return l.by
+		}
 	}
 	return replicaLag
 }
 
-func (w *World) lagOf(i *dbInstance) time.Duration { return w.lag(i.DBInstanceArn) }
+// receive brings a replica what had reached it at an instant from what it follows.
+func (w *World) receive(to, from *dataset, arn string, at time.Time) {
+	if lag := w.lagAt(arn, at); lag >= 0 {
+		to.follow(from, at.Add(-lag))
+	}
+}
 
 // holder is what keeps data: an instance or a cluster.
 func (w *World) holder(arn string) (data *dataset, writable error, err error) {
@@ -79,7 +97,7 @@ func (w *World) holder(arn string) (data *dataset, writable error, err error) {
 	switch {
 	case i.source != nil:
 		if !i.source.gone {
-			i.data.follow(&i.source.data, now.Add(-w.lagOf(i)))
+			w.receive(&i.data, &i.source.data, arn, now)
 		}
 		return &i.data, fmt.Errorf("%s is a replica: read only", arn), nil
 	case i.Endpoint == nil || i.DBInstanceStatus == "rebooting" || i.DBInstanceStatus == "deleting" || i.DBInstanceStatus == "failed":

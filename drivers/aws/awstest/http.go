@@ -38,9 +38,22 @@ func services() map[string]*service {
 		"cloudformation": {query{}, "http://cloudformation.amazonaws.com/doc/2010-05-15/", "Throttling", stackActions()},
 		"sts":            {query{}, "https://sts.amazonaws.com/doc/2011-06-15/", "Throttling", stsActions()},
 		"ec2":            {ec2Query{}, "http://ec2.amazonaws.com/doc/2016-11-15/", "RequestLimitExceeded", networkActions()},
+		"monitoring":     {cborRPC{}, "com.amazonaws.cloudwatch", "ThrottlingException", metricActions()},
+		monitoringJSON:   {jsonRPC{}, "GraniteServiceVersion20100801", "ThrottlingException", metricActions()},
 		"ssm":            {jsonRPC{}, "AmazonSSM", "ThrottlingException", parameterActions()},
 		"route53":        {restXML{}, "https://route53.amazonaws.com/doc/2013-04-01/", "Throttling", recordActions()},
 	}
+}
+
+// monitoringJSON is CloudWatch as the aws command line speaks to it.
+const monitoringJSON = "monitoring by JSON"
+
+// iamName is the name of a service in policies and in the fake's faults, by its signing name.
+func iamName(signing string) string {
+	if signing == "monitoring" {
+		return "cloudwatch"
+	}
+	return signing
 }
 
 func join(parts ...map[string]action) map[string]action {
@@ -99,10 +112,13 @@ func (w *World) serve(ctx context.Context, req *http.Request, body []byte) answe
 		return w.say(query{}, &service{}, &call{id: "none"}, nil, err)
 	}
 	s := w.parts[scope.service]
+	if scope.service == "monitoring" && req.Header.Get("X-Amz-Target") != "" {
+		s = w.parts[monitoringJSON]
+	}
 	if s == nil {
 		return w.say(query{}, &service{}, &call{id: "none"}, nil, &apiError{http.StatusNotImplemented, "NotImplemented", "awstest has no service " + scope.service})
 	}
-	c := &call{w: w, account: "", region: scope.region, service: scope.service, body: body}
+	c := &call{w: w, account: "", region: scope.region, service: iamName(scope.service), body: body}
 	c.action, c.p, err = s.speaks.read(req, body)
 	w.mu.Lock()
 	c.now = w.settle()

@@ -13,7 +13,8 @@ type Limit struct {
 
 // limits are AWS's, per account and region (Route 53 and IAM: per account). Documented are those of EC2 (Developer Guide, "Request
 // throttling": 100 and 20 a second for calls that look, 50 and 5 for most that change), Route 53 (Developer Guide, "Quotas": 5 a
-// second in an account), and Systems Manager (General Reference: 40 GetParameter a second). The others are not documented;
+// second in an account), Systems Manager (General Reference: 40 GetParameter a
+// second) and CloudWatch (User Guide, "CloudWatch service quotas": 50 GetMetricData a second). The others are not documented;
 // theirs are what people report, rounded down.
 func limits() map[string]Limit {
 	return map[string]Limit{
@@ -28,6 +29,7 @@ func limits() map[string]Limit {
 		"sts":                 {100, 100},
 		"iam":                 {15, 30},
 		"elasticache changes": {5, 15},
+		"cloudwatch":          {50, 50},
 	}
 }
 

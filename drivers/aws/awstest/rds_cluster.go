@@ -445,7 +445,7 @@ func (cl *dbCluster) writable() error {
 // replicate brings a secondary cluster what has reached it.
 func (w *World) replicate(cl *dbCluster) {
 	if cl.secondary() && !cl.global.resync[cl] {
-		cl.data.follow(&cl.global.writer.data, w.opts.Now().Add(-w.lag(cl.DBClusterArn)))
+		w.receive(&cl.data, &cl.global.writer.data, cl.DBClusterArn, w.opts.Now())
 	}
 }
 

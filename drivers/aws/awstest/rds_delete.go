@@ -53,7 +53,7 @@ func deleteInstance(c *call) (any, error) {
 func (i *dbInstance) vanish(at time.Time, keepBackups bool) {
 	r := i.r
 	for _, other := range r.w.replicasOf(i) {
-		other.data.follow(&i.data, at.Add(-r.w.lagOf(other)))
+		r.w.receive(&other.data, &i.data, other.DBInstanceArn, at)
 		if other.r == r {
 			other.independent()
 		}

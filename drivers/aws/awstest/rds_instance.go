@@ -90,6 +90,7 @@ type dbInstance struct {
 	r       *region
 	port    int
 	created time.Time
+	up      time.Time   // when it first could be reached
 	source  *dbInstance // it is a replica of
 	cluster *dbCluster
 	data    dataset
@@ -226,8 +227,11 @@ func (i *dbInstance) shown(now time.Time) *dbInstance {
 	}
 	if i.source != nil {
 		info := statusInfo{"read replication", true, "replicating", ""}
-		if i.source.gone {
+		switch {
+		case i.source.gone:
 			info = statusInfo{"read replication", false, "terminated", "the source was deleted"}
+		case i.r.w.lagAt(i.DBInstanceArn, now) < 0:
+			info = statusInfo{"read replication", false, "error", "replication is broken"}
 		}
 		s.StatusInfos = []statusInfo{info}
 	}
@@ -386,7 +390,7 @@ func (i *dbInstance) reachable(at time.Time) {
 		return
 	}
 	i.Endpoint = &endpoint{i.DBInstanceIdentifier + "." + i.r.unique() + "." + i.r.name + ".rds." + suffix(i.r.name), i.port, "Z1R8UBAEXAMPLE"}
-	i.InstanceCreateTime = iso(at)
+	i.InstanceCreateTime, i.up = iso(at), at
 }
 
 // unique is the part of endpoints that stands for the account and the region.

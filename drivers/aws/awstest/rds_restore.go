@@ -231,8 +231,7 @@ func promoteReplica(c *call) (any, error) {
 	}
 	retention := c.p.numOr("BackupRetentionPeriod", 1)
 	source := i.source
-	reached := c.now.Add(-c.w.lagOf(i))
-	i.data.follow(&source.data, reached)
+	c.w.receive(&i.data, &source.data, i.DBInstanceArn, c.now)
 	i.run(c.action, promotePhases, c.now, func(at time.Time) {
 		i.independent()
 		i.BackupRetentionPeriod = retention

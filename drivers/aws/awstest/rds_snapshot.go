@@ -128,7 +128,7 @@ func (c *call) snapshot(i *dbInstance, name string, tags []tag) (*dbSnapshot, er
 	s.keep(c.now)
 	s.run("CreateDBSnapshot", snapshotPhases, c.now, func(at time.Time) {
 		if i.source != nil && !i.source.gone {
-			i.data.follow(&i.source.data, c.now.Add(-c.w.lagOf(i)))
+			c.w.receive(&i.data, &i.source.data, i.DBInstanceArn, c.now)
 		}
 		s.data = i.data.until(s.began)
 	})

@@ -62,6 +62,9 @@ func (p params) strOr(name, other string) string {
 
 // when is a time.
 func (p params) when(name string) (time.Time, error) {
+	if seconds, err := strconv.ParseFloat(p.str(name), 64); err == nil { // JSON has numbers
+		return time.UnixMilli(int64(seconds * 1000)).UTC(), nil
+	}
 	t, err := time.Parse(time.RFC3339, p.str(name))
 	if err != nil {
 		return t, refuse("InvalidParameterValue", "%s is not a time", name)
