@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/rds"
@@ -14,6 +15,7 @@ import (
 
 	"github.com/lifeboat-dr/lifeboat/driver"
 	"github.com/lifeboat-dr/lifeboat/drivers/aws/awsbase"
+	"github.com/lifeboat-dr/lifeboat/drivers/aws/metric"
 	"github.com/lifeboat-dr/lifeboat/failure"
 	"github.com/lifeboat-dr/lifeboat/model"
 )
@@ -297,6 +299,8 @@ func (d *Driver) Describe(ctx context.Context, t driver.Target) (model.Descripti
 		desc.Role, desc.Healthy = model.RoleStandby, fine && following(m)
 		desc.Summary = fmt.Sprintf("follows in %s, %s", p.s.Global, sync(m))
 		desc.Facts = append(desc.Facts, model.Fact{Name: "synchronization", Value: sync(m)})
+		metric.Tell(ctx, p.session, &desc, metric.Series{Namespace: "AWS/RDS", Name: "AuroraGlobalDBReplicationLag", Unit: time.Millisecond,
+			Dimensions: map[string]string{"DBClusterIdentifier": p.at.Cluster}})
 	}
 	if f := v.moving(); f != nil {
 		desc.Summary += "; the global database is " + string(f.Status)

@@ -188,6 +188,9 @@ func (w *world) role(t testing.TB, name string, site model.SiteID) model.Descrip
 	t.Helper()
 	desc, err := w.d.Describe(t.Context(), w.request(name, model.ActionPromote, site, "").Target)
 	must(t, err)
+	if desc.Role == model.RoleStandby && (desc.LagTime == nil || desc.LagTime.Std() != time.Second) {
+		t.Errorf("the lag at %s is %v, want 1s: %v", site, desc.LagTime, desc.Facts)
+	}
 	return desc
 }
 

@@ -6,14 +6,15 @@ import (
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/elasticache/types"
 
 	"github.com/lifeboat-dr/lifeboat/driver"
+	"github.com/lifeboat-dr/lifeboat/drivers/aws/metric"
 	"github.com/lifeboat-dr/lifeboat/failure"
 	"github.com/lifeboat-dr/lifeboat/model"
 )
 
-// Describe asks the site's own region which role its member has. How far a secondary is behind is not known: AWS says it in
-// CloudWatch alone.
+// Describe asks the site's own region which role its member has, and CloudWatch there how far a secondary is behind.
 func (d *Global) Describe(ctx context.Context, t driver.Target) (model.Description, error) {
 	desc := model.Description{Resource: t.Resource.ID, Site: t.Site, At: time.Now()}
 	m, err := d.member(ctx, t, t.Site)
@@ -41,8 +42,23 @@ func (d *Global) Describe(ctx context.Context, t driver.Target) (model.Descripti
 	}
 	desc.Outputs, _ = endpoints(g)
 	desc.Healthy = isAssociated(o) && aws.ToString(g.Status) == available
+	if desc.Role == model.RoleStandby {
+		metric.Tell(ctx, m.session, &desc, lagOf(&g)...)
+	}
 	desc.Summary = fmt.Sprintf("%s is %s, %s, in %s, which is %s", m.group, aws.ToString(g.Status), aws.ToString(o.Status), m.id, aws.ToString(v.Status))
 	return desc, nil
+}
+
+// lagOf are the series that a secondary's lag may be in: AWS's documents do not say under which dimension it is published.
+func lagOf(g *types.ReplicationGroup) []metric.Series {
+	series := func(dimension, value string) metric.Series {
+		return metric.Series{Namespace: "AWS/ElastiCache", Name: "GlobalDatastoreReplicationLag", Unit: time.Second, Dimensions: map[string]string{dimension: value}}
+	}
+	out := []metric.Series{series("ReplicationGroupId", aws.ToString(g.ReplicationGroupId))}
+	for _, cluster := range g.MemberClusters {
+		out = append(out, series("CacheClusterId", cluster))
+	}
+	return out
 }
 
 // dark is a description of what could not be asked.

@@ -141,6 +141,9 @@ func (s *scene) role(t testing.TB, req driver.Request, site model.SiteID) string
 	t.Helper()
 	desc, err := s.d.Describe(t.Context(), at(req, "", site).Target)
 	must(t, err)
+	if desc.Role == model.RoleStandby && (desc.LagTime == nil || desc.LagTime.Std() != time.Second) {
+		t.Errorf("the lag at %s is %v, want 1s: %v", site, desc.LagTime, desc.Facts)
+	}
 	return fmt.Sprintf("%s %v", desc.Role, desc.Healthy)
 }
 

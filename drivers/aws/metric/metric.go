@@ -1,5 +1,5 @@
 // Package metric reads what CloudWatch has measured of a resource: how far a replica is behind. It makes no alarms, keeps nothing,
-// and never judges. Start with [ReadLag].
+// and never judges. Start with [Tell], or [ReadLag].
 package metric
 
 import (
@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"math"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
@@ -15,6 +16,7 @@ import (
 
 	"github.com/lifeboat-dr/lifeboat/drivers/aws/awsbase"
 	"github.com/lifeboat-dr/lifeboat/failure"
+	"github.com/lifeboat-dr/lifeboat/model"
 )
 
 // Service is what CloudWatch is called in policies, in awsbase.Access.Endpoints and for awsbase.Session.Config.
@@ -87,4 +89,25 @@ func query(n int, s Series) types.MetricDataQuery {
 		m.Dimensions = append(m.Dimensions, types.Dimension{Name: &name, Value: &value})
 	}
 	return types.MetricDataQuery{Id: aws.String(id(n)), MetricStat: &types.MetricStat{Metric: m, Period: aws.Int32(int32(every / time.Second)), Stat: aws.String("Maximum")}}
+}
+
+// Tell says in the description of a standby how far it is behind: the lag where it is known, and a fact in any case. One that is
+// broken is not healthy. That CloudWatch cannot be asked takes nothing from the rest of the description.
+func Tell(ctx context.Context, s *awsbase.Session, desc *model.Description, of ...Series) {
+	lags, err := ReadLag(ctx, s, of...)
+	said := ""
+	switch {
+	case err != nil:
+		said = "not known: " + strings.Join(strings.Fields(err.Error()), " ")
+	case len(lags) == 0:
+		said = fmt.Sprintf("not known: CloudWatch has no %s of the last %s", of[0].Name, recent)
+	case lags[0].Broken:
+		desc.Healthy = false
+		said = "nothing arrives, says CloudWatch of " + lags[0].At.UTC().Format(time.RFC3339)
+	default:
+		behind := model.Duration(lags[0].Behind)
+		desc.LagTime = &behind
+		said = fmt.Sprintf("%s at %s", lags[0].Behind, lags[0].At.UTC().Format(time.RFC3339))
+	}
+	desc.Facts = append(desc.Facts, model.Fact{Name: "lag", Value: said})
 }
