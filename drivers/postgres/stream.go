@@ -20,6 +20,7 @@ import (
 // Bounds of a receiver's state.
 const (
 	frozenAfter  = 30 * time.Second // a living receiver writes its state every few seconds
+	quietAfter   = 5 * time.Second  // from then on its last word is no word of now
 	resealAfter  = time.Minute      // while it does not get through: a password may be a new one
 	catchingFrom = 16 << 20         // bytes behind
 )
@@ -382,7 +383,7 @@ func (l *looked) lag(out *model.Stream) {
 		at = st.Heard
 	case l.primary != nil && pgwal.Timeline(l.view.Timeline) == st.Flushed.Timeline:
 		bytes = behind(l.view.LSN, lsn(st.Flushed.At))
-		if !st.Streaming {
+		if !st.Streaming || l.seen.silentFor() > quietAfter {
 			at = l.seen.now
 		}
 	case l.primary != nil:

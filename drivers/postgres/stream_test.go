@@ -7,6 +7,8 @@ import (
 
 	"github.com/lifeboat-dr/lifeboat/driver"
 	"github.com/lifeboat-dr/lifeboat/drivers/postgres/pgtest"
+	"github.com/lifeboat-dr/lifeboat/internal/pglog"
+	"github.com/lifeboat-dr/lifeboat/internal/pgwal"
 	"github.com/lifeboat-dr/lifeboat/model"
 )
 
@@ -122,6 +124,38 @@ func TestRemoteApply(t *testing.T) {
 	}
 	if !found {
 		t.Errorf("findings: %+v", got.Findings)
+	}
+}
+
+// TestLagTime holds that a receiver's lag in time is as of its last word only while it speaks: what a frozen one has not got
+// gets older.
+func TestLagTime(t *testing.T) {
+	began := time.Date(2026, 5, 4, 12, 0, 0, 0, time.UTC)
+	after := func(d time.Duration) time.Time { return began.Add(d) }
+	state := pglog.State{Streaming: true, LagSince: began, Updated: after(time.Second), Heard: after(time.Second), Flushed: pgwal.Position{Timeline: 1, At: 100}}
+	for _, tt := range []struct {
+		name      string
+		now       time.Duration
+		primary   lsn // 0: it does not answer
+		streaming bool
+		want      time.Duration
+	}{
+		{"it speaks", 3 * time.Second, 200, true, time.Second},
+		{"it has all", 3 * time.Second, 100, true, 0},
+		{"frozen", time.Minute, 200, true, time.Minute},
+		{"frozen, and nothing came", time.Minute, 100, true, 0},
+		{"interrupted", 3 * time.Second, 200, false, 3 * time.Second},
+		{"without a primary", time.Minute, 0, true, time.Second},
+	} {
+		l := &looked{seen: seenReceiver{state: state, known: true, now: after(tt.now)}}
+		l.seen.state.Streaming, l.seen.state.LagBytes = tt.streaming, 1
+		if tt.primary != 0 {
+			l.primary, l.view = &server{}, view{LSN: tt.primary, Timeline: 1}
+		}
+		var out model.Stream
+		if l.lag(&out); out.LagTime.Std() != tt.want {
+			t.Errorf("%s: got %s, want %s", tt.name, out.LagTime, tt.want)
+		}
 	}
 }
 
