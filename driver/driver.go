@@ -3,7 +3,7 @@
 // A driver implements [Driver] and whichever capabilities its kind has: [Fencer], [Promoter], [Quiescer], [Reverser],
 // [Redirector], [Verifier], [Driller], [Releaser], [MarkerReader], [Capturer], [Copier], [Expirer], [Restorer], [Prover], [Runner], [Canceler],
 // [MarkerWriter], [Lister], [Ranger], [Streamer], [ResourceValidator], [OutputDeclarer], [ActionDescriber],
-// [Permitter], [Examiner]. They are found with [As], which also looks through wrappers.
+// [Permitter], [Examiner], [Hooker]. They are found with [As], which also looks through wrappers.
 //
 // # Begin, then observe
 //

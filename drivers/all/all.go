@@ -33,6 +33,7 @@ func Registry(log *slog.Logger) *driver.Registry {
 		command.New(log),
 		dns.New(log),
 		elasticache.NewGlobal(base),
+		elasticache.NewGroup(base),
 		fake.New(world),
 		fake.New(world, fake.Stateful()),
 		files.New(log),

@@ -13,10 +13,18 @@ import (
 // maxSteps bounds a plan: plans that call plans grow quickly.
 const maxSteps = 20000
 
-// withHooks adds a step with the user's own steps before and after it. The first id returned is the step's own; what
-// follows it waits for all of them.
+// withHooks adds a step with the steps that its kind and the user put before and after it. The first id returned is the
+// step's own; what follows it waits for all of them.
 func (b *builder) withHooks(m *move, r model.Resource, step model.Step) ([]model.StepID, error) {
-	for _, h := range r.Hooks {
+	d, err := b.in.Drivers.Get(r.Kind)
+	if err != nil {
+		return nil, failure.Wrap(err, "plan", string(r.ID))
+	}
+	hooks, err := driver.HooksOf(d, r)
+	if err != nil {
+		return nil, failure.Wrap(err, "plan", string(r.ID))
+	}
+	for _, h := range hooks {
 		if h.Before != step.Action || !inOps(h.On, m.op) {
 			continue
 		}
@@ -28,7 +36,7 @@ func (b *builder) withHooks(m *move, r model.Resource, step model.Step) ([]model
 	}
 	out := []model.StepID{b.add(step)}
 	after := out[0]
-	for _, h := range r.Hooks {
+	for _, h := range hooks {
 		if h.After != step.Action || !inOps(h.On, m.op) {
 			continue
 		}

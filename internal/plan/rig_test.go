@@ -23,6 +23,7 @@ const (
 	kindAsk     model.Kind = "ask"     // verify
 	kindRun     model.Kind = "run"     // run
 	kindProved  model.Kind = "proved"  // its points can be proved and restored
+	kindWarmed  model.Kind = "warmed"  // a program whose kind puts a step after it is up
 	kindKept    model.Kind = "kept"    // keeps recovery points in a vault: capture, copy, expire, promote
 )
 
@@ -60,7 +61,8 @@ type (
 		driver.Driller
 		driver.Releaser
 	}
-	name struct {
+	warmed struct{ program }
+	name   struct {
 		limited
 		driver.Redirector
 	}
@@ -94,6 +96,12 @@ type (
 	}
 )
 
+// HooksOf warms what came up.
+func (warmed) HooksOf(r model.Resource) ([]model.Hook, error) {
+	step := model.CustomStep{Name: "warm " + string(r.ID), Kind: kindRun, Settings: raw(`{"at":"${` + string(r.ID) + `.endpoint}"}`)}
+	return []model.Hook{{After: model.ActionPromote, Step: step}, {After: model.ActionDrill, Step: step}}, nil
+}
+
 // registry has one driver of each kind above.
 func registry() *driver.Registry {
 	f := fake.New(fake.NewWorld()) // its methods are never called
@@ -118,6 +126,7 @@ func registry() *driver.Registry {
 		data{facts(kindDeletes, stateful, destroys, deletes), f, f, f, f, f, f, f},
 		nofence{facts(kindNoFence, stateful), f},
 		program{facts(kindProgram), f, f, f, f},
+		warmed{program{facts(kindWarmed), f, f, f, f}},
 		name{facts(kindName), f},
 		mirror{facts(kindMirror), f},
 		asker{facts(kindAsk), f},
@@ -160,6 +169,13 @@ func shop() *model.Config {
 	probe := check("probe", `{"url":"shop"}`)
 	app.Probe = &probe
 	return cfg
+}
+
+// warm is an app with what its kind warms, beside a step of the user's own, before a program on it and a name.
+func warm() *model.Config {
+	cache := resource("cache", kindWarmed)
+	cache.Hooks = []model.Hook{{After: model.ActionPromote, Step: run("tell them")}}
+	return plain(cache, resource("web", kindProgram, "cache"), resource("name", kindName))
 }
 
 // uploads is an app with folders kept in a vault, by a policy, with a hook, beside what keeps no points.

@@ -113,6 +113,8 @@ var transcripts = map[string]transcribed{
 			hook(model.ActionDrill, "", run("never here")),
 		}
 	}), in: plan.Input{App: "shop", Operation: model.OpFailover, Mode: model.Unplanned}},
+	"hooks-of-kind":       {cfg: warm, in: plan.Input{App: "shop", Operation: model.OpFailover, Mode: model.Unplanned}},
+	"drill-hooks-of-kind": {cfg: warm, in: plan.Input{App: "shop", Operation: model.OpDrill}},
 	"drill-hook-plan": {cfg: with(func(c *model.Config) {
 		c.Plans = []model.CustomPlan{{Name: "use", Steps: []model.CustomStep{run("use the copy")}}}
 		c.Apps[0].Resources[1].Hooks = []model.Hook{hook(model.ActionDrill, "", model.CustomStep{Name: "use", Plan: "use"})}

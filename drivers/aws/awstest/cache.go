@@ -70,12 +70,14 @@ type cacheGroup struct {
 	ReplicationGroupCreateTime string
 	AutoMinorVersionUpgrade    bool
 	Engine                     string
+	UserGroupIds               []string `xml:"UserGroupIds>member"`
 
 	r                  *region
 	version            string
 	port               int
 	shards, replicas   int
 	subnets, parameter string
+	domain             string
 	tags               []tag
 	global             *globalCache
 	data               dataset
@@ -83,7 +85,7 @@ type cacheGroup struct {
 }
 
 var (
-	cacheVersions   = []string{"5.0.6", "6.2", "7.0", "7.1"}
+	cacheVersions   = map[string][]string{"redis": {"5.0.6", "6.2", "7.0", "7.1"}, "valkey": {"7.2", "8.0", "8.1"}}
 	cacheClasses    = []string{"cache.t3.micro", "cache.t4g.small", "cache.m5.large", "cache.m6g.large", "cache.r5.large", "cache.r6g.large"}
 	cachePhases     = []Phase{{"creating", 8 * time.Minute}}
 	cacheChange     = []Phase{{"modifying", 2 * time.Minute}}
@@ -93,13 +95,14 @@ var (
 
 const cacheTakes = "ReplicationGroupId! ReplicationGroupDescription! GlobalReplicationGroupId AutomaticFailoverEnabled MultiAZEnabled NumCacheClusters NumNodeGroups ReplicasPerNodeGroup CacheNodeType Engine" +
 	" EngineVersion CacheParameterGroupName CacheSubnetGroupName SecurityGroupIds Tags SnapshotName Port AutoMinorVersionUpgrade SnapshotRetentionLimit SnapshotWindow AuthToken TransitEncryptionEnabled" +
-	" AtRestEncryptionEnabled KmsKeyId PreferredMaintenanceWindow"
+	" AtRestEncryptionEnabled KmsKeyId PreferredMaintenanceWindow UserGroupIds"
 
 func cacheActions() map[string]action {
 	return map[string]action{
 		"CreateReplicationGroup":       {cacheTakes, createCache},
 		"DescribeReplicationGroups":    {"ReplicationGroupId MaxRecords Marker", describeCaches},
 		"ModifyReplicationGroup":       {"ReplicationGroupId! ApplyImmediately ReplicationGroupDescription AutomaticFailoverEnabled MultiAZEnabled SecurityGroupIds CacheParameterGroupName CacheNodeType SnapshotRetentionLimit SnapshotWindow AuthToken AuthTokenUpdateStrategy", modifyCache},
+		"IncreaseReplicaCount":         {"ReplicationGroupId! ApplyImmediately! NewReplicaCount", growCache},
 		"DeleteReplicationGroup":       {"ReplicationGroupId! RetainPrimaryCluster FinalSnapshotIdentifier", deleteCache},
 		"CreateSnapshot":               {"SnapshotName! ReplicationGroupId! KmsKeyId Tags", createCacheSnapshot},
 		"CopySnapshot":                 {"SourceSnapshotName! TargetSnapshotName! KmsKeyId Tags", copyCacheSnapshot},
@@ -117,7 +120,7 @@ func cacheActions() map[string]action {
 func (s *cacheState) furnish(r *region) {
 	now := r.w.opts.Now()
 	s.subnetGroups.put(now, "default", r.cacheSubnets("default", "Default", r.net.subnets))
-	for _, family := range []string{"redis5.0", "redis6.x", "redis7"} {
+	for _, family := range []string{"redis5.0", "redis6.x", "redis7", "valkey7", "valkey8"} {
 		for _, name := range []string{"default." + family, "default." + family + ".cluster.on"} {
 			s.parameterGroups.put(now, name, &cacheParameterGroup{name, family, "Default parameter group for " + family, false, r.arn("elasticache", "parametergroup:"+name)})
 		}
@@ -140,8 +143,19 @@ func (r *region) cacheGroup(id string) (*cacheGroup, error) {
 	return g, nil
 }
 
-func cacheFamily(version string) string {
+// defaultCacheVersion is the one that a group gets which names none.
+func defaultCacheVersion(engine string) string {
+	known := cacheVersions[engine]
+	if len(known) == 0 {
+		return ""
+	}
+	return known[len(known)-1]
+}
+
+func cacheFamily(engine, version string) string {
 	switch {
+	case engine == "valkey":
+		return "valkey" + version[:1]
 	case strings.HasPrefix(version, "5"):
 		return "redis5.0"
 	case strings.HasPrefix(version, "6"):
@@ -156,7 +170,7 @@ func createCache(c *call) (any, error) {
 		ReplicationGroupId: strings.ToLower(p.str("ReplicationGroupId")), Description: p.str("ReplicationGroupDescription"), Engine: p.strOr("Engine", "redis"), CacheNodeType: p.str("CacheNodeType"),
 		TransitEncryptionEnabled: p.flag("TransitEncryptionEnabled", false), AtRestEncryptionEnabled: p.flag("AtRestEncryptionEnabled", false), AuthTokenEnabled: p.has("AuthToken"),
 		SnapshotRetentionLimit: p.numOr("SnapshotRetentionLimit", 0), SnapshotWindow: p.strOr("SnapshotWindow", "05:00-06:00"), AutoMinorVersionUpgrade: p.flag("AutoMinorVersionUpgrade", true),
-		r: r, version: p.strOr("EngineVersion", "7.1"), port: p.numOr("Port", 6379), shards: p.numOr("NumNodeGroups", 1), tags: p.tags("Tags"), subnets: p.strOr("CacheSubnetGroupName", "default"),
+		r: r, version: p.strOr("EngineVersion", defaultCacheVersion(p.strOr("Engine", "redis"))), UserGroupIds: p.list("UserGroupIds"), port: p.numOr("Port", 6379), shards: p.numOr("NumNodeGroups", 1), tags: p.tags("Tags"), subnets: p.strOr("CacheSubnetGroupName", "default"),
 	}
 	g.replicas = p.numOr("ReplicasPerNodeGroup", p.numOr("NumCacheClusters", 1)-1)
 	g.AutomaticFailover, g.MultiAZ = enabled(p.flag("AutomaticFailoverEnabled", false)), enabled(p.flag("MultiAZEnabled", false))
@@ -199,7 +213,7 @@ func (c *call) checkCache(g *cacheGroup) error {
 	if _, ok := r.cache.groups.get(g.ReplicationGroupId); ok {
 		return refuse("ReplicationGroupAlreadyExists", "Replication group %s already exists.", g.ReplicationGroupId)
 	}
-	if !slices.Contains(cacheVersions, g.version) || g.Engine != "redis" && g.Engine != "valkey" {
+	if !slices.Contains(cacheVersions[g.Engine], g.version) {
 		return refuse("InvalidParameterCombination", "Cannot find version %s for %s", g.version, g.Engine)
 	}
 	if !slices.Contains(cacheClasses, g.CacheNodeType) || r.withheld(g.Engine, g.version, g.CacheNodeType) {
@@ -208,7 +222,7 @@ func (c *call) checkCache(g *cacheGroup) error {
 	if _, ok := r.cache.subnetGroups.get(g.subnets); !ok {
 		return refuse("CacheSubnetGroupNotFoundFault", "Cache Subnet Group %s does not exist.", g.subnets)
 	}
-	name := "default." + cacheFamily(g.version)
+	name := "default." + cacheFamily(g.Engine, g.version)
 	if g.shards > 1 {
 		name += ".cluster.on"
 	}
@@ -221,8 +235,14 @@ func (c *call) checkCache(g *cacheGroup) error {
 			return refuse("InvalidParameterValue", "Some security group Ids are invalid: [%s]", id)
 		}
 	}
-	if g.AutomaticFailover == "enabled" && g.replicas < 1 {
+	if g.AutomaticFailover == "enabled" && g.replicas < 1 && g.shards == 1 {
 		return refuse("InvalidParameterCombination", "Automatic failover is enabled; at least one replica is needed.")
+	}
+	if g.shards > 1 && g.AutomaticFailover != "enabled" {
+		return refuse("InvalidParameterCombination", "Automatic failover must be enabled in cluster mode.")
+	}
+	if len(g.UserGroupIds) > 0 && (!g.TransitEncryptionEnabled || g.AuthTokenEnabled) {
+		return refuse("InvalidParameterCombination", "User groups need TransitEncryptionEnabled, and no AuthToken.")
 	}
 	if g.AuthTokenEnabled && !g.TransitEncryptionEnabled {
 		return refuse("InvalidParameterCombination", "AuthToken needs TransitEncryptionEnabled.")
@@ -251,9 +271,15 @@ func (g *cacheGroup) node(shard, n int) string {
 	return fmt.Sprintf("%s-%03d", g.ReplicationGroupId, n+1)
 }
 
-// open gives the group its node groups and endpoints.
+// open gives the group its endpoints and node groups.
 func (g *cacheGroup) open() {
-	domain := strings.TrimPrefix(g.r.unique(), "c") + "." + g.r.name + ".cache." + suffix(g.r.name)
+	g.domain = strings.TrimPrefix(g.r.unique(), "c") + "." + g.r.name + ".cache." + suffix(g.r.name)
+	g.furnish()
+}
+
+// furnish makes its node groups.
+func (g *cacheGroup) furnish() {
+	domain := g.domain
 	g.NodeGroups = nil
 	for s := range g.shards {
 		ng := nodeGroup{NodeGroupId: fmt.Sprintf("%04d", s+1), Status: "available"}
@@ -339,6 +365,9 @@ func modifyCache(c *call) (any, error) {
 	g.CacheNodeType = p.strOr("CacheNodeType", g.CacheNodeType)
 	g.SnapshotRetentionLimit = p.numOr("SnapshotRetentionLimit", g.SnapshotRetentionLimit)
 	g.SnapshotWindow = p.strOr("SnapshotWindow", g.SnapshotWindow)
+	if p.flag("AutomaticFailoverEnabled", false) && g.replicas < 1 && g.shards == 1 {
+		return nil, refuse("InvalidParameterCombination", "Automatic failover needs at least one replica.")
+	}
 	if p.has("AutomaticFailoverEnabled") {
 		g.AutomaticFailover = enabled(p.flag("AutomaticFailoverEnabled", false))
 	}

@@ -23,7 +23,7 @@ func (d *Global) Describe(ctx context.Context, t driver.Target) (model.Descripti
 	}
 	v, err := m.look(ctx)
 	if err != nil {
-		return d.dark(ctx, desc, err)
+		return dark(ctx, desc, err)
 	}
 	desc.At = time.Now()
 	desc.Facts = v.evidence(m.group + " in " + m.session.Region())[1:]
@@ -38,7 +38,7 @@ func (d *Global) Describe(ctx context.Context, t driver.Target) (model.Descripti
 	}
 	g, err := m.own(ctx)
 	if err != nil {
-		return d.dark(ctx, desc, err)
+		return dark(ctx, desc, err)
 	}
 	desc.Outputs, _ = endpoints(g)
 	desc.Healthy = isAssociated(o) && aws.ToString(g.Status) == available
@@ -62,7 +62,7 @@ func lagOf(g *types.ReplicationGroup) []metric.Series {
 }
 
 // dark is a description of what could not be asked.
-func (d *Global) dark(ctx context.Context, desc model.Description, err error) (model.Description, error) {
+func dark(ctx context.Context, desc model.Description, err error) (model.Description, error) {
 	desc.At = time.Now()
 	switch kind := failure.KindOf(err); {
 	case ctx.Err() == nil && (kind == failure.Unavailable || kind == failure.Throttled):

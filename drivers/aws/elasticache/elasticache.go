@@ -1,11 +1,16 @@
 // Package elasticache moves caches of Amazon ElastiCache between regions: kind "aws.elasticache.global" is a global
-// datastore, a Redis or Valkey cache with one replication group in each site's region.
+// datastore, a Redis or Valkey cache with one replication group in each site's region; kind
+// "aws.elasticache.replicationgroup" is a cache that carries no data, and is started cold at the other site.
 //
 // AWS knows one primary in a global datastore. A failover gives that role to another member, which needs the target's
 // region alone, and takes it from the old one by the same act. So a [Global] fences by that very move: the old group is
 // no primary any more. Done is judged by the members' roles and states, never by "available" alone.
 //
-// It makes no datastores and adds no members, and it speaks no Redis: what a cache holds is the application's.
+// A [Group] is created at failover from the site's settings, or brought to its size where a small one stands by. What holds what
+// it held before the app served elsewhere is replaced, as a stale answer is worse than none. A command of the user's warms it,
+// as a step of the plan that traffic waits for.
+//
+// The package makes no datastores and adds no members to them, and it speaks no Redis: what a cache holds is the application's.
 package elasticache
 
 import (

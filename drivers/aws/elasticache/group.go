@@ -1,0 +1,95 @@
+package elasticache
+
+import (
+	"context"
+	"time"
+
+	"github.com/lifeboat-dr/lifeboat/driver"
+	"github.com/lifeboat-dr/lifeboat/drivers/aws/awsbase"
+	"github.com/lifeboat-dr/lifeboat/failure"
+	"github.com/lifeboat-dr/lifeboat/model"
+)
+
+// KindGroup is what [Group] handles.
+const KindGroup model.Kind = "aws.elasticache.replicationgroup"
+
+// Group is the aws.elasticache.replicationgroup driver. It holds no state between calls.
+type Group struct {
+	base  *awsbase.Base
+	now   func() time.Time
+	again time.Duration // between two looks
+}
+
+// NewGroup makes the driver.
+func NewGroup(base *awsbase.Base) *Group {
+	return &Group{base: base, now: time.Now, again: 10 * time.Second}
+}
+
+// Facts describes the driver.
+func (d *Group) Facts() driver.Facts {
+	outputs := map[string]model.ValueType{"endpoint": model.TypeEndpoint, "reader": model.TypeEndpoint}
+	return driver.Facts{
+		Kind:     KindGroup,
+		Summary:  "a replication group of Amazon ElastiCache that is started cold at the other site, and warmed before traffic comes",
+		Settings: &GroupSettings{},
+		Site:     &GroupSite{},
+		Shared:   map[string]any{"aws": (*awsbase.Access)(nil)},
+		Outputs:  map[model.Action]map[string]model.ValueType{model.ActionPromote: outputs, model.ActionDrill: outputs},
+		Verbs: map[model.Action]string{
+			model.ActionPromote: "start",
+			model.ActionReverse: "make ready",
+		},
+		Effects: map[model.Action]string{
+			model.ActionPromote: "creates the replication group, or brings one that stands by to its size; one that holds what it held before the app served elsewhere is deleted first",
+			model.ActionReverse: "deletes the replication group that served here before, and creates the one that stands by, if the site has one",
+			model.ActionDrill:   "creates a replication group under another name, in the drill's network",
+			model.ActionRelease: "deletes the replication group that the drill made",
+		},
+		Destructive: []model.Action{model.ActionReverse},
+		Timeouts: map[model.Action]time.Duration{model.ActionPromote: 2 * time.Hour, model.ActionReverse: 2 * time.Hour,
+			model.ActionDrill: 2 * time.Hour, model.ActionRelease: time.Hour},
+	}
+}
+
+// ActionOf says that a reverse deletes nothing where what is stale is kept.
+func (d *Group) ActionOf(r model.Resource, action model.Action) driver.ActionFacts {
+	set, err := driver.Decode[GroupSettings](r.Settings)
+	if err == nil && set.Stale == staleKeep && action == model.ActionReverse {
+		return driver.ActionFacts{Effect: "nothing: what is there stays (stale: keep)"}
+	}
+	return driver.ActionFacts{}
+}
+
+// Promote starts the group at the site.
+func (d *Group) Promote(ctx context.Context, req driver.Request) (driver.Handle, error) {
+	return d.begin(ctx, req)
+}
+
+// Reverse makes the site ready for the next cold start.
+func (d *Group) Reverse(ctx context.Context, req driver.Request) (driver.Handle, error) {
+	return d.begin(ctx, req)
+}
+
+// Drill starts a group apart.
+func (d *Group) Drill(ctx context.Context, req driver.Request) (driver.Handle, error) {
+	return d.begin(ctx, req)
+}
+
+// Release deletes what a drill made.
+func (d *Group) Release(ctx context.Context, req driver.Request) (driver.Handle, error) {
+	if req.Released == nil || req.Released.Token == "" {
+		return driver.Handle{}, failure.New(failure.Invalid, "release", string(req.Resource.ID), "nothing says what is released")
+	}
+	return d.begin(ctx, req)
+}
+
+var (
+	_ driver.Driver            = (*Group)(nil)
+	_ driver.Promoter          = (*Group)(nil)
+	_ driver.Reverser          = (*Group)(nil)
+	_ driver.Driller           = (*Group)(nil)
+	_ driver.Releaser          = (*Group)(nil)
+	_ driver.ActionDescriber   = (*Group)(nil)
+	_ driver.Hooker            = (*Group)(nil)
+	_ driver.ResourceValidator = (*Group)(nil)
+)

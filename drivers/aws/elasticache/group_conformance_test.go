@@ -1,0 +1,101 @@
+package elasticache
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	sdk "github.com/aws/aws-sdk-go-v2/service/elasticache"
+	"github.com/aws/aws-sdk-go-v2/service/elasticache/types"
+
+	"github.com/lifeboat-dr/lifeboat/driver"
+	"github.com/lifeboat-dr/lifeboat/driver/drivertest"
+	"github.com/lifeboat-dr/lifeboat/drivers/aws/awsbase"
+	"github.com/lifeboat-dr/lifeboat/drivers/aws/awstest"
+	"github.com/lifeboat-dr/lifeboat/model"
+)
+
+func TestGroupConformance(t *testing.T) {
+	clock := awstest.NewClock(time.Now(), 60000)
+	fast := awsbase.Options{Every: time.Millisecond, Silence: time.Millisecond, Rates: map[string]awsbase.Rate{"elasticache": {Max: 1e6, Burst: 1e6}}}
+	w := awstest.New(awstest.Options{Now: clock.Now, Unlimited: true})
+	s := &groupScene{newScene(w, clock.Advance, fast), 5 * time.Millisecond, clock.Now}
+	s.within = patience
+	s.networks(t)
+	action := func(a model.Action, site model.SiteID) drivertest.Action {
+		return drivertest.Action{Request: func(t testing.TB) driver.Request {
+			req := s.group(t, nil)
+			if a == model.ActionReverse {
+				s.done(t, s.step(req, model.ActionPromote, "west"))
+				s.pass(time.Minute)
+			}
+			req = at(req, a, site)
+			req.Token = ""
+			return req
+		}}
+	}
+	tagged := func(t testing.TB, token string) []string {
+		var out []string
+		for _, site := range []model.SiteID{"east", "west"} {
+			for _, g := range s.all(t, site) {
+				if g.tags[awsbase.TagToken] == token && g.status() != deleting {
+					out = append(out, g.name()+" in the "+string(site))
+				}
+			}
+		}
+		return out
+	}
+	drivertest.Run(t, drivertest.Config{
+		New:  func() driver.Driver { return s.driver() },
+		Must: []model.Action{model.ActionPromote, model.ActionReverse, model.ActionDrill, model.ActionRelease},
+		Actions: map[model.Action]drivertest.Action{model.ActionPromote: action(model.ActionPromote, "west"), model.ActionDrill: action(model.ActionDrill, "west"),
+			model.ActionReverse: action(model.ActionReverse, "east")},
+		Targets: func(t testing.TB) []driver.Target {
+			req := s.group(t, nil)
+			return []driver.Target{at(req, "", "east").Target, at(req, "", "west").Target}
+		},
+		Effects: func(t testing.TB, req driver.Request) int {
+			if req.Action == model.ActionReverse {
+				if s.find(t, req, "east") == nil {
+					return 1
+				}
+				return 0
+			}
+			return len(tagged(t, req.Token))
+		},
+		State: func(t testing.TB) string {
+			var b strings.Builder
+			for _, site := range []model.SiteID{"east", "west"} {
+				for _, g := range s.all(t, site) {
+					fmt.Fprintln(&b, site, g.name(), g.status(), g.size(), g.tags)
+				}
+			}
+			return b.String()
+		},
+		Left: tagged,
+		Break: func(_ testing.TB, site model.SiteID) func() {
+			return w.Inject(awstest.Fault{Region: regions[site], How: awstest.Refuse}).Remove
+		},
+		Secret: w.Account(account).SecretKey,
+	})
+	s.base.Wait()
+}
+
+// all are the groups at a site, with their tags.
+func (s *scene) all(t testing.TB, site model.SiteID) []*cache {
+	t.Helper()
+	api := s.client(t, site)
+	found, err := api.DescribeReplicationGroups(t.Context(), &sdk.DescribeReplicationGroupsInput{})
+	must(t, err)
+	var out []*cache
+	for _, g := range found.ReplicationGroups {
+		tags, err := api.ListTagsForResource(t.Context(), &sdk.ListTagsForResourceInput{ResourceName: g.ARN})
+		if isGone(err) {
+			continue
+		}
+		must(t, err)
+		out = append(out, &cache{g, awsbase.TagMap(tags.TagList, func(t types.Tag) (*string, *string) { return t.Key, t.Value })})
+	}
+	return out
+}

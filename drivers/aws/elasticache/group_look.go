@@ -1,0 +1,199 @@
+package elasticache
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	sdk "github.com/aws/aws-sdk-go-v2/service/elasticache"
+	"github.com/aws/aws-sdk-go-v2/service/elasticache/types"
+
+	"github.com/lifeboat-dr/lifeboat/driver"
+	"github.com/lifeboat-dr/lifeboat/drivers/aws/awsbase"
+	"github.com/lifeboat-dr/lifeboat/failure"
+	"github.com/lifeboat-dr/lifeboat/model"
+)
+
+// tagServes says since when a group serves, as of the promotion that made it.
+const tagServes = "lifeboat:serves-since"
+
+// A group's states (ElastiCache API Reference, ReplicationGroup). While snapshotting it serves.
+const (
+	createFailed = "create-failed"
+	deleting     = "deleting"
+	snapshotting = "snapshotting"
+)
+
+// place is a site of a resource with a client for it.
+type place struct {
+	id  model.SiteID
+	set GroupSettings
+	at  GroupSite
+	s   *awsbase.Session
+	api *sdk.Client
+}
+
+func (d *Group) place(ctx context.Context, t driver.Target, id model.SiteID) (*place, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, failure.Wrap(err, "", string(t.Resource.ID))
+	}
+	set, at, err := driver.SettingsOf[GroupSettings, GroupSite](t, id)
+	if err != nil {
+		return nil, err
+	}
+	s, err := d.base.Session(ctx, at.AWS)
+	if err != nil {
+		return nil, failure.Wrap(err, "", string(t.Resource.ID)+" at "+string(id))
+	}
+	at.Group = strings.ToLower(at.Group)
+	set.Shards = max(set.Shards, 1)
+	return &place{id: id, set: set, at: at, s: s, api: clientOf(s)}, nil
+}
+
+// cache is a replication group as ElastiCache shows it.
+type cache struct {
+	types.ReplicationGroup
+	tags map[string]string
+}
+
+// cache looks for a group by its name, with its tags; nil when there is none. What the shared listing does not have is asked for
+// by name, as listings lag behind.
+func (p *place) cache(ctx context.Context, name string) (*cache, error) {
+	g, found, err := awsbase.PollerOf(p.s, "elasticache-groups", groups).Get(ctx, name)
+	if err == nil && !found {
+		g, found, err = p.named(ctx, name)
+	}
+	if err != nil || !found {
+		return nil, err
+	}
+	answer, err := p.api.ListTagsForResource(ctx, &sdk.ListTagsForResourceInput{ResourceName: g.ARN})
+	if isGone(err) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	return &cache{g, awsbase.TagMap(answer.TagList, func(t types.Tag) (*string, *string) { return t.Key, t.Value })}, nil
+}
+
+// named asks for one group alone.
+func (p *place) named(ctx context.Context, name string) (g types.ReplicationGroup, found bool, err error) {
+	answer, err := p.api.DescribeReplicationGroups(ctx, &sdk.DescribeReplicationGroupsInput{ReplicationGroupId: &name})
+	if isGone(err) || err == nil && len(answer.ReplicationGroups) == 0 {
+		return g, false, nil
+	}
+	if err != nil {
+		return g, false, err
+	}
+	return answer.ReplicationGroups[0], true, nil
+}
+
+// isGone reports whether an error says that a thing is not there.
+func isGone(err error) bool { return err != nil && failure.KindOf(err) == failure.NotFound }
+
+func (c *cache) name() string     { return aws.ToString(c.ReplicationGroupId) }
+func (c *cache) status() string   { return aws.ToString(c.Status) }
+func (c *cache) nodeType() string { return aws.ToString(c.CacheNodeType) }
+
+// up reports whether clients are served: the group is available, and so is each of its shards.
+func (c *cache) up() bool {
+	if c.status() != available && c.status() != snapshotting {
+		return false
+	}
+	for _, n := range c.NodeGroups {
+		if s := aws.ToString(n.Status); s != available && s != snapshotting {
+			return false
+		}
+	}
+	_, ok := endpoints(c.ReplicationGroup)
+	return ok
+}
+
+// replicas is how many replicas the shard with the fewest nodes has.
+func (c *cache) replicas() int {
+	least := -1
+	for _, n := range c.NodeGroups {
+		if r := len(n.NodeGroupMembers) - 1; least < 0 || r < least {
+			least = r
+		}
+	}
+	return max(least, 0)
+}
+
+// full reports whether it has the size that it serves with.
+func (c *cache) full(set GroupSettings) bool {
+	return c.nodeType() == set.NodeType && c.replicas() >= set.Replicas
+}
+
+// since is when it began to serve by a promotion; the zero time where none has made it.
+func (c *cache) since() time.Time {
+	at, err := time.Parse(time.RFC3339, c.tags[tagServes])
+	if err != nil {
+		return time.Time{}
+	}
+	return at
+}
+
+// emptied is the latest instant at which it is known to have held nothing old: it was made, or was promoted.
+func (c *cache) emptied() time.Time {
+	if s := c.since(); s.After(*c.made()) {
+		return s
+	}
+	return *c.made()
+}
+
+// made is when the group was created.
+func (c *cache) made() *time.Time {
+	at := aws.ToTime(c.ReplicationGroupCreateTime)
+	return &at
+}
+
+// stale reports whether it holds what it held before peer's group began to serve.
+func (c *cache) stale(peer *cache) bool {
+	return peer != nil && peer.since().After(c.emptied())
+}
+
+// Describe asks the site's own region.
+func (d *Group) Describe(ctx context.Context, t driver.Target) (model.Description, error) {
+	desc := model.Description{Resource: t.Resource.ID, Site: t.Site, At: d.now()}
+	p, err := d.place(ctx, t, t.Site)
+	if err != nil {
+		return desc, err
+	}
+	c, err := p.cache(ctx, p.at.Group)
+	desc.At = d.now()
+	if err != nil {
+		return dark(ctx, desc, failure.Wrap(err, "look at", p.at.Group))
+	}
+	if c == nil {
+		desc.Role, desc.Healthy = model.RoleAbsent, true
+		desc.Summary = fmt.Sprintf("no group %s in %s: it is started cold when it is to serve", p.at.Group, p.s.Region())
+		return desc, nil
+	}
+	desc.Outputs, _ = endpoints(c.ReplicationGroup)
+	desc.Role, desc.Healthy = model.RolePrimary, c.up()
+	if p.at.Standby != nil && c.since().IsZero() && !c.full(p.set) {
+		desc.Role = model.RoleStandby
+	}
+	desc.Facts = []model.Fact{fact("status", "%s", c.status()), fact("nodes", "%s", c.size())}
+	desc.Summary = fmt.Sprintf("group %s is %s in %s: %s", c.name(), c.status(), p.s.Region(), c.size())
+	return desc, nil
+}
+
+// size is how large a group is, for people.
+func (c *cache) size() string {
+	return fmt.Sprintf("%s of %s with %s", count(max(len(c.NodeGroups), 1), "shard"), c.nodeType(), count(c.replicas(), "replica"))
+}
+
+func count(n int, what string) string {
+	if n == 1 {
+		return "1 " + what
+	}
+	return fmt.Sprintf("%d %ss", n, what)
+}
+
+func fact(name, format string, args ...any) model.Fact {
+	return model.Fact{Name: name, Value: fmt.Sprintf(format, args...)}
+}

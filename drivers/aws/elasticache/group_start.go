@@ -1,0 +1,168 @@
+package elasticache
+
+import (
+	"context"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	sdk "github.com/aws/aws-sdk-go-v2/service/elasticache"
+	"github.com/aws/aws-sdk-go-v2/service/elasticache/types"
+
+	"github.com/lifeboat-dr/lifeboat/driver"
+	"github.com/lifeboat-dr/lifeboat/drivers/aws/awsbase"
+	"github.com/lifeboat-dr/lifeboat/failure"
+	"github.com/lifeboat-dr/lifeboat/model"
+)
+
+// promote has a group serve at the site: an empty one, or the one that stands by.
+func (w *groupWork) promote(ctx context.Context, h groupHandle) (driver.Observation, error) {
+	c, pending, err := w.cleared(ctx, h)
+	switch {
+	case err != nil:
+		return driver.Observation{}, err
+	case pending != "":
+		return waiting("%s: what it holds is from before %s served", pending, w.req.Peer), nil
+	case c == nil:
+		return w.create(ctx, h.Name, w.serving())
+	}
+	if seen, wait := coming(c); wait {
+		return seen, nil
+	}
+	if pending, err = w.grow(ctx, c); err != nil || pending != "" {
+		return waiting("%s", pending), err
+	}
+	if c.tags[tagServes] == "" || c.tags[awsbase.TagToken] != w.req.Token {
+		if err := w.marks(ctx, c); err != nil {
+			return driver.Observation{}, err
+		}
+	}
+	seen := serves(c)
+	if h.Unknown != "" {
+		seen.Evidence = append(seen.Evidence, fact("may be stale", "%s", h.Unknown))
+	}
+	return seen, nil
+}
+
+// marks writes down on the group that it serves, since now, and for which step.
+func (w *groupWork) marks(ctx context.Context, c *cache) error {
+	tags := awsbase.OriginOf(w.req).Tags(map[string]string{tagServes: w.d.now().UTC().Format(time.RFC3339)})
+	_, err := w.here.api.AddTagsToResource(ctx, &sdk.AddTagsToResourceInput{ResourceName: c.ARN,
+		Tags: awsbase.TagsAs(tags, func(k, v *string) types.Tag { return types.Tag{Key: k, Value: v} })})
+	return err
+}
+
+// coming is the observation of a group that does not serve yet, or never will.
+func coming(c *cache) (seen driver.Observation, wait bool) {
+	switch {
+	case c.status() == createFailed:
+		return failed(failure.New(failure.Unavailable, "create", c.name(), "AWS says that its creation failed").
+			WithHint("aws elasticache describe-events --source-type replication-group --source-identifier %s says why; the next attempt creates it anew", c.name())), true
+	case !c.up():
+		return waiting("group %s is %s", c.name(), c.status()), true
+	}
+	return driver.Observation{}, false
+}
+
+// serves is the observation of a group that is up.
+func serves(c *cache) driver.Observation {
+	outputs, _ := endpoints(c.ReplicationGroup)
+	return driver.Observation{State: driver.Done, Outputs: outputs, Evidence: []model.Fact{
+		fact("group", "%s is %s", c.name(), c.status()), fact("nodes", "%s", c.size()), fact("engine", "%s", aws.ToString(c.Engine)),
+		fact("made", "%s", aws.ToTime(c.ReplicationGroupCreateTime).UTC().Format(time.RFC3339)),
+	}}
+}
+
+// grow brings a group that stood by to the size that it serves with, a step at a time. Pending says what was begun.
+func (w *groupWork) grow(ctx context.Context, c *cache) (pending string, err error) {
+	set, name := w.here.set, c.name()
+	switch {
+	case c.status() != available: // it takes no changes while a snapshot is made, and serves
+		return "group " + name + " is " + c.status(), nil
+	case c.nodeType() != set.NodeType:
+		_, err = w.here.api.ModifyReplicationGroup(ctx, &sdk.ModifyReplicationGroupInput{ReplicationGroupId: &name, CacheNodeType: &set.NodeType, ApplyImmediately: aws.Bool(true)})
+		return "group " + name + " is brought from " + c.nodeType() + " to " + set.NodeType, err
+	case c.replicas() < set.Replicas:
+		_, err = w.here.api.IncreaseReplicaCount(ctx, &sdk.IncreaseReplicaCountInput{ReplicationGroupId: &name, NewReplicaCount: aws.Int32(int32(set.Replicas)), ApplyImmediately: aws.Bool(true)})
+		return "group " + name + " gets " + count(set.Replicas, "replica") + " for each shard", err
+	case set.automatic(set.Replicas) && c.AutomaticFailover == types.AutomaticFailoverStatusDisabled, set.MultiAZ && c.MultiAZ == types.MultiAZStatusDisabled:
+		_, err = w.here.api.ModifyReplicationGroup(ctx, &sdk.ModifyReplicationGroupInput{ReplicationGroupId: &name, AutomaticFailoverEnabled: aws.Bool(true),
+			MultiAZEnabled: aws.Bool(set.MultiAZ), ApplyImmediately: aws.Bool(true)})
+		return "group " + name + " gets automatic failover", err
+	}
+	return "", nil
+}
+
+// reverse makes the site ready for the next cold start: what served here before is gone, and what stands by is there.
+func (w *groupWork) reverse(ctx context.Context, h groupHandle) (driver.Observation, error) {
+	c, pending, err := w.cleared(ctx, h)
+	switch {
+	case err != nil:
+		return driver.Observation{}, err
+	case pending != "":
+		return waiting("%s", pending), nil
+	case c == nil && w.here.at.Standby != nil:
+		s := w.serving()
+		s.nodeType, s.replicas = w.here.at.Standby.NodeType, w.here.at.Standby.Replicas
+		return w.create(ctx, h.Name, s)
+	case c == nil:
+		return driver.Observation{State: driver.Done, Evidence: []model.Fact{fact("group", "there is none in %s: it is started cold when it is to serve", w.here.s.Region())}}, nil
+	}
+	if seen, wait := coming(c); wait {
+		return seen, nil
+	}
+	seen := serves(c)
+	seen.Outputs = nil
+	return seen, nil
+}
+
+func noDrill(w *groupWork) *failure.Error {
+	return failure.New(failure.Invalid, "", w.subject(), "nothing says in which network drills create it").
+		WithHint("set sites.%s.drill: {subnet_group, security_groups}", w.req.Site)
+}
+
+// drill starts a group apart.
+func (w *groupWork) drill(ctx context.Context, h groupHandle) (driver.Observation, error) {
+	at := w.here.at.Drill
+	if at == nil {
+		return driver.Observation{}, noDrill(w)
+	}
+	c, err := w.here.cache(ctx, h.Name)
+	if err != nil {
+		return driver.Observation{}, err
+	}
+	if c == nil {
+		s := size{w.here.set.NodeType, 0, at.SubnetGroup, at.SecurityGroups}
+		if at.NodeType != "" {
+			s.nodeType = at.NodeType
+		}
+		return w.create(ctx, h.Name, s)
+	}
+	if c.tags[awsbase.TagToken] != w.req.Token {
+		return failed(failure.New(failure.Exists, "drill", h.Name, "a group of this name is there, and this step did not make it").WithHint("delete it")), nil
+	}
+	if seen, wait := coming(c); wait {
+		return seen, nil
+	}
+	return serves(c), nil
+}
+
+// release deletes what a drill made, by the token of its step.
+func (w *groupWork) release(ctx context.Context, h groupHandle) (driver.Observation, error) {
+	if w.req.Released == nil {
+		return driver.Observation{}, failure.New(failure.Invalid, "", w.subject(), "nothing says what is released")
+	}
+	c, err := w.here.cache(ctx, h.Name)
+	if err != nil {
+		return driver.Observation{}, err
+	}
+	switch {
+	case c == nil || c.tags[awsbase.TagToken] != w.req.Released.Token:
+		return driver.Observation{State: driver.Done, Evidence: []model.Fact{fact("released", "nothing is left of it in %s", w.here.s.Region())}}, nil
+	case c.status() == deleting:
+		return waiting("group %s is being deleted", h.Name), nil
+	case c.status() != available && c.status() != createFailed:
+		return waiting("group %s is %s: it is deleted once it is available", h.Name, c.status()), nil
+	}
+	pending, err := w.remove(ctx, h.Name)
+	return waiting("%s", pending), err
+}

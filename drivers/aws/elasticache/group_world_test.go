@@ -1,0 +1,158 @@
+package elasticache
+
+import (
+	"encoding/json"
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	sdk "github.com/aws/aws-sdk-go-v2/service/elasticache"
+	"github.com/aws/aws-sdk-go-v2/service/elasticache/types"
+
+	"github.com/lifeboat-dr/lifeboat/driver"
+	"github.com/lifeboat-dr/lifeboat/drivers/aws/awsbase"
+	"github.com/lifeboat-dr/lifeboat/drivers/aws/awstest"
+	"github.com/lifeboat-dr/lifeboat/failure"
+	"github.com/lifeboat-dr/lifeboat/model"
+)
+
+// groupScene is a world for replication groups, one after the other.
+type groupScene struct {
+	*scene
+	again time.Duration
+	now   func() time.Time
+}
+
+func groupBubble(t *testing.T, test func(t *testing.T, s *groupScene)) {
+	t.Helper()
+	synctest.Test(t, func(t *testing.T) {
+		s := &groupScene{newScene(awstest.New(awstest.Options{}), time.Sleep, awsbase.Options{}), again, time.Now}
+		s.networks(t)
+		test(t, s)
+		s.base.Wait()
+	})
+}
+
+// networks makes the drills' subnet groups.
+func (s *groupScene) networks(t testing.TB) {
+	t.Helper()
+	for site, region := range regions {
+		_, subnets, _ := s.w.Network(account, region)
+		_, err := s.client(t, site).CreateCacheSubnetGroup(t.Context(), &sdk.CreateCacheSubnetGroupInput{CacheSubnetGroupName: aws.String("apart"), CacheSubnetGroupDescription: aws.String("x"), SubnetIds: subnets})
+		must(t, err)
+	}
+}
+
+// driver is another process's.
+func (s *groupScene) driver() *Group {
+	d := NewGroup(s.base)
+	d.again, d.now = s.again, s.now
+	return d
+}
+
+// group makes a resource whose group serves in the east, and gives a request about it.
+func (s *groupScene) group(t testing.TB, change func(*GroupSettings, map[model.SiteID]*GroupSite)) driver.Request {
+	t.Helper()
+	req := s.resource(t, change)
+	_, err := s.client(t, "east").CreateReplicationGroup(t.Context(), &sdk.CreateReplicationGroupInput{ReplicationGroupId: aws.String(string(req.App)), ReplicationGroupDescription: aws.String("the user's"),
+		CacheNodeType: aws.String("cache.r6g.large"), Engine: aws.String("redis"), ReplicasPerNodeGroup: aws.Int32(1), NumNodeGroups: aws.Int32(1), AutomaticFailoverEnabled: aws.Bool(true)})
+	must(t, err)
+	s.pass(time.Hour)
+	return req
+}
+
+// resource makes a resource without any group.
+func (s *groupScene) resource(t testing.TB, change func(*GroupSettings, map[model.SiteID]*GroupSite)) driver.Request {
+	t.Helper()
+	s.n++
+	name := fmt.Sprintf("shop%d", s.n)
+	set := &GroupSettings{Engine: "redis", EngineVersion: "7.1", NodeType: "cache.r6g.large", Replicas: 1, Warm: &Warm{Command: []string{"warm"}}}
+	sites := map[model.SiteID]*GroupSite{}
+	for site, region := range regions {
+		_, _, groups := s.w.Network(account, region)
+		sites[site] = &GroupSite{AWS: s.access(t, site), Group: name, SubnetGroup: "default", SecurityGroups: groups[:1], Drill: &GroupDrill{SubnetGroup: "apart", SecurityGroups: groups[1:2]}}
+	}
+	if change != nil {
+		change(set, sites)
+	}
+	raw := func(v any) json.RawMessage {
+		text, err := json.Marshal(v)
+		must(t, err)
+		return text
+	}
+	r := model.Resource{ID: "sessions", App: model.AppID(name), Kind: KindGroup, Settings: raw(set), Sites: map[model.SiteID]json.RawMessage{}}
+	for site, at := range sites {
+		r.Sites[site] = raw(at)
+	}
+	return driver.Request{Target: driver.Target{App: r.App, Resource: r}, Operation: model.OpFailover, Mode: model.Planned, Run: "r1", Attempt: 1}
+}
+
+// step is a request for an action at a site, with a token of its own.
+func (s *groupScene) step(req driver.Request, action model.Action, site model.SiteID) driver.Request {
+	s.n++
+	req = at(req, action, site)
+	req.Token = fmt.Sprintf("%s%d", strings.Repeat("t", 14), s.n)
+	return req
+}
+
+func (s *groupScene) finish(t testing.TB, req driver.Request, h driver.Handle) driver.Observation {
+	t.Helper()
+	for range 2000 {
+		seen, err := s.driver().Observe(t.Context(), req, h)
+		if err != nil && !failure.KindOf(err).Retryable() {
+			t.Fatal(err)
+		}
+		if err == nil && seen.State != driver.Pending {
+			return seen
+		}
+		s.pass(again)
+	}
+	t.Fatalf("%s at %s never ends", req.Action, req.Site)
+	panic("unreachable")
+}
+
+func (s *groupScene) done(t testing.TB, req driver.Request) driver.Observation {
+	t.Helper()
+	h, err := driver.Begin(t.Context(), s.driver(), req)
+	must(t, err)
+	seen := s.finish(t, req, h)
+	if seen.State != driver.Done {
+		t.Fatalf("%s at %s ends as %s: %v", req.Action, req.Site, seen.State, seen.Err)
+	}
+	return seen
+}
+
+// there lists the groups at a site.
+func (s *groupScene) there(t testing.TB, site model.SiteID) []types.ReplicationGroup {
+	t.Helper()
+	out, err := s.client(t, site).DescribeReplicationGroups(t.Context(), &sdk.DescribeReplicationGroupsInput{})
+	must(t, err)
+	return out.ReplicationGroups
+}
+
+// find is the resource's group at a site; nil when there is none.
+func (s *groupScene) find(t testing.TB, req driver.Request, site model.SiteID) *cache {
+	t.Helper()
+	p, err := s.driver().place(t.Context(), at(req, "", site).Target, site)
+	must(t, err)
+	c, err := p.cache(t.Context(), p.at.Group)
+	must(t, err)
+	return c
+}
+
+// codes are those of the findings about a request.
+func (s *groupScene) codes(t testing.TB, req driver.Request) string {
+	t.Helper()
+	found, err := s.driver().Check(t.Context(), req)
+	must(t, err)
+	var out []string
+	for _, f := range found {
+		out = append(out, f.Code)
+	}
+	slices.Sort(out)
+	return strings.Join(out, " ")
+}
