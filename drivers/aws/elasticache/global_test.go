@@ -24,38 +24,33 @@ const account = "111111111111"
 
 var regions = map[model.SiteID]string{"east": "us-east-1", "west": "us-west-2"}
 
-// scene is a world with a global datastore for each request.
+// scene is a world with a global datastore for each request, in a bubble of synctest.
 type scene struct {
 	w    *awstest.World
 	base *awsbase.Base
 	own  *awsbase.Base // the test's, which is not told off by what the drivers could not reach
 	d    *Global
-	pass func(time.Duration)
 	n    int
-	// within is how long a call may take: under a clock of its own the time that an unreachable region costs is ours.
-	within time.Duration
 }
 
-func newScene(w *awstest.World, pass func(time.Duration), o awsbase.Options) *scene {
-	o.HTTP = w.Client()
+func newScene(t testing.TB) *scene {
+	w := awstest.New(awstest.Options{})
+	o := awsbase.Options{HTTP: w.Client()}
 	base := awsbase.New(o)
-	return &scene{w: w, base: base, own: awsbase.New(o), d: NewGlobal(base), pass: pass, within: 2 * time.Second}
+	t.Cleanup(base.Wait)
+	return &scene{w: w, base: base, own: awsbase.New(o), d: NewGlobal(base)}
 }
 
 func bubble(t *testing.T, test func(t *testing.T, s *scene)) {
 	t.Helper()
-	synctest.Test(t, func(t *testing.T) {
-		s := newScene(awstest.New(awstest.Options{}), time.Sleep, awsbase.Options{})
-		test(t, s)
-		s.base.Wait()
-	})
+	synctest.Test(t, func(t *testing.T) { test(t, newScene(t)) })
 }
 
 func (s *scene) access(t testing.TB, site model.SiteID) awsbase.Access {
 	c := s.w.Account(account)
 	t.Setenv("CACHE_KEY", c.AccessKey)
 	t.Setenv("CACHE_SECRET", c.SecretKey)
-	return awsbase.Access{Account: account, Region: regions[site], AccessKey: "env:CACHE_KEY", SecretKey: "env:CACHE_SECRET", Attempt: model.Duration(s.within), Deadline: model.Duration(s.within)}
+	return awsbase.Access{Account: account, Region: regions[site], AccessKey: "env:CACHE_KEY", SecretKey: "env:CACHE_SECRET", Attempt: model.Duration(time.Second), Deadline: model.Duration(2 * time.Second)}
 }
 
 func (s *scene) client(t testing.TB, site model.SiteID) *sdk.Client {
@@ -80,13 +75,13 @@ func (s *scene) datastore(t testing.TB, action model.Action, site model.SiteID) 
 	create := &sdk.CreateReplicationGroupInput{ReplicationGroupId: aws.String(name + "-east"), ReplicationGroupDescription: aws.String("x"), CacheNodeType: aws.String("cache.r6g.large"), Engine: aws.String("redis")}
 	_, err := s.client(t, "east").CreateReplicationGroup(t.Context(), create)
 	must(t, err)
-	s.pass(10 * time.Minute)
+	time.Sleep(10 * time.Minute)
 	_, err = s.client(t, "east").CreateGlobalReplicationGroup(t.Context(), &sdk.CreateGlobalReplicationGroupInput{GlobalReplicationGroupIdSuffix: &name, PrimaryReplicationGroupId: create.ReplicationGroupId})
 	must(t, err)
-	s.pass(10 * time.Minute)
+	time.Sleep(10 * time.Minute)
 	_, err = s.client(t, "west").CreateReplicationGroup(t.Context(), &sdk.CreateReplicationGroupInput{ReplicationGroupId: aws.String(name + "-west"), ReplicationGroupDescription: aws.String("x"), GlobalReplicationGroupId: aws.String("ldgnf-" + name)})
 	must(t, err)
-	s.pass(20 * time.Minute)
+	time.Sleep(20 * time.Minute)
 	raw := func(v any) json.RawMessage {
 		text, err := json.Marshal(v)
 		must(t, err)
@@ -125,7 +120,7 @@ func (s *scene) finish(t testing.TB, req driver.Request, h driver.Handle) driver
 		if err == nil && seen.State != driver.Pending {
 			return seen
 		}
-		s.pass(again)
+		time.Sleep(again)
 	}
 	t.Fatal("it never ends")
 	panic("unreachable")
@@ -213,7 +208,7 @@ func TestHomeIsLost(t *testing.T) {
 				t.Error("the fault never fired")
 			}
 			fault.Remove()
-			s.pass(time.Minute)
+			time.Sleep(time.Minute)
 			s.done(t, at(req, model.ActionReverse, "east"))
 		})
 	}
@@ -286,7 +281,7 @@ func TestADetachedGroup(t *testing.T) {
 		_, err := s.client(t, "west").DisassociateGlobalReplicationGroup(t.Context(), &sdk.DisassociateGlobalReplicationGroupInput{
 			GlobalReplicationGroupId: &set.Datastore, ReplicationGroupId: aws.String("sessions1-east"), ReplicationGroupRegion: aws.String(regions["east"])})
 		must(t, err)
-		s.pass(10 * time.Minute)
+		time.Sleep(10 * time.Minute)
 		_, err = s.d.Fence(t.Context(), req)
 		fails(t, err, failure.Unavailable, "fence-unproven")
 		if got := s.role(t, req, "east"); got != "absent false" {
@@ -321,14 +316,31 @@ func TestSettings(t *testing.T) {
 	}
 }
 
-// patience is how long the conformance suites' calls may take.
-const patience = 700 * time.Millisecond
-
+// TestGlobalConformance tries what moves apart from what only waits, and changes nothing whose effects could be counted.
 func TestGlobalConformance(t *testing.T) {
-	clock := awstest.NewClock(time.Now(), 600)
-	s := newScene(awstest.New(awstest.Options{Now: clock.Now, Unlimited: true}), clock.Advance,
-		awsbase.Options{Every: time.Millisecond, Silence: time.Millisecond, Rates: map[string]awsbase.Rate{"elasticache": {Max: 1000, Burst: 1000}}})
-	s.within = patience
+	moves, waits := model.ActionFence, model.ActionReverse
+	t.Run("moves", func(t *testing.T) {
+		drivertest.RunTimed(t, func(t *testing.T) drivertest.Config {
+			c, request := globalConformance(t)
+			c.Actions = map[model.Action]drivertest.Action{moves: request(moves, "east"), model.ActionPromote: request(model.ActionPromote, "west")}
+			c.Untested = map[model.Action]string{waits: "tried apart"}
+			return c
+		})
+	})
+	t.Run("waits", func(t *testing.T) {
+		drivertest.RunTimed(t, func(t *testing.T) drivertest.Config {
+			c, request := globalConformance(t)
+			c.Actions = map[model.Action]drivertest.Action{waits: request(waits, "west")}
+			c.Untested = map[model.Action]string{moves: "tried apart", model.ActionPromote: "tried apart"}
+			c.Effects = nil
+			return c
+		})
+	})
+}
+
+// globalConformance is how the driver is tried, in a world of its own, and what makes its requests.
+func globalConformance(t *testing.T) (drivertest.Config, func(model.Action, model.SiteID) drivertest.Action) {
+	s := newScene(t)
 	before := 0
 	landed := func() int {
 		n := 0
@@ -346,24 +358,16 @@ func TestGlobalConformance(t *testing.T) {
 			return req
 		}}
 	}
-	moves, waits := model.ActionFence, model.ActionReverse
-	conformance := drivertest.Config{
-		New:      func() driver.Driver { return s.d },
-		Must:     []model.Action{moves, model.ActionPromote, waits},
-		Actions:  map[model.Action]drivertest.Action{moves: request(moves, "east"), model.ActionPromote: request(model.ActionPromote, "west")},
-		Untested: map[model.Action]string{waits: "it changes nothing, so its effects cannot be counted: tried apart"},
-		Targets:  func(t testing.TB) []driver.Target { return []driver.Target{s.datastore(t, waits, "west").Target} },
-		Effects:  func(testing.TB, driver.Request) int { return landed() - before },
+	return drivertest.Config{
+		New:     func() driver.Driver { return NewGlobal(s.base) },
+		Must:    []model.Action{model.ActionFence, model.ActionPromote, model.ActionReverse},
+		Targets: func(t testing.TB) []driver.Target { return []driver.Target{s.datastore(t, "", "west").Target} },
+		Effects: func(testing.TB, driver.Request) int { return landed() - before },
 		Break: func(_ testing.TB, site model.SiteID) func() {
 			return s.w.Inject(awstest.Fault{Region: regions[site], How: awstest.Refuse}).Remove
 		},
 		FencesBlind: true,
 		Secret:      s.w.Account(account).SecretKey,
-	}
-	t.Run("moves", func(t *testing.T) { drivertest.Run(t, conformance) })
-	conformance.Actions = map[model.Action]drivertest.Action{waits: request(waits, "west")}
-	conformance.Untested = map[model.Action]string{moves: "tried apart", model.ActionPromote: "tried apart"}
-	conformance.Targets, conformance.Effects = nil, nil
-	t.Run("waits", func(t *testing.T) { drivertest.Run(t, conformance) })
-	s.base.Wait()
+		Limit:       3 * time.Hour,
+	}, request
 }

@@ -14,16 +14,13 @@ import (
 const KindGroup model.Kind = "aws.elasticache.replicationgroup"
 
 // Group is the aws.elasticache.replicationgroup driver. It holds no state between calls.
-type Group struct {
-	base  *awsbase.Base
-	now   func() time.Time
-	again time.Duration // between two looks
-}
+type Group struct{ base *awsbase.Base }
+
+// lookAgain is the pause between two looks at what takes AWS minutes.
+const lookAgain = 10 * time.Second
 
 // NewGroup makes the driver.
-func NewGroup(base *awsbase.Base) *Group {
-	return &Group{base: base, now: time.Now, again: 10 * time.Second}
-}
+func NewGroup(base *awsbase.Base) *Group { return &Group{base: base} }
 
 // Facts describes the driver.
 func (d *Group) Facts() driver.Facts {

@@ -16,19 +16,17 @@ import (
 	"github.com/lifeboat-dr/lifeboat/model"
 )
 
-func TestGroupConformance(t *testing.T) {
-	clock := awstest.NewClock(time.Now(), 60000)
-	fast := awsbase.Options{Every: time.Millisecond, Silence: time.Millisecond, Rates: map[string]awsbase.Rate{"elasticache": {Max: 1e6, Burst: 1e6}}}
-	w := awstest.New(awstest.Options{Now: clock.Now, Unlimited: true})
-	s := &groupScene{newScene(w, clock.Advance, fast), 5 * time.Millisecond, clock.Now}
-	s.within = patience
-	s.networks(t)
+func TestGroupConformance(t *testing.T) { drivertest.RunTimed(t, groupConformance) }
+
+// groupConformance is how the driver is tried, in a world of its own.
+func groupConformance(t *testing.T) drivertest.Config {
+	s := newGroupScene(t)
 	action := func(a model.Action, site model.SiteID) drivertest.Action {
 		return drivertest.Action{Request: func(t testing.TB) driver.Request {
 			req := s.group(t, nil)
 			if a == model.ActionReverse {
 				s.done(t, s.step(req, model.ActionPromote, "west"))
-				s.pass(time.Minute)
+				time.Sleep(time.Minute)
 			}
 			req = at(req, a, site)
 			req.Token = ""
@@ -46,7 +44,7 @@ func TestGroupConformance(t *testing.T) {
 		}
 		return out
 	}
-	drivertest.Run(t, drivertest.Config{
+	return drivertest.Config{
 		New:  func() driver.Driver { return s.driver() },
 		Must: []model.Action{model.ActionPromote, model.ActionReverse, model.ActionDrill, model.ActionRelease},
 		Actions: map[model.Action]drivertest.Action{model.ActionPromote: action(model.ActionPromote, "west"), model.ActionDrill: action(model.ActionDrill, "west"),
@@ -75,11 +73,11 @@ func TestGroupConformance(t *testing.T) {
 		},
 		Left: tagged,
 		Break: func(_ testing.TB, site model.SiteID) func() {
-			return w.Inject(awstest.Fault{Region: regions[site], How: awstest.Refuse}).Remove
+			return s.w.Inject(awstest.Fault{Region: regions[site], How: awstest.Refuse}).Remove
 		},
-		Secret: w.Account(account).SecretKey,
-	})
-	s.base.Wait()
+		Secret: s.w.Account(account).SecretKey,
+		Limit:  3 * time.Hour,
+	}
 }
 
 // all are the groups at a site, with their tags.

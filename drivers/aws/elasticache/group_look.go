@@ -157,13 +157,13 @@ func (c *cache) stale(peer *cache) bool {
 
 // Describe asks the site's own region.
 func (d *Group) Describe(ctx context.Context, t driver.Target) (model.Description, error) {
-	desc := model.Description{Resource: t.Resource.ID, Site: t.Site, At: d.now()}
+	desc := model.Description{Resource: t.Resource.ID, Site: t.Site, At: time.Now()}
 	p, err := d.place(ctx, t, t.Site)
 	if err != nil {
 		return desc, err
 	}
 	c, err := p.cache(ctx, p.at.Group)
-	desc.At = d.now()
+	desc.At = time.Now()
 	if err != nil {
 		return dark(ctx, desc, failure.Wrap(err, "look at", p.at.Group))
 	}
@@ -177,7 +177,7 @@ func (d *Group) Describe(ctx context.Context, t driver.Target) (model.Descriptio
 	if p.at.Standby != nil && c.since().IsZero() && !c.full(p.set) {
 		desc.Role = model.RoleStandby
 	}
-	desc.Facts = []model.Fact{fact("status", "%s", c.status()), fact("nodes", "%s", c.size())}
+	desc.Facts = []model.Fact{driver.Fact("status", "%s", c.status()), driver.Fact("nodes", "%s", c.size())}
 	desc.Summary = fmt.Sprintf("group %s is %s in %s: %s", c.name(), c.status(), p.s.Region(), c.size())
 	return desc, nil
 }
@@ -192,8 +192,4 @@ func count(n int, what string) string {
 		return "1 " + what
 	}
 	return fmt.Sprintf("%d %ss", n, what)
-}
-
-func fact(name, format string, args ...any) model.Fact {
-	return model.Fact{Name: name, Value: fmt.Sprintf(format, args...)}
 }

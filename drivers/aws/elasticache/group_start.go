@@ -21,7 +21,7 @@ func (w *groupWork) promote(ctx context.Context, h groupHandle) (driver.Observat
 	case err != nil:
 		return driver.Observation{}, err
 	case pending != "":
-		return waiting("%s: what it holds is from before %s served", pending, w.req.Peer), nil
+		return driver.Waiting("%s: what it holds is from before %s served", pending, w.req.Peer), nil
 	case c == nil:
 		return w.create(ctx, h.Name, w.serving())
 	}
@@ -29,7 +29,7 @@ func (w *groupWork) promote(ctx context.Context, h groupHandle) (driver.Observat
 		return seen, nil
 	}
 	if pending, err = w.grow(ctx, c); err != nil || pending != "" {
-		return waiting("%s", pending), err
+		return driver.Waiting("%s", pending), err
 	}
 	if c.tags[tagServes] == "" || c.tags[awsbase.TagToken] != w.req.Token {
 		if err := w.marks(ctx, c); err != nil {
@@ -38,14 +38,14 @@ func (w *groupWork) promote(ctx context.Context, h groupHandle) (driver.Observat
 	}
 	seen := serves(c)
 	if h.Unknown != "" {
-		seen.Evidence = append(seen.Evidence, fact("may be stale", "%s", h.Unknown))
+		seen.Evidence = append(seen.Evidence, driver.Fact("may be stale", "%s", h.Unknown))
 	}
 	return seen, nil
 }
 
 // marks writes down on the group that it serves, since now, and for which step.
 func (w *groupWork) marks(ctx context.Context, c *cache) error {
-	tags := awsbase.OriginOf(w.req).Tags(map[string]string{tagServes: w.d.now().UTC().Format(time.RFC3339)})
+	tags := awsbase.OriginOf(w.req).Tags(map[string]string{tagServes: time.Now().UTC().Format(time.RFC3339)})
 	_, err := w.here.api.AddTagsToResource(ctx, &sdk.AddTagsToResourceInput{ResourceName: c.ARN,
 		Tags: awsbase.TagsAs(tags, func(k, v *string) types.Tag { return types.Tag{Key: k, Value: v} })})
 	return err
@@ -55,10 +55,10 @@ func (w *groupWork) marks(ctx context.Context, c *cache) error {
 func coming(c *cache) (seen driver.Observation, wait bool) {
 	switch {
 	case c.status() == createFailed:
-		return failed(failure.New(failure.Unavailable, "create", c.name(), "AWS says that its creation failed").
+		return driver.FailedWith(failure.New(failure.Unavailable, "create", c.name(), "AWS says that its creation failed").
 			WithHint("aws elasticache describe-events --source-type replication-group --source-identifier %s says why; the next attempt creates it anew", c.name())), true
 	case !c.up():
-		return waiting("group %s is %s", c.name(), c.status()), true
+		return driver.Waiting("group %s is %s", c.name(), c.status()), true
 	}
 	return driver.Observation{}, false
 }
@@ -67,8 +67,8 @@ func coming(c *cache) (seen driver.Observation, wait bool) {
 func serves(c *cache) driver.Observation {
 	outputs, _ := endpoints(c.ReplicationGroup)
 	return driver.Observation{State: driver.Done, Outputs: outputs, Evidence: []model.Fact{
-		fact("group", "%s is %s", c.name(), c.status()), fact("nodes", "%s", c.size()), fact("engine", "%s", aws.ToString(c.Engine)),
-		fact("made", "%s", aws.ToTime(c.ReplicationGroupCreateTime).UTC().Format(time.RFC3339)),
+		driver.Fact("group", "%s is %s", c.name(), c.status()), driver.Fact("nodes", "%s", c.size()), driver.Fact("engine", "%s", aws.ToString(c.Engine)),
+		driver.Fact("made", "%s", aws.ToTime(c.ReplicationGroupCreateTime).UTC().Format(time.RFC3339)),
 	}}
 }
 
@@ -99,13 +99,13 @@ func (w *groupWork) reverse(ctx context.Context, h groupHandle) (driver.Observat
 	case err != nil:
 		return driver.Observation{}, err
 	case pending != "":
-		return waiting("%s", pending), nil
+		return driver.Waiting("%s", pending), nil
 	case c == nil && w.here.at.Standby != nil:
 		s := w.serving()
 		s.nodeType, s.replicas = w.here.at.Standby.NodeType, w.here.at.Standby.Replicas
 		return w.create(ctx, h.Name, s)
 	case c == nil:
-		return driver.Observation{State: driver.Done, Evidence: []model.Fact{fact("group", "there is none in %s: it is started cold when it is to serve", w.here.s.Region())}}, nil
+		return driver.Succeeded(driver.Fact("group", "there is none in %s: it is started cold when it is to serve", w.here.s.Region())), nil
 	}
 	if seen, wait := coming(c); wait {
 		return seen, nil
@@ -138,7 +138,7 @@ func (w *groupWork) drill(ctx context.Context, h groupHandle) (driver.Observatio
 		return w.create(ctx, h.Name, s)
 	}
 	if c.tags[awsbase.TagToken] != w.req.Token {
-		return failed(failure.New(failure.Exists, "drill", h.Name, "a group of this name is there, and this step did not make it").WithHint("delete it")), nil
+		return driver.FailedWith(failure.New(failure.Exists, "drill", h.Name, "a group of this name is there, and this step did not make it").WithHint("delete it")), nil
 	}
 	if seen, wait := coming(c); wait {
 		return seen, nil
@@ -157,12 +157,12 @@ func (w *groupWork) release(ctx context.Context, h groupHandle) (driver.Observat
 	}
 	switch {
 	case c == nil || c.tags[awsbase.TagToken] != w.req.Released.Token:
-		return driver.Observation{State: driver.Done, Evidence: []model.Fact{fact("released", "nothing is left of it in %s", w.here.s.Region())}}, nil
+		return driver.Succeeded(driver.Fact("released", "nothing is left of it in %s", w.here.s.Region())), nil
 	case c.status() == deleting:
-		return waiting("group %s is being deleted", h.Name), nil
+		return driver.Waiting("group %s is being deleted", h.Name), nil
 	case c.status() != available && c.status() != createFailed:
-		return waiting("group %s is %s: it is deleted once it is available", h.Name, c.status()), nil
+		return driver.Waiting("group %s is %s: it is deleted once it is available", h.Name, c.status()), nil
 	}
 	pending, err := w.remove(ctx, h.Name)
-	return waiting("%s", pending), err
+	return driver.Waiting("%s", pending), err
 }

@@ -34,7 +34,7 @@ func TestColdStartThereAndBack(t *testing.T) {
 		if c := s.find(t, req, "east"); c != nil {
 			t.Errorf("the old group is still there: %s", c.status())
 		}
-		s.pass(time.Hour)
+		time.Sleep(time.Hour)
 		s.done(t, s.step(req, model.ActionPromote, "east"))
 		if made := *s.find(t, req, "east").made(); !made.After(home) {
 			t.Errorf("the group at home was made at %s, before it stopped serving", made)
@@ -217,9 +217,9 @@ func TestReverseSparesWhatServes(t *testing.T) {
 			t.Errorf("findings %q", got)
 		}
 		s.done(t, s.step(req, model.ActionPromote, "west"))
-		s.pass(time.Minute)
+		time.Sleep(time.Minute)
 		s.done(t, s.step(req, model.ActionPromote, "east"))
-		s.pass(time.Minute)
+		time.Sleep(time.Minute)
 		_, err = s.driver().Reverse(t.Context(), s.step(req, model.ActionReverse, "east"))
 		fails(t, err, failure.Conflict, "after the group at west")
 		forced := s.step(req, model.ActionReverse, "east")
@@ -384,7 +384,7 @@ func TestKilledAtEveryLook(t *testing.T) {
 				if over = seen.State == driver.Done; over {
 					break
 				}
-				s.pass(again)
+				time.Sleep(lookAgain)
 			}
 			if !over {
 				t.Fatalf("%s never ends", action)
@@ -406,7 +406,7 @@ func TestForeignDrillGroupStays(t *testing.T) {
 		_, err = s.client(t, "west").CreateReplicationGroup(t.Context(), &sdk.CreateReplicationGroupInput{ReplicationGroupId: &name, ReplicationGroupDescription: aws.String("another's"),
 			CacheNodeType: aws.String("cache.t4g.small"), Engine: aws.String("redis")})
 		must(t, err)
-		s.pass(time.Hour)
+		time.Sleep(time.Hour)
 		var refused *failure.Error
 		if _, err := s.driver().Drill(t.Context(), drill); !errors.As(err, &refused) || refused.Kind != failure.Exists {
 			t.Errorf("a group that another made: %v", err)

@@ -170,13 +170,13 @@ func (w *groupWork) push(ctx context.Context, h groupHandle) (driver.Observation
 	seen, err := w.step(ctx, h)
 	if err != nil && ctx.Err() == nil && (failure.KindOf(err) == failure.Conflict || failure.KindOf(err) == failure.Exists) {
 		// It is in another state, or somebody else was first: that is looked at.
-		seen, err = waiting("AWS is not ready for the next step: %s", oneLine(err.Error())), nil
+		seen, err = driver.Waiting("AWS is not ready for the next step: %s", oneLine(err.Error())), nil
 	}
 	if err != nil {
 		return seen, failure.Wrap(err, string(w.req.Action), w.subject())
 	}
 	if seen.State == driver.Pending {
-		seen.Again = w.d.again
+		seen.Again = lookAgain
 	}
 	return seen, nil
 }
@@ -265,7 +265,7 @@ func (w *groupWork) create(ctx context.Context, name string, s size) (driver.Obs
 	if _, err := w.here.api.CreateReplicationGroup(ctx, in); err != nil {
 		return driver.Observation{}, err
 	}
-	return waiting("the creation of group %s is begun", name), nil
+	return driver.Waiting("the creation of group %s is begun", name), nil
 }
 
 // automatic reports whether failover within the region is automatic: AWS wants a replica for it, and wants it in cluster mode.
@@ -276,14 +276,6 @@ func optional(s string) *string {
 		return nil
 	}
 	return &s
-}
-
-func waiting(format string, args ...any) driver.Observation {
-	return driver.Observation{State: driver.Pending, Phase: fmt.Sprintf(format, args...)}
-}
-
-func failed(err *failure.Error) driver.Observation {
-	return driver.Observation{State: driver.Failed, Err: err}
 }
 
 func oneLine(s string) string { return strings.Join(strings.Fields(s), " ") }

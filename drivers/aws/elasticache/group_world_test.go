@@ -14,26 +14,23 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/elasticache/types"
 
 	"github.com/lifeboat-dr/lifeboat/driver"
-	"github.com/lifeboat-dr/lifeboat/drivers/aws/awsbase"
-	"github.com/lifeboat-dr/lifeboat/drivers/aws/awstest"
 	"github.com/lifeboat-dr/lifeboat/failure"
 	"github.com/lifeboat-dr/lifeboat/model"
 )
 
 // groupScene is a world for replication groups, one after the other.
-type groupScene struct {
-	*scene
-	again time.Duration
-	now   func() time.Time
+type groupScene struct{ *scene }
+
+func newGroupScene(t testing.TB) *groupScene {
+	s := &groupScene{newScene(t)}
+	s.networks(t)
+	return s
 }
 
 func groupBubble(t *testing.T, test func(t *testing.T, s *groupScene)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
-		s := &groupScene{newScene(awstest.New(awstest.Options{}), time.Sleep, awsbase.Options{}), again, time.Now}
-		s.networks(t)
-		test(t, s)
-		s.base.Wait()
+		test(t, newGroupScene(t))
 	})
 }
 
@@ -48,11 +45,7 @@ func (s *groupScene) networks(t testing.TB) {
 }
 
 // driver is another process's.
-func (s *groupScene) driver() *Group {
-	d := NewGroup(s.base)
-	d.again, d.now = s.again, s.now
-	return d
-}
+func (s *groupScene) driver() *Group { return NewGroup(s.base) }
 
 // group makes a resource whose group serves in the east, and gives a request about it.
 func (s *groupScene) group(t testing.TB, change func(*GroupSettings, map[model.SiteID]*GroupSite)) driver.Request {
@@ -61,7 +54,7 @@ func (s *groupScene) group(t testing.TB, change func(*GroupSettings, map[model.S
 	_, err := s.client(t, "east").CreateReplicationGroup(t.Context(), &sdk.CreateReplicationGroupInput{ReplicationGroupId: aws.String(string(req.App)), ReplicationGroupDescription: aws.String("the user's"),
 		CacheNodeType: aws.String("cache.r6g.large"), Engine: aws.String("redis"), ReplicasPerNodeGroup: aws.Int32(1), NumNodeGroups: aws.Int32(1), AutomaticFailoverEnabled: aws.Bool(true)})
 	must(t, err)
-	s.pass(time.Hour)
+	time.Sleep(time.Hour)
 	return req
 }
 
@@ -109,7 +102,7 @@ func (s *groupScene) finish(t testing.TB, req driver.Request, h driver.Handle) d
 		if err == nil && seen.State != driver.Pending {
 			return seen
 		}
-		s.pass(again)
+		time.Sleep(lookAgain)
 	}
 	t.Fatalf("%s at %s never ends", req.Action, req.Site)
 	panic("unreachable")
