@@ -26,3 +26,10 @@ func FailedWith(err error) Observation {
 func Fact(name, format string, args ...any) model.Fact {
 	return model.Fact{Name: name, Value: fmt.Sprintf(format, args...)}
 }
+
+// Unproven is the error of a fence that cannot prove that the old copy accepts no more writes, with the code that [Fencer]
+// asks for. The cause may be nil; byHand is what a person does about it, as in "power the host off".
+func Unproven(cause error, subject, byHand, format string, args ...any) *failure.Error {
+	return &failure.Error{Op: "fence", Subject: subject, Kind: failure.Unavailable, Message: "fence-unproven: " + fmt.Sprintf(format, args...), Cause: cause,
+		Hint: byHand + ", then: lifeboat run force RUN STEP --reason \"…\""}
+}

@@ -27,8 +27,7 @@ func (d *Driver) Fence(ctx context.Context, req driver.Request) (driver.Handle, 
 // unproven says of a host that does not answer that nothing is proven.
 func unproven(err error) error {
 	if failure.KindOf(err) == failure.Unavailable || failure.KindOf(err) == failure.Indeterminate {
-		return failure.New(failure.Unavailable, "fence", "", "fence-unproven: %v", err).
-			WithHint("shut the host out by other means, then go on without the proof, in writing")
+		return driver.Unproven(nil, "", "shut the host out by other means", "%v", err)
 	}
 	return err
 }

@@ -63,9 +63,7 @@ func (d *Driver) Fence(ctx context.Context, req driver.Request) (driver.Handle, 
 
 // unproven is the error of a copy that could not be shut out.
 func unproven(s *server, host error, more string) error {
-	return failure.New(failure.Unavailable, "fence", s.subject(), "fence-unproven: by the host: %v; %s", host, more).
-		WithHint("make sure by other means that %s is off and stays off, then: lifeboat run force RUN STEP --reason "+
-			"\"…\" (or start the failover with --accept-unfenced \"…\")", s.endpoint())
+	return driver.Unproven(nil, s.subject(), "make sure by other means that "+s.endpoint()+" is off and stays off", "by the host: %v; %s", host, more)
 }
 
 // fenceByHost stops the server on its host and makes it come back as a standby.

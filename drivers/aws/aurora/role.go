@@ -16,8 +16,7 @@ import (
 
 // unproven is what a fence says that proves nothing.
 func unproven(cause error, subject, format string, args ...any) error {
-	return &failure.Error{Op: "fence", Subject: subject, Kind: failure.Unavailable, Message: "fence-unproven: " + fmt.Sprintf(format, args...), Cause: cause,
-		Hint: "stop the old cluster's clients, or its instances, and accept in writing that nothing proves it"}
+	return driver.Unproven(cause, subject, "stop the old cluster's clients, or its instances", format, args...)
 }
 
 // move says how the role comes to the cluster at p, and asks AWS for it unless it is there or on its way. The error is Conflict

@@ -40,7 +40,7 @@ func (d *Global) Describe(ctx context.Context, t driver.Target) (model.Descripti
 	if err != nil {
 		return dark(ctx, desc, err)
 	}
-	desc.Outputs, _ = endpoints(g)
+	desc.Outputs = endpoints(g)
 	desc.Healthy = isAssociated(o) && aws.ToString(g.Status) == available
 	if desc.Role == model.RoleStandby {
 		metric.Tell(ctx, m.session, &desc, lagOf(&g)...)

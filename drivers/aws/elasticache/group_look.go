@@ -107,8 +107,7 @@ func (c *cache) up() bool {
 			return false
 		}
 	}
-	_, ok := endpoints(c.ReplicationGroup)
-	return ok
+	return endpoints(c.ReplicationGroup) != nil
 }
 
 // replicas is how many replicas the shard with the fewest nodes has.
@@ -172,7 +171,7 @@ func (d *Group) Describe(ctx context.Context, t driver.Target) (model.Descriptio
 		desc.Summary = fmt.Sprintf("no group %s in %s: it is started cold when it is to serve", p.at.Group, p.s.Region())
 		return desc, nil
 	}
-	desc.Outputs, _ = endpoints(c.ReplicationGroup)
+	desc.Outputs = endpoints(c.ReplicationGroup)
 	desc.Role, desc.Healthy = model.RolePrimary, c.up()
 	if p.at.Standby != nil && c.since().IsZero() && !c.full(p.set) {
 		desc.Role = model.RoleStandby

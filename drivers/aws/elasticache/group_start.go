@@ -65,8 +65,7 @@ func coming(c *cache) (seen driver.Observation, wait bool) {
 
 // serves is the observation of a group that is up.
 func serves(c *cache) driver.Observation {
-	outputs, _ := endpoints(c.ReplicationGroup)
-	return driver.Observation{State: driver.Done, Outputs: outputs, Evidence: []model.Fact{
+	return driver.Observation{State: driver.Done, Outputs: endpoints(c.ReplicationGroup), Evidence: []model.Fact{
 		driver.Fact("group", "%s is %s", c.name(), c.status()), driver.Fact("nodes", "%s", c.size()), driver.Fact("engine", "%s", aws.ToString(c.Engine)),
 		driver.Fact("made", "%s", aws.ToTime(c.ReplicationGroupCreateTime).UTC().Format(time.RFC3339)),
 	}}

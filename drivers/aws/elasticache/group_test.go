@@ -62,7 +62,7 @@ func TestStandsBy(t *testing.T) {
 		if got := small.size() + " " + role(); got != "1 shard of cache.t4g.small with 0 replicas standby" {
 			t.Fatalf("%s stands by", got)
 		}
-		before, _ := endpoints(small.ReplicationGroup)
+		before := endpoints(small.ReplicationGroup)
 		seen := s.done(t, s.step(req, model.ActionPromote, "west"))
 		if got := s.find(t, req, "west").size() + " " + role(); got != "1 shard of cache.r6g.large with 1 replica primary" {
 			t.Errorf("%s serves", got)

@@ -163,12 +163,13 @@ func (v *view) show() string {
 }
 
 // endpoints are where a group takes writes and where it is read. In cluster mode clients are told both by one address.
-func endpoints(g types.ReplicationGroup) (map[string]model.Value, bool) {
+// Nil: it has none yet.
+func endpoints(g types.ReplicationGroup) map[string]model.Value {
 	text := func(e *types.Endpoint) model.Value {
 		return driver.Endpoint(net.JoinHostPort(aws.ToString(e.Address), strconv.Itoa(int(aws.ToInt32(e.Port)))))
 	}
 	if e := g.ConfigurationEndpoint; e != nil {
-		return map[string]model.Value{"endpoint": text(e), "reader": text(e)}, true
+		return map[string]model.Value{"endpoint": text(e), "reader": text(e)}
 	}
 	for _, n := range g.NodeGroups {
 		if n.PrimaryEndpoint != nil {
@@ -176,8 +177,8 @@ func endpoints(g types.ReplicationGroup) (map[string]model.Value, bool) {
 			if reader == nil {
 				reader = n.PrimaryEndpoint
 			}
-			return map[string]model.Value{"endpoint": text(n.PrimaryEndpoint), "reader": text(reader)}, true
+			return map[string]model.Value{"endpoint": text(n.PrimaryEndpoint), "reader": text(reader)}
 		}
 	}
-	return nil, false
+	return nil
 }

@@ -20,8 +20,7 @@ type handle struct {
 
 // unproven is what a fence says that proves nothing.
 func unproven(subject string, cause error, format string, args ...any) error {
-	return &failure.Error{Op: "fence", Subject: subject, Kind: failure.Unavailable, Message: "fence-unproven: " + fmt.Sprintf(format, args...), Cause: cause,
-		Hint: "make sure by other means that the old group takes no writes and stays so, then: lifeboat run force RUN STEP --reason \"…\""}
+	return driver.Unproven(cause, subject, "make sure by other means that the old group takes no writes and stays so", format, args...)
 }
 
 // Fence takes the primary's role from the group at req.Site by giving it to the one at req.Peer, whose region alone is needed.
@@ -204,8 +203,8 @@ func (d *Global) promoted(ctx context.Context, req driver.Request, m *member, h 
 	if err != nil {
 		return driver.Observation{}, err
 	}
-	outputs, ok := endpoints(g)
-	if !ok || aws.ToString(g.Status) != available {
+	outputs := endpoints(g)
+	if outputs == nil || aws.ToString(g.Status) != available {
 		return driver.Observation{State: driver.Pending, Again: again, Phase: fmt.Sprintf("%s is the primary, and is %s", m.group, aws.ToString(g.Status))}, nil
 	}
 	return driver.Observation{State: driver.Done, Outputs: outputs, Evidence: v.evidence("primary: " + m.group + " in " + m.session.Region())}, nil

@@ -2,7 +2,6 @@ package rds
 
 import (
 	"context"
-	"fmt"
 	"slices"
 	"strings"
 
@@ -27,9 +26,7 @@ func noFence(w *work) error {
 
 // unproven is the answer of a fence that cannot know.
 func unproven(w *work, cause error, format string, args ...any) error {
-	said := fmt.Sprintf(format, args...)
-	return &failure.Error{Op: "fence", Subject: w.subject(), Kind: failure.Unavailable, Message: "fence-unproven: " + said, Cause: cause,
-		Hint: "shut it out by other means, or accept the missing proof: lifeboat run skip"}
+	return driver.Unproven(cause, w.subject(), "make sure by other means that the old instance takes no writes and stays so", format, args...)
 }
 
 // fence shuts everybody out of the instance: it is put into groups that let nobody in, and rebooted, since sessions that are
