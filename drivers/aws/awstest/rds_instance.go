@@ -87,14 +87,15 @@ type dbInstance struct {
 	TagList                               []tag         `xml:"TagList>Tag"`
 	MasterUserSecret                      *masterSecret `xml:",omitempty"`
 
-	r       *region
-	port    int
-	created time.Time
-	up      time.Time   // when it first could be reached
-	source  *dbInstance // it is a replica of
-	cluster *dbCluster
-	data    dataset
-	gone    bool
+	r         *region
+	port      int
+	created   time.Time
+	up        time.Time   // when it first could be reached
+	source    *dbInstance // it is a replica of
+	promoting bool
+	cluster   *dbCluster
+	data      dataset
+	gone      bool
 }
 
 type masterSecret struct{ SecretArn, SecretStatus, KmsKeyId string }

@@ -166,6 +166,9 @@ func createReplica(c *call) (any, error) {
 	if !abroad && p.has("DBSubnetGroupName") {
 		return nil, refuse("DBSubnetGroupNotAllowedFault", "DBSubnetGroupName can't be given for a replica in the source's region.")
 	}
+	if p.has("DBParameterGroupName") && !slices.ContainsFunc([]string{"mysql", "oracle", "db2"}, func(e string) bool { return strings.HasPrefix(source.Engine, e) }) {
+		return nil, refuse("InvalidParameterCombination", "DBParameterGroupName can't be given for a replica of engine %s.", source.Engine)
+	}
 	if i.StorageEncrypted, i.KmsKeyId, err = c.copyKey(source.StorageEncrypted, source.KmsKeyId, source.r, abroad); err != nil {
 		return nil, err
 	}
@@ -211,6 +214,9 @@ func (c *call) replicated(name string) (*dbInstance, error) {
 	if source.BackupRetentionPeriod == 0 {
 		return nil, refuse("InvalidDBInstanceState", "Automated backups are not enabled for this database instance. To enable automated backups, use ModifyDBInstance to set the backup retention period to a non-zero value.")
 	}
+	if source.MasterUserSecret != nil && !strings.HasPrefix(source.Engine, "sqlserver") {
+		return nil, refuse("InvalidDBInstanceState", "You can't create a read replica of a DB instance whose master user password is managed in Secrets Manager.")
+	}
 	if len(source.ReadReplicaDBInstanceIdentifiers) >= 15 {
 		return nil, refuse("InstanceQuotaExceeded", "An instance can have at most 15 replicas")
 	}
@@ -223,7 +229,7 @@ func promoteReplica(c *call) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	if i.source == nil {
+	if i.source == nil || i.promoting {
 		return nil, refuse("InvalidDBInstanceState", "DB Instance is not a read replica: %s", i.DBInstanceIdentifier)
 	}
 	if err := i.usable(); err != nil {
@@ -232,7 +238,9 @@ func promoteReplica(c *call) (any, error) {
 	retention := c.p.numOr("BackupRetentionPeriod", 1)
 	source := i.source
 	c.w.receive(&i.data, &source.data, i.DBInstanceArn, c.now)
+	i.promoting = true
 	i.run(c.action, promotePhases, c.now, func(at time.Time) {
+		i.promoting = false
 		i.independent()
 		i.BackupRetentionPeriod = retention
 		if retention > 0 {

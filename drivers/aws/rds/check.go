@@ -38,6 +38,9 @@ func (w *work) check(ctx context.Context) ([]model.Finding, error) {
 		if w.here.set.Fence == nil {
 			return w.blocked("rds-no-fence", noFence(w)), nil
 		}
+		if w.req.Action == model.ActionQuiesce && w.set.replicated() {
+			return w.checkLead(ctx)
+		}
 	case model.ActionDrill, model.ActionProve:
 		if _, err := w.drillSite(); err != nil {
 			return w.blocked("rds-no-drill-network", err), nil
@@ -46,6 +49,11 @@ func (w *work) check(ctx context.Context) ([]model.Finding, error) {
 			if _, err := w.decideProve(ctx); err != nil {
 				return w.judged("rds-prove", err)
 			}
+			return nil, nil
+		}
+		if point, err := w.drillPoint(ctx, w.name("drill")); err != nil {
+			return w.judged("rds-no-copy", err)
+		} else if point == w.name("drill") {
 			return nil, nil
 		}
 		return w.checkPoint(ctx)
@@ -95,10 +103,14 @@ func (w *work) checkPromote(ctx context.Context) ([]model.Finding, error) {
 		return nil, err
 	}
 	switch {
-	case i == nil && w.req.Preview && w.req.Mode == model.Planned:
-		return nil, nil // the quiesce brings a copy
+	case i == nil && w.req.Preview && (w.req.Mode == model.Planned || w.req.Operation == model.OpFailback):
+		return nil, nil // an earlier step brings a replica or a copy
+	case i == nil && w.set.replicated() && w.req.Mode != model.Planned && !w.req.Force:
+		return w.blocked("rds-no-replica", noReplica(w)), nil
 	case i == nil:
 		return w.checkPoint(ctx)
+	case i.replica() && w.set.replicated():
+		return w.checkReplica(ctx, i)
 	case w.ours(i), i.tags[tagFenceRun] == string(w.req.Run), w.req.Force, w.req.Preview && w.req.Operation == model.OpFailback:
 		return nil, nil
 	}

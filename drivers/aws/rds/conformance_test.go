@@ -13,10 +13,18 @@ import (
 	"github.com/lifeboat-dr/lifeboat/model"
 )
 
-func TestConformance(t *testing.T) { drivertest.RunTimed(t, conformance) }
+func TestConformance(t *testing.T) {
+	drivertest.RunTimed(t, func(t *testing.T) drivertest.Config { return conformance(t).Config })
+}
+
+// trial is a configuration of the suite with its world.
+type trial struct {
+	drivertest.Config
+	world *world
+}
 
 // conformance is how the driver is tried, in a world of its own.
-func conformance(t *testing.T) drivertest.Config {
+func conformance(t *testing.T) trial {
 	w := newWorld(t)
 	at := func(t testing.TB, action model.Action, site, peer model.SiteID, points int) driver.Request {
 		target := w.resource(t, nil)
@@ -39,7 +47,7 @@ func conformance(t *testing.T) drivertest.Config {
 			return req
 		}}
 	}
-	return drivertest.Config{
+	return trial{world: w, Config: drivertest.Config{
 		New: func() driver.Driver { return w.driver() },
 		Must: []model.Action{model.ActionCapture, model.ActionCopy, model.ActionExpire, model.ActionPromote, model.ActionFence, model.ActionQuiesce, model.ActionDrill, model.ActionRelease,
 			model.ActionProve, model.ActionRestore, model.ActionReverse, drivertest.Points},
@@ -84,7 +92,7 @@ func conformance(t *testing.T) drivertest.Config {
 		},
 		Secret: w.cred.SecretKey,
 		Limit:  24 * time.Hour,
-	}
+	}}
 }
 
 // effects counts what a request has changed.

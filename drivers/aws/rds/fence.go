@@ -12,11 +12,13 @@ import (
 	"github.com/lifeboat-dr/lifeboat/failure"
 )
 
-// The tags of an instance that is fenced: the run that did it, the groups that it was in, and whether it has been rebooted since.
+// The tags of an instance that is fenced: the run that did it, the groups that it was in, whether it has been rebooted since, and an
+// instant at which that was over.
 const (
 	tagFenceRun      = "lifeboat:fence-run"
 	tagFenceBefore   = "lifeboat:fence-before"
 	tagFenceRebooted = "lifeboat:fence-rebooted"
+	tagFencedAt      = "lifeboat:fenced-at"
 )
 
 func noFence(w *work) error {
@@ -44,18 +46,18 @@ func (w *work) fence(ctx context.Context) (driver.Observation, error) {
 	case err != nil:
 		return driver.Observation{}, err
 	case i == nil:
-		return done(fact("fence", "there is no instance %s in %s", at.set.Instance, at.s.Region())), nil
+		return driver.Succeeded(driver.Fact("fence", "there is no instance %s in %s", at.set.Instance, at.s.Region())), nil
 	case i.replica():
-		return done(fact("fence", "instance %s is a replica of %s and takes no writes", i.name(), aws.ToString(i.ReadReplicaSourceDBInstanceIdentifier))), nil
+		return driver.Succeeded(driver.Fact("fence", "instance %s is a replica of %s and takes no writes", i.name(), aws.ToString(i.ReadReplicaSourceDBInstanceIdentifier))), nil
 	case i.status() == "deleting":
-		return waiting("instance %s is being deleted", i.name()), nil
+		return driver.Waiting("instance %s is being deleted", i.name()), nil
 	case i.status() == "stopped" && !i.fenced(at.set):
 		return driver.Observation{}, unproven(w, nil, "instance %s is stopped, and AWS starts it again by itself within seven days, open to its clients", i.name())
 	case i.fenced(at.set) && i.settled() && i.tags[tagFenceRebooted] == "true":
 		if i.status() == "rebooting" || i.status() == "modifying" {
-			return waiting("instance %s is %s: open sessions end", i.name(), i.status()), nil
+			return driver.Waiting("instance %s is %s: open sessions end", i.name(), i.status()), nil
 		}
-		return done(fact("fence", "instance %s is only in %s, and was rebooted since", i.name(), strings.Join(i.groups(), ", ")), fact("status", "%s", i.status())), nil
+		return driver.Succeeded(driver.Fact("fence", "instance %s is only in %s, and was rebooted since", i.name(), strings.Join(i.groups(), ", ")), driver.Fact("status", "%s", i.status())), nil
 	case i.fenced(at.set):
 		return w.endSessions(ctx, i)
 	}
@@ -65,9 +67,9 @@ func (w *work) fence(ctx context.Context) (driver.Observation, error) {
 // shutIn puts the instance into the fence's groups.
 func (w *work) shutIn(ctx context.Context, i *instance) (driver.Observation, error) {
 	if i.status() != "available" {
-		return waiting("instance %s is %s: it can be fenced once it is available", i.name(), i.status()), nil
+		return driver.Waiting("instance %s is %s: it can be fenced once it is available", i.name(), i.status()), nil
 	}
-	err := w.here.tag(ctx, i.arn(), map[string]string{tagFenceRun: string(w.req.Run), tagFenceBefore: strings.Join(i.groups(), " "), tagFenceRebooted: "false"})
+	err := w.here.tag(ctx, i.arn(), map[string]string{tagFenceRun: string(w.req.Run), tagFenceBefore: strings.Join(i.groups(), " "), tagFenceRebooted: "false", tagFencedAt: ""})
 	if err != nil {
 		return driver.Observation{}, err
 	}
@@ -76,13 +78,13 @@ func (w *work) shutIn(ctx context.Context, i *instance) (driver.Observation, err
 	if err != nil {
 		return driver.Observation{}, err
 	}
-	return waiting("instance %s is put into %s", name, strings.Join(w.here.set.Fence.SecurityGroups, ", ")), nil
+	return driver.Waiting("instance %s is put into %s", name, strings.Join(w.here.set.Fence.SecurityGroups, ", ")), nil
 }
 
 // endSessions reboots the instance once it is in the fence's groups.
 func (w *work) endSessions(ctx context.Context, i *instance) (driver.Observation, error) {
 	if i.status() != "available" || !i.settled() {
-		return waiting("instance %s is %s: it is rebooted once it is in its new groups", i.name(), i.status()), nil
+		return driver.Waiting("instance %s is %s: it is rebooted once it is in its new groups", i.name(), i.status()), nil
 	}
 	name := i.name()
 	if _, err := w.here.api.RebootDBInstance(ctx, &sdk.RebootDBInstanceInput{DBInstanceIdentifier: &name}); err != nil {
@@ -91,23 +93,23 @@ func (w *work) endSessions(ctx context.Context, i *instance) (driver.Observation
 	if err := w.here.tag(ctx, i.arn(), map[string]string{tagFenceRebooted: "true", tagFenceRun: string(w.req.Run)}); err != nil {
 		return driver.Observation{}, err
 	}
-	return waiting("instance %s is rebooted: open sessions end", name), nil
+	return driver.Waiting("instance %s is rebooted: open sessions end", name), nil
 }
 
 // unfence lets the instance serve again in the groups that it was in.
 func (w *work) unfence(ctx context.Context, i *instance) (driver.Observation, error) {
 	if i.status() != "available" || !i.settled() {
-		return waiting("instance %s is %s: it is let out once it is available", i.name(), i.status()), nil
+		return driver.Waiting("instance %s is %s: it is let out once it is available", i.name(), i.status()), nil
 	}
 	groups := w.here.set.SecurityGroups
 	if before := strings.Fields(i.tags[tagFenceBefore]); len(before) > 0 {
 		groups = before
 	}
 	if len(groups) == 0 {
-		return failed(failure.New(failure.Invalid, "promote", i.name(), "nothing says which security groups it serves in").
+		return driver.FailedWith(failure.New(failure.Invalid, "promote", i.name(), "nothing says which security groups it serves in").
 			WithHint("set sites.%s.security_groups", w.req.Site)), nil
 	}
-	if err := w.here.tag(ctx, i.arn(), map[string]string{tagPromoted: w.req.Token, tagFenceRebooted: "false"}); err != nil {
+	if err := w.here.tag(ctx, i.arn(), map[string]string{tagPromoted: string(w.req.Run), tagFenceRebooted: "false", tagFencedAt: "", tagAsked: ""}); err != nil {
 		return driver.Observation{}, err
 	}
 	name := i.name()
@@ -115,16 +117,21 @@ func (w *work) unfence(ctx context.Context, i *instance) (driver.Observation, er
 	if err != nil {
 		return driver.Observation{}, err
 	}
-	return waiting("instance %s is put back into %s", name, strings.Join(groups, ", ")), nil
+	return driver.Waiting("instance %s is put back into %s", name, strings.Join(groups, ", ")), nil
 }
 
-// quiesce fences the instance, makes a snapshot of what it holds then, and copies it to the peer: nothing is lost by the move.
+// quiesce fences the instance, and brings what it holds then to the peer, by the replica there or a snapshot: nothing is lost by
+// the move.
 func (w *work) quiesce(ctx context.Context) (driver.Observation, error) {
 	fenced, err := w.fence(ctx)
 	if err != nil || fenced.State != driver.Done {
 		return fenced, err
 	}
-	moved, err := w.carry(ctx, w.here, w.req.Peer, "last")
+	bring := func(ctx context.Context) (driver.Observation, error) { return w.carry(ctx, w.here, w.req.Peer, "last") }
+	if w.set.replicated() && w.req.Peer != "" {
+		bring = w.handOver
+	}
+	moved, err := bring(ctx)
 	moved.Evidence, moved.Outputs = append(fenced.Evidence, moved.Evidence...), nil
 	return moved, err
 }

@@ -28,9 +28,9 @@ func (w *work) makeSnapshot(ctx context.Context, at *place, name string, more ma
 	case err != nil:
 		return driver.Observation{}, err
 	case i == nil:
-		return failed(failure.New(failure.NotFound, "capture", at.set.Instance, "there is no such instance in %s", at.s.Region()).WithHint("lifeboat status shows where the app serves")), nil
+		return driver.FailedWith(failure.New(failure.NotFound, "capture", at.set.Instance, "there is no such instance in %s", at.s.Region()).WithHint("lifeboat status shows where the app serves")), nil
 	case i.status() != "available" && i.status() != "storage-optimization":
-		return waiting("instance %s is %s: a snapshot is made once it is available", i.name(), i.status()), nil
+		return driver.Waiting("instance %s is %s: a snapshot is made once it is available", i.name(), i.status()), nil
 	}
 	source := i.name()
 	_, err = at.api.CreateDBSnapshot(ctx, &sdk.CreateDBSnapshotInput{DBInstanceIdentifier: &source, DBSnapshotIdentifier: &name,
@@ -38,7 +38,7 @@ func (w *work) makeSnapshot(ctx context.Context, at *place, name string, more ma
 	if err != nil {
 		return driver.Observation{}, err
 	}
-	return waiting("snapshot %s is begun", name), nil
+	return driver.Waiting("snapshot %s is begun", name), nil
 }
 
 // newest is the instant of the newest snapshot at the site: later ones are not this step's to copy.
@@ -50,13 +50,20 @@ func (w *work) newest(ctx context.Context) (*time.Time, error) {
 	return &list[0].At, nil
 }
 
-// copies brings to each other site what its retention keeps, and is done when all of it is available there.
+// copies brings to each other site what its retention keeps, and is done when all of it is available there, and the replicas that
+// the settings ask for as well.
 func (w *work) copies(ctx context.Context, h handle) (driver.Observation, error) {
 	others, err := w.others(ctx)
 	if err != nil {
 		return driver.Observation{}, err
 	}
-	return w.keeper(others...).Copy(ctx, h.Until)
+	seen, err := w.keeper(others...).Copy(ctx, h.Until)
+	if err != nil || seen.State != driver.Done || !w.set.replicated() {
+		return seen, err
+	}
+	made, err := w.replicas(ctx, others)
+	made.Evidence = append(seen.Evidence, made.Evidence...)
+	return made, err
 }
 
 // expire deletes what the retention of the sites does not keep.

@@ -15,6 +15,7 @@ import (
 
 	"github.com/lifeboat-dr/lifeboat/driver"
 	"github.com/lifeboat-dr/lifeboat/drivers/aws/awsbase"
+	"github.com/lifeboat-dr/lifeboat/drivers/aws/metric"
 	"github.com/lifeboat-dr/lifeboat/drivers/aws/snapshots"
 	"github.com/lifeboat-dr/lifeboat/failure"
 	"github.com/lifeboat-dr/lifeboat/model"
@@ -129,14 +130,14 @@ func (i *instance) endpoint() model.Value {
 
 // Describe says what the instance is at a site.
 func (d *Driver) Describe(ctx context.Context, t driver.Target) (model.Description, error) {
-	p, _, err := d.place(ctx, t, t.Site)
+	p, set, err := d.place(ctx, t, t.Site)
 	if err != nil {
 		return model.Description{}, err
 	}
 	out := model.Description{Resource: t.Resource.ID, Site: t.Site, At: time.Now(), Role: model.RoleUnknown}
 	i, err := p.instanceByName(ctx, p.set.Instance)
 	if err == nil && i == nil {
-		return p.describeAbsent(ctx, t, out)
+		return p.describeAbsent(ctx, t, set, out)
 	}
 	if err != nil {
 		return undescribed(ctx, p, out, err)
@@ -146,8 +147,8 @@ func (d *Driver) Describe(ctx context.Context, t driver.Target) (model.Descripti
 		out.Outputs["endpoint"] = i.endpoint()
 	}
 	status := i.status()
-	out.Facts = []model.Fact{fact("status", "%s", status), fact("instance", "%s", i.name()), fact("engine", "%s %s", aws.ToString(i.Engine), aws.ToString(i.EngineVersion)),
-		fact("class", "%s", aws.ToString(i.DBInstanceClass)), fact("multi_az", "%t", aws.ToBool(i.MultiAZ))}
+	out.Facts = []model.Fact{driver.Fact("status", "%s", status), driver.Fact("instance", "%s", i.name()), driver.Fact("engine", "%s %s", aws.ToString(i.Engine), aws.ToString(i.EngineVersion)),
+		driver.Fact("class", "%s", aws.ToString(i.DBInstanceClass)), driver.Fact("multi_az", "%t", aws.ToBool(i.MultiAZ))}
 	switch {
 	case i.fenced(p.set) && i.settled():
 		out.Role = model.RoleFenced
@@ -160,14 +161,28 @@ func (d *Driver) Describe(ctx context.Context, t driver.Target) (model.Descripti
 		out.Role, out.Healthy = model.RolePrimary, i.serves()
 	}
 	out.Summary = fmt.Sprintf("instance %s is %s in %s", i.name(), status, p.s.Region())
+	if out.Role == model.RoleStandby {
+		p.describeReplica(ctx, i, &out)
+	}
 	if out.Role == model.RoleFenced {
 		out.Summary = fmt.Sprintf("instance %s is fenced in %s: it is in %s", i.name(), p.s.Region(), strings.Join(i.groups(), ", "))
 	}
 	return out, nil
 }
 
+// describeReplica says what a replica follows, and how well.
+func (p *place) describeReplica(ctx context.Context, i *instance, out *model.Description) {
+	out.Summary = fmt.Sprintf("replica %s is %s in %s", i.name(), i.status(), p.s.Region())
+	out.Facts = append(out.Facts, driver.Fact("follows", "%s", i.master()))
+	metric.Tell(ctx, p.s, out, p.lagOf())
+	if why := i.stalled(); why != "" {
+		out.Healthy = false
+		out.Summary += ", and receives nothing: " + why
+	}
+}
+
 // describeAbsent says what could be brought up where no instance is.
-func (p *place) describeAbsent(ctx context.Context, t driver.Target, out model.Description) (model.Description, error) {
+func (p *place) describeAbsent(ctx context.Context, t driver.Target, set Settings, out model.Description) (model.Description, error) {
 	ready, err := (&snapshots.Keeper{Target: t}).Ready(ctx, p.kept())
 	if err != nil {
 		return undescribed(ctx, p, out, err)
@@ -177,10 +192,15 @@ func (p *place) describeAbsent(ctx context.Context, t driver.Target, out model.D
 		out.Summary = fmt.Sprintf("no instance and no snapshot in %s", p.s.Region())
 		return out, nil
 	}
-	age := out.At.Sub(ready[0].At).Round(1e9)
-	out.Healthy = true
-	out.Summary = fmt.Sprintf("no instance; the newest of %d snapshots in %s is %s old", len(ready), p.s.Region(), age)
-	out.Facts = []model.Fact{fact("newest snapshot", "%s", ready[0].ID), fact("age", "%s", age), fact("snapshots", "%d", len(ready))}
+	age := out.At.Sub(ready[0].At).Round(time.Second)
+	behind := model.Duration(age)
+	out.Healthy, out.LagTime = !set.replicated(), &behind
+	what := "instance"
+	if set.replicated() {
+		what = "replica"
+	}
+	out.Summary = fmt.Sprintf("no %s; the newest of %d snapshots in %s is %s old", what, len(ready), p.s.Region(), age)
+	out.Facts = []model.Fact{driver.Fact("newest snapshot", "%s", ready[0].ID), driver.Fact("age", "%s", age), driver.Fact("snapshots", "%d", len(ready))}
 	return out, nil
 }
 

@@ -45,10 +45,17 @@ func (w *work) release(ctx context.Context) (driver.Observation, error) {
 			return driver.Observation{}, err
 		}
 		if !gone {
-			return waiting("%s", phase), nil
+			return driver.Waiting("%s", phase), nil
+		}
+		s, err := w.here.store().Get(ctx, name) // of the replica
+		if err != nil {
+			return driver.Observation{}, err
+		}
+		if s != nil && s.Tags[awsbase.TagToken] == token {
+			return driver.Waiting("snapshot %s is deleted", name), w.here.store().Delete(ctx, name)
 		}
 	}
-	return done(fact("released", "nothing is left of it in %s", w.here.s.Region())), nil
+	return driver.Succeeded(driver.Fact("released", "nothing is left of it in %s", w.here.s.Region())), nil
 }
 
 // decideProve checks what is asked for.
@@ -74,7 +81,7 @@ func (w *work) prove(ctx context.Context, h handle) (driver.Observation, error) 
 		return driver.Observation{}, err
 	}
 	if s == nil {
-		return failed(failure.New(failure.NotFound, "prove", h.Point, "the snapshot is gone").WithHint("prove another one")), nil
+		return driver.FailedWith(failure.New(failure.NotFound, "prove", h.Point, "the snapshot is gone").WithHint("prove another one")), nil
 	}
 	return w.proveIn(ctx, s, h.Name)
 }
@@ -105,7 +112,7 @@ func (w *work) tried(ctx context.Context, s *snapshots.Snapshot, name string) (s
 		return seen, began, "", err
 	}
 	if i == nil {
-		return waiting("instance %s is not to be seen", name), began, "", nil
+		return driver.Waiting("instance %s is not to be seen", name), began, "", nil
 	}
 	if status := i.status(); seen.State == driver.Failed && (status == "failed" || status == "incompatible-restore") {
 		bad = "its restore ended as " + status

@@ -37,7 +37,7 @@ func (d *Driver) Facts() driver.Facts {
 	endpoint := map[string]model.ValueType{"endpoint": model.TypeEndpoint}
 	return driver.Facts{
 		Kind:     Kind,
-		Summary:  "an instance of Amazon RDS, kept by snapshots and their copies in other regions",
+		Summary:  "an instance of Amazon RDS, kept by replicas, snapshots and their copies in other regions",
 		Settings: &Settings{},
 		Site:     &Site{},
 		Outputs: map[model.Action]map[string]model.ValueType{
@@ -76,6 +76,48 @@ func (d *Driver) Facts() driver.Facts {
 		Shared:   map[string]any{"aws": (*awsbase.Access)(nil)},
 		Named:    true,
 	}
+}
+
+// outSecret is the output that holds the ARN of the secret with the master password.
+const outSecret = "secret"
+
+// OutputsOf adds the secret of an instance whose password AWS manages.
+func (d *Driver) OutputsOf(r model.Resource, action model.Action) (map[string]model.ValueType, error) {
+	out := map[string]model.ValueType{}
+	if action != model.ActionPromote && action != model.ActionRestore {
+		return out, nil
+	}
+	for _, id := range sitesOf(r) {
+		at, err := driver.Decode[Site](r.Sites[id])
+		if err != nil {
+			return nil, err
+		}
+		if at.ManagePassword {
+			out[outSecret] = model.TypeText
+		}
+	}
+	return out, nil
+}
+
+// ActionOf says what is different where replicas follow.
+func (d *Driver) ActionOf(r model.Resource, action model.Action) driver.ActionFacts {
+	set, err := driver.Decode[Settings](r.Settings)
+	if err != nil || !set.replicated() {
+		return driver.ActionFacts{}
+	}
+	switch action {
+	case model.ActionPromote:
+		return driver.ActionFacts{Verb: "promote", Effect: "makes the replica an instance of its own, for good", Timeout: 2 * time.Hour}
+	case model.ActionQuiesce:
+		return driver.ActionFacts{Effect: "fences the instance, and waits until the replica holds its last state"}
+	case model.ActionCopy:
+		return driver.ActionFacts{Effect: "copies snapshots to the other sites, and makes replicas that are missing there"}
+	case model.ActionDrill:
+		return driver.ActionFacts{Effect: "makes a snapshot of the replica, and restores it under another name, in the drill's network"}
+	case model.ActionReverse:
+		return driver.ActionFacts{Verb: "follow", Effect: "makes a replica here of what serves; in a failback deletes the old instance before, once its last state is proved", Destructive: true}
+	}
+	return driver.ActionFacts{}
 }
 
 // Capture makes a snapshot of the instance at the site.
@@ -151,4 +193,6 @@ var (
 	_ driver.Restorer          = (*Driver)(nil)
 	_ driver.Reverser          = (*Driver)(nil)
 	_ driver.ResourceValidator = (*Driver)(nil)
+	_ driver.OutputDeclarer    = (*Driver)(nil)
+	_ driver.ActionDescriber   = (*Driver)(nil)
 )

@@ -10,16 +10,17 @@ import (
 
 	"github.com/lifeboat-dr/lifeboat/driver"
 	"github.com/lifeboat-dr/lifeboat/drivers/aws/awsbase"
+	"github.com/lifeboat-dr/lifeboat/drivers/aws/snapshots"
 	"github.com/lifeboat-dr/lifeboat/failure"
 	"github.com/lifeboat-dr/lifeboat/model"
 )
 
-// The tags of restored instances that say what they came from, since when, and for which step an instance that was there already
+// The tags of restored instances that say what they came from, since when, and in which run an instance that was there already
 // was made to serve.
 const (
 	tagPoint    = "lifeboat:point"
 	tagBegan    = "lifeboat:began"
-	tagPromoted = "lifeboat:promoted-by"
+	tagPromoted = "lifeboat:promoted-by" // a run
 )
 
 // latest stands in a handle for the latest state that AWS's own backups of the running instance reach.
@@ -34,6 +35,9 @@ func (w *work) chosen(ctx context.Context, name string) (string, error) {
 	}
 	if i != nil {
 		return i.tags[tagPoint], nil
+	}
+	if w.req.Action == model.ActionPromote && w.set.replicated() && w.req.Mode != model.Planned && !w.req.Force {
+		return "", noReplica(w)
 	}
 	return w.keeper().Named(ctx, "")
 }
@@ -57,10 +61,10 @@ func (w *work) bringUp(ctx context.Context, l launch) (driver.Observation, error
 		if err := w.launch(ctx, l); err != nil {
 			return driver.Observation{}, err
 		}
-		return waiting("the restore of %s into %s is begun", source(l), l.name), nil
+		return driver.Waiting("the restore of %s into %s is begun", source(l), l.name), nil
 	}
 	if !w.ours(i) {
-		return failed(taken(w, i)), nil
+		return driver.FailedWith(taken(w, i)), nil
 	}
 	return w.comeUp(i), nil
 }
@@ -81,14 +85,19 @@ func taken(w *work, i *instance) *failure.Error {
 func (w *work) comeUp(i *instance) driver.Observation {
 	switch {
 	case i.broken():
-		return failed(failure.New(failure.Unavailable, string(w.req.Action), i.name(), "AWS says that it is %s", i.status()).
+		return driver.FailedWith(failure.New(failure.Unavailable, string(w.req.Action), i.name(), "AWS says that it is %s", i.status()).
 			WithHint("aws rds describe-events --source-type db-instance --source-identifier %s says why", i.name()))
 	case !i.serves():
-		return waiting("instance %s is %s", i.name(), i.status())
+		return driver.Waiting("instance %s is %s", i.name(), i.status())
+	case i.MasterUserSecret != nil && aws.ToString(i.MasterUserSecret.SecretStatus) == "creating":
+		return driver.Waiting("the secret of instance %s is being made", i.name())
 	}
-	seen := done(fact("instance", "%s is %s", i.name(), i.status()), fact("source", "%s", source(launch{from: i.tags[tagPoint]})), fact("class", "%s", aws.ToString(i.DBInstanceClass)),
-		fact("security groups", "%s", strings.Join(i.groups(), ", ")))
+	seen := driver.Succeeded(driver.Fact("instance", "%s is %s", i.name(), i.status()), driver.Fact("source", "%s", source(launch{from: i.tags[tagPoint]})), driver.Fact("class", "%s", aws.ToString(i.DBInstanceClass)),
+		driver.Fact("security groups", "%s", strings.Join(i.groups(), ", ")))
 	seen.Outputs = map[string]model.Value{"endpoint": i.endpoint()}
+	if w.here.set.ManagePassword && w.req.Action != model.ActionDrill && i.MasterUserSecret != nil {
+		seen.Outputs[outSecret] = driver.Text(aws.ToString(i.MasterUserSecret.SecretArn))
+	}
 	return seen
 }
 
@@ -151,7 +160,8 @@ func some(s string) *string {
 	return &s
 }
 
-// promote brings the newest copy up. An instance that this run has fenced here is let serve again: that undoes a quiesce.
+// promote makes the replica serve that is here, or brings the newest copy up. An instance that this run has fenced here is let
+// serve again: that undoes a quiesce.
 func (w *work) promote(ctx context.Context, h handle) (driver.Observation, error) {
 	i, err := w.here.instance(ctx, h.Name)
 	if err != nil {
@@ -159,18 +169,20 @@ func (w *work) promote(ctx context.Context, h handle) (driver.Observation, error
 	}
 	switch {
 	case i == nil && h.Point == "":
-		return failed(failure.New(failure.NotFound, "promote", h.Name, "the instance that was there is gone").WithHint("lifeboat run retry chooses a snapshot")), nil
-	case i == nil || w.ours(i) && !i.fenced(w.here.set):
+		return driver.FailedWith(failure.New(failure.NotFound, "promote", h.Name, "the instance that was there is gone").WithHint("lifeboat run retry chooses a snapshot")), nil
+	case i == nil:
 		return w.bringUp(ctx, launch{name: h.Name, from: h.Point, set: w.here.set})
+	case i.replica():
+		return w.promoteReplica(ctx, i)
 	case i.fenced(w.here.set) && (i.tags[tagFenceRun] == string(w.req.Run) || w.req.Force):
 		return w.unfence(ctx, i)
-	case i.tags[tagPromoted] == w.req.Token || w.req.Force && !i.replica():
+	case !i.fenced(w.here.set) && (w.ours(i) || i.tags[tagPromoted] == string(w.req.Run) || w.req.Force):
 		if !i.settled() {
-			return waiting("instance %s is put back into its security groups", i.name()), nil
+			return driver.Waiting("instance %s is put back into its security groups", i.name()), nil
 		}
-		return w.comeUp(i), nil
+		return w.finish(ctx, i)
 	}
-	return failed(taken(w, i)), nil
+	return driver.FailedWith(taken(w, i)), nil
 }
 
 // drillSite is what the site says of an instance, as far as that holds for one that is apart.
@@ -188,11 +200,29 @@ func (w *work) drillSite() (Site, error) {
 	return set, nil
 }
 
-// drill brings the newest copy up apart.
+// drillPoint is the snapshot that a drill restores: one of its own where a replica is, which shows the state that a promotion
+// would go on with; else the newest at the site.
+func (w *work) drillPoint(ctx context.Context, name string) (string, error) {
+	if w.set.replicated() {
+		i, err := w.here.instanceByName(ctx, w.here.set.Instance)
+		if err != nil || i != nil && i.replica() {
+			return name, err
+		}
+	}
+	return w.chosen(ctx, name)
+}
+
+// drill brings the newest state that is here up apart.
 func (w *work) drill(ctx context.Context, h handle) (driver.Observation, error) {
 	set, err := w.drillSite()
 	if err != nil {
 		return driver.Observation{}, err
+	}
+	if h.Point == h.Name {
+		seen, err := w.capture(ctx, w.here, h.Point, map[string]string{snapshots.TagOld: "true"})
+		if err != nil || seen.State != driver.Done {
+			return seen, err
+		}
 	}
 	return w.bringUp(ctx, launch{name: h.Name, from: h.Point, set: set, drill: true})
 }

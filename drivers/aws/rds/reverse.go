@@ -12,7 +12,7 @@ import (
 	"github.com/lifeboat-dr/lifeboat/model"
 )
 
-// reverse protects what serves at the peer by copies here. In a failback the old instances make way, that at home ahead of the
+// reverse protects what serves at the peer by a replica or copies here. In a failback the old instances make way, that at home ahead of the
 // move and the other one after it: each is fenced, its last state is kept in a snapshot, that is proved by a restore, and only
 // then the instance is deleted. After a planned failover the one at home stays, fenced, until then.
 func (w *work) reverse(ctx context.Context) (driver.Observation, error) {
@@ -25,14 +25,26 @@ func (w *work) reverse(ctx context.Context) (driver.Observation, error) {
 		return driver.Observation{}, err
 	}
 	if serving == nil || serving.replica() || serving.fenced(peer.set) || serving.broken() {
-		return failed(failure.New(failure.Conflict, "reverse", w.subject(), "no instance serves at %s, so what is at %s may be the only one", peer.id, w.req.Site).
+		return driver.FailedWith(failure.New(failure.Conflict, "reverse", w.subject(), "no instance serves at %s, so what is at %s may be the only one", peer.id, w.req.Site).
 			WithHint("lifeboat status %s", w.req.App)), nil
+	}
+	i, err := w.here.instance(ctx, w.here.set.Instance)
+	if err != nil {
+		return driver.Observation{}, err
+	}
+	if i.follows(peer) {
+		return w.replicate(ctx, w.here, peer, serving)
 	}
 	var last driver.Observation
 	if w.makesWay() {
 		if last, err = w.clear(ctx); err != nil || last.State != driver.Done {
 			return last, err
 		}
+	}
+	if why := serving.cannotLead(); w.set.replicated() && why != "" {
+		last.Evidence = append(last.Evidence, driver.Fact("replica", "none, but a copy: instance %s at %s: %s", serving.name(), peer.id, why))
+	} else if w.set.replicated() && (i == nil || last.State == driver.Done) {
+		return w.replicate(ctx, w.here, peer, serving)
 	}
 	seen, err := w.carry(ctx, peer, w.req.Site, "follow")
 	seen.Outputs, seen.Evidence = nil, append(last.Evidence, seen.Evidence...)
@@ -49,10 +61,10 @@ func (w *work) clear(ctx context.Context) (driver.Observation, error) {
 		return driver.Observation{}, err
 	}
 	if i == nil {
-		return done(fact("old instance", "there is none in %s", w.here.s.Region())), nil
+		return driver.Succeeded(driver.Fact("old instance", "there is none in %s", w.here.s.Region())), nil
 	}
 	if i.status() == "deleting" {
-		return waiting("instance %s is being deleted", i.name()), nil
+		return driver.Waiting("instance %s is being deleted", i.name()), nil
 	}
 	if !i.replica() { // a replica holds nothing that its source does not
 		seen, err := w.keepLast(ctx)
@@ -62,7 +74,7 @@ func (w *work) clear(ctx context.Context) (driver.Observation, error) {
 	}
 	name := i.name()
 	if i.status() != "available" {
-		return waiting("instance %s is %s: it is deleted once it is available", name, i.status()), nil
+		return driver.Waiting("instance %s is %s: it is deleted once it is available", name, i.status()), nil
 	}
 	if aws.ToBool(i.DeletionProtection) {
 		_, err := w.here.api.ModifyDBInstance(ctx, &sdk.ModifyDBInstanceInput{DBInstanceIdentifier: &name, DeletionProtection: aws.Bool(false), ApplyImmediately: aws.Bool(true)})
@@ -74,7 +86,7 @@ func (w *work) clear(ctx context.Context) (driver.Observation, error) {
 	if err != nil {
 		return driver.Observation{}, err
 	}
-	return waiting("the last state of %s is proved; its deletion is begun", name), nil
+	return driver.Waiting("the last state of %s is proved; its deletion is begun", name), nil
 }
 
 // keepLast fences the old instance, makes a snapshot of its last state, and proves that.
@@ -92,7 +104,7 @@ func (w *work) keepLast(ctx context.Context) (driver.Observation, error) {
 		return driver.Observation{}, err
 	}
 	if s == nil {
-		return waiting("snapshot %s is not to be seen", name), nil
+		return driver.Waiting("snapshot %s is not to be seen", name), nil
 	}
 	return w.proveIn(ctx, s, w.name("prove"))
 }

@@ -14,7 +14,7 @@ import (
 
 // Settings are an instance's settings, the same at all sites.
 type Settings struct {
-	Recovery string            `json:"recovery,omitempty" jsonschema:"enum=snapshot,description=How it comes back at another site: snapshot (the default) restores the newest copy of a snapshot there"`
+	Recovery string            `json:"recovery,omitempty" jsonschema:"enum=snapshot,enum=replica,description=How it comes back at another site: snapshot (the default) restores the newest copy of a snapshot there; replica promotes a read replica that runs there"`
 	Copies   *snapshots.Copies `json:"copies,omitempty" jsonschema:"description=What is kept at the sites where the app does not serve; left out: as where it serves"`
 }
 
@@ -32,7 +32,7 @@ type Site struct {
 	KMSKey             string         `json:"kms_key,omitempty" jsonschema:"description=The key of this region that encrypts copies of snapshots: its ARN or id"`
 	Port               int            `json:"port,omitempty" jsonschema:"description=The port; left out: that of the snapshot"`
 	BackupRetention    *int           `json:"backup_retention,omitempty" jsonschema:"description=For how many days AWS keeps its own backups of what is restored: 0 to 35; left out: as AWS sets it"`
-	ManagePassword     bool           `json:"manage_password,omitempty" jsonschema:"description=Let AWS make a new master password and keep it in its Secrets Manager whenever the instance is restored"`
+	ManagePassword     bool           `json:"manage_password,omitempty" jsonschema:"description=Let AWS make a new master password and keep it in its Secrets Manager whenever the instance is restored or promoted; said at all sites or at none"`
 	Drill              *DrillSite     `json:"drill,omitempty" jsonschema:"description=Where drills and proofs restore: a network that nothing else is reached from"`
 	Fence              *FenceSite     `json:"fence,omitempty" jsonschema:"description=How everybody is shut out of the instance"`
 }
@@ -61,8 +61,8 @@ func validName(name string) error {
 
 // Validate checks what can be known without asking anybody.
 func (s *Settings) Validate() error {
-	if s.Recovery != "" && s.Recovery != "snapshot" {
-		return fmt.Errorf("recovery: %q is not snapshot", s.Recovery)
+	if s.Recovery != "" && s.Recovery != bySnapshot && s.Recovery != byReplica {
+		return fmt.Errorf("recovery: %q is neither %s nor %s", s.Recovery, bySnapshot, byReplica)
 	}
 	return s.Copies.Validate()
 }
@@ -123,6 +123,9 @@ func (d *Driver) ValidateResource(r model.Resource) error {
 		first, err := driver.Decode[Site](r.Sites[ids[0]])
 		if err != nil {
 			return err
+		}
+		if at.ManagePassword != first.ManagePassword {
+			return fmt.Errorf("sites.%s.manage_password: is not as at site %s: what needs the output secret would find it after some moves only", id, ids[0])
 		}
 		if at.AWS.Account != first.AWS.Account {
 			return fmt.Errorf("sites.%s.aws.account: is another one than that of site %s: snapshots are copied within one account", id, ids[0])

@@ -2,7 +2,6 @@ package rds
 
 import (
 	"context"
-	"fmt"
 	"time"
 
 	sdk "github.com/aws/aws-sdk-go-v2/service/rds"
@@ -154,7 +153,7 @@ func (w *work) decide(ctx context.Context) (handle, error) {
 	case model.ActionDrill:
 		h.Name = w.name("drill")
 		if _, err = w.drillSite(); err == nil {
-			h.Point, err = w.chosen(ctx, h.Name)
+			h.Point, err = w.drillPoint(ctx, h.Name)
 		}
 	case model.ActionRestore:
 		h, err = w.decideRestore(ctx)
@@ -173,7 +172,7 @@ func (w *work) decide(ctx context.Context) (handle, error) {
 func (w *work) push(ctx context.Context, h handle) (driver.Observation, error) {
 	seen, err := w.step(ctx, h)
 	if err != nil && ctx.Err() == nil && awsbase.Busy(err) {
-		seen, err = waiting("AWS is not ready for the next step: %s", oneLine(err.Error())), nil
+		seen, err = driver.Waiting("AWS is not ready for the next step: %s", oneLine(err.Error())), nil
 	}
 	if err != nil {
 		return seen, failure.Wrap(err, string(w.req.Action), w.subject())
@@ -210,22 +209,6 @@ func (w *work) step(ctx context.Context, h handle) (driver.Observation, error) {
 		return w.reverse(ctx)
 	}
 	return driver.Observation{}, failure.New(failure.Unsupported, "", w.subject(), "%s cannot %s", Kind, w.req.Action)
-}
-
-func waiting(format string, args ...any) driver.Observation {
-	return driver.Observation{State: driver.Pending, Phase: fmt.Sprintf(format, args...)}
-}
-
-func done(facts ...model.Fact) driver.Observation {
-	return driver.Observation{State: driver.Done, Evidence: facts}
-}
-
-func failed(err *failure.Error) driver.Observation {
-	return driver.Observation{State: driver.Failed, Err: err}
-}
-
-func fact(name, format string, args ...any) model.Fact {
-	return model.Fact{Name: name, Value: fmt.Sprintf(format, args...)}
 }
 
 // tagList makes RDS's tags of ours.

@@ -102,6 +102,16 @@ func (w *world) resource(t testing.TB, change func(site model.SiteID, s *Site)) 
 	return driver.Target{App: r.App, Resource: r, Site: "east"}
 }
 
+// replicated is a resource that comes back by replicas, with its instance in the east and a replica of it in the west.
+func (w *world) replicated(t testing.TB, change func(site model.SiteID, s *Site)) driver.Target {
+	t.Helper()
+	target := w.resource(t, change)
+	target.Resource.Settings = json.RawMessage(`{"recovery": "replica"}`)
+	w.create(t, target, "east")
+	w.done(t, w.request(target, model.ActionCopy, "east", ""))
+	return target
+}
+
 // create makes the resource's encrypted instance at a site, and waits until it is available.
 func (w *world) create(t testing.TB, target driver.Target, site model.SiteID) {
 	t.Helper()
