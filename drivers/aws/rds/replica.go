@@ -166,7 +166,9 @@ func (p *place) fit(ctx context.Context, i *instance) (string, error) {
 		return "", nil
 	}
 	name := i.name()
-	at := slices.IndexFunc(i.DBParameterGroups, func(g types.DBParameterGroupStatus) bool { return aws.ToString(g.DBParameterGroupName) == p.set.ParameterGroup })
+	at := slices.IndexFunc(i.DBParameterGroups, func(g types.DBParameterGroupStatus) bool {
+		return aws.ToString(g.DBParameterGroupName) == p.set.ParameterGroup
+	})
 	switch {
 	case at >= 0 && aws.ToString(i.DBParameterGroups[at].ParameterApplyStatus) != "pending-reboot":
 		return "", nil
