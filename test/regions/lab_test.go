@@ -60,7 +60,8 @@ type lab struct {
 	plain map[model.SiteID]aws.Config // of somebody else than Lifeboat
 	zones map[string]string           // hosted zones, by name
 	bases []*awsbase.Base
-	stale bool // an old instance of RDS takes writes
+	http  aws.HTTPClient // the way to the world; nil: straight
+	stale bool           // an old instance of RDS takes writes
 }
 
 // bubble runs a test whose time is its own, on a world with networks, keys and what else databases need.
@@ -93,7 +94,11 @@ func newLab(t testing.TB, w *awstest.World, dir string) *lab {
 // open makes a service of its own on the shared journal and world: another process.
 func (l *lab) open(failpoint func(context.Context, string) error) *service.Service {
 	l.t.Helper()
-	base := awsbase.New(awsbase.Options{HTTP: l.Client(), Log: slog.New(slog.DiscardHandler)})
+	var way aws.HTTPClient = l.Client()
+	if l.http != nil {
+		way = l.http
+	}
+	base := awsbase.New(awsbase.Options{HTTP: way, Log: slog.New(slog.DiscardHandler)})
 	l.bases = append(l.bases, base)
 	s, err := service.Open(context.WithoutCancel(l.t.Context()), service.Options{
 		Config:    l.path,
