@@ -59,6 +59,7 @@ type World struct {
 	accounts map[string]*account
 	keys     map[string]*principal // by access key
 	played   []*Played
+	passed   []*Transition
 	injected []*Injected
 	buckets  map[bucketKey]*bucket
 	limits   map[string]Limit

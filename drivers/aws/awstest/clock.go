@@ -3,6 +3,7 @@ package awstest
 import (
 	"container/heap"
 	"path"
+	"slices"
 	"sync"
 	"time"
 )
@@ -100,7 +101,9 @@ type Script struct {
 	Account, Region, Action, Name string
 	// Phases replace the usual ones; nil: the usual ones.
 	Phases []Phase
-	End    End
+	// Scale makes the phases so many times as long; 0: as long as they are.
+	Scale float64
+	End   End
 	// Times is how many transitions it is for; 0: all.
 	Times int
 }
@@ -171,19 +174,54 @@ type transition struct {
 	done   func(at time.Time)
 	failed func(at time.Time)
 	alive  func() bool // false: it was overtaken, by a deletion say; nil: always
+	passed *Transition // what the world remembers of it
 }
 
 // begin lets the transition begin now. Its first phase begins before begin returns.
 func (t transition) begin(now time.Time) {
-	s, ok := t.r.w.scripted(t.r.acct.id, t.r.name, t.action, t.name)
-	if ok && s.Phases != nil {
-		t.phases = s.Phases
-	}
+	s, _ := t.r.w.scripted(t.r.acct.id, t.r.name, t.action, t.name)
+	t.phases = s.phased(t.phases)
+	t.passed = &Transition{Region: t.r.name, Action: t.action, Name: t.name, Began: now}
+	t.r.w.passed = append(t.r.w.passed, t.passed)
 	t.step(now, 0, s.End)
+}
+
+// phased are the phases of a transition that the script is for.
+func (s Script) phased(usual []Phase) []Phase {
+	if s.Phases != nil {
+		usual = s.Phases
+	}
+	if s.Scale == 0 {
+		return usual
+	}
+	out := slices.Clone(usual)
+	for i := range out {
+		out[i].For = time.Duration(float64(out[i].For) * s.Scale)
+	}
+	return out
+}
+
+// Transition is one that began. What it is of is Name, in Region; Action is the call that it followed.
+type Transition struct {
+	Region, Action, Name string
+	Began, Ended         time.Time // Ended is zero while it is under way
+}
+
+// Transitions are those that have begun so far, in that order.
+func (w *World) Transitions() []Transition {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.settle()
+	out := make([]Transition, 0, len(w.passed))
+	for _, t := range w.passed {
+		out = append(out, *t)
+	}
+	return out
 }
 
 func (t transition) step(at time.Time, n int, end End) {
 	if t.alive != nil && !t.alive() {
+		t.passed.Ended = at
 		return
 	}
 	if n < len(t.phases) {
@@ -194,6 +232,7 @@ func (t transition) step(at time.Time, n int, end End) {
 		t.r.w.later(at.Add(t.phases[n].For), func(at time.Time) { t.step(at, n+1, end) })
 		return
 	}
+	t.passed.Ended = at
 	if end == Fail {
 		t.failed(at)
 		return

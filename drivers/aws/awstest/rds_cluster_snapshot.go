@@ -127,10 +127,11 @@ func (s *clusterSnapshot) keep(now time.Time) {
 }
 
 func (s *clusterSnapshot) run(action string, phases []Phase, now time.Time) {
-	if script, ok := s.r.w.peek(s.r, action, s.DBClusterSnapshotIdentifier); ok && script.Phases != nil {
-		phases = script.Phases
+	lasts := phases
+	if script, ok := s.r.w.peek(s.r, action, s.DBClusterSnapshotIdentifier); ok {
+		lasts = script.phased(phases)
 	}
-	for _, p := range phases {
+	for _, p := range lasts {
 		s.lasts += p.For
 	}
 	transition{

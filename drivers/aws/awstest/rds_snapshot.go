@@ -166,10 +166,11 @@ func (s *dbSnapshot) keep(now time.Time) {
 
 // run lets a snapshot or a copy come about.
 func (s *dbSnapshot) run(action string, phases []Phase, now time.Time, end func(at time.Time)) {
-	if script, ok := s.r.w.peek(s.r, action, s.DBSnapshotIdentifier); ok && script.Phases != nil {
-		phases = script.Phases
+	lasts := phases
+	if script, ok := s.r.w.peek(s.r, action, s.DBSnapshotIdentifier); ok {
+		lasts = script.phased(phases)
 	}
-	for _, p := range phases {
+	for _, p := range lasts {
 		s.lasts += p.For
 	}
 	transition{
