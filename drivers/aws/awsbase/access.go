@@ -44,7 +44,7 @@ type Role struct {
 
 // Services are those that clients exist for, by the names that IAM, Access.Endpoints and rates know them by.
 func Services() []string {
-	return []string{"cloudformation", "cloudwatch", "ec2", "elasticache", "iam", "rds", "route53", "ssm", "sts"}
+	return []string{"cloudformation", "cloudwatch", "ec2", "elasticache", "iam", "kms", "rds", "route53", "ssm", "sts"}
 }
 
 var (
@@ -124,6 +124,34 @@ func (a Access) deadline() time.Duration {
 		return max(DefaultDeadline, time.Duration(a.Attempt))
 	}
 	return time.Duration(a.Deadline)
+}
+
+// Holder is as whom calls are made, for people and for policies: a role's ARN, or in words what the access begins with.
+func (a Access) Holder() string {
+	if n := len(a.Roles); n > 0 {
+		return a.Roles[n-1].ARN
+	}
+	return a.first()
+}
+
+func (a Access) first() string {
+	switch {
+	case a.AccessKey != "":
+		return "the owner of the access key " + string(a.AccessKey)
+	case a.Profile != "":
+		return "the profile " + a.Profile
+	}
+	return "the identity that the machine gives"
+}
+
+// Chain lists who assumes which role on the way to Holder: pairs of a holder and a role's ARN.
+func (a Access) Chain() (steps [][2]string) {
+	holder := a.first()
+	for _, r := range a.Roles {
+		steps = append(steps, [2]string{holder, r.ARN})
+		holder = r.ARN
+	}
+	return steps
 }
 
 // at is where a service is reached, or "" for AWS's own endpoint.

@@ -29,6 +29,7 @@ var rates = map[string]Rate{
 	"cloudwatch":     {Max: 10, Burst: 20},
 	"iam":            {Max: 4, Burst: 8},
 	"sts":            {Max: 20, Burst: 20},
+	"kms":            {Max: 20, Burst: 20},
 }
 
 func rateOf(service string) Rate {

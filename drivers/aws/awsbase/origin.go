@@ -108,6 +108,12 @@ func NameFor(prefix, token string, limit int) string {
 	return head + tail
 }
 
+// NamesFor is the pattern, with a * in it, of all names that [NameFor] gives for a prefix: what a policy allows.
+func NamesFor(prefix string, limit int) string {
+	const any16 = "0000000000000000"
+	return strings.TrimSuffix(NameFor(prefix, any16, limit), any16) + "*"
+}
+
 // ARN names a thing in AWS. Services without accounts or regions in their ARNs are given empty ones.
 func ARN(partition, service, region, account, resource string) string {
 	return strings.Join([]string{"arn", partition, service, region, account, resource}, ":")

@@ -1,0 +1,216 @@
+// Package preflight asks an account and a region of AWS for what drivers of AWS will need there, before a recovery needs it:
+// permissions, networks, keys, room under quotas, machines and engines that are offered.
+//
+// It changes nothing. Of a permission it asks IAM's policy simulator; where that is not allowed or not there, calls tell: those that
+// look for real, those that change something with the name of a thing that cannot exist, so that "access denied" and "not found"
+// tell them apart. A call that could have an effect is never made.
+//
+// Start with [NewBook], where drivers write down which calls their work makes, and [At], which examines a site. It knows no
+// resource and no operation; and it is no judge of what organizations or keys' own policies deny.
+package preflight
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+
+	"github.com/lifeboat-dr/lifeboat/driver"
+	"github.com/lifeboat-dr/lifeboat/drivers/aws/awsbase"
+	"github.com/lifeboat-dr/lifeboat/failure"
+	"github.com/lifeboat-dr/lifeboat/model"
+)
+
+// Book is where a driver writes down the calls of its work.
+type Book struct {
+	app  model.AppID
+	list []driver.Permission
+}
+
+// NewBook makes an empty one for an app's work.
+func NewBook(app model.AppID) *Book { return &Book{app: app} }
+
+// Page is the part of a book for the calls that one site's access makes.
+type Page struct {
+	b      *Book
+	site   model.SiteID
+	access awsbase.Access
+}
+
+// Page turns to a site's page.
+func (b *Book) Page(site model.SiteID, a awsbase.Access) *Page { return &Page{b, site, a} }
+
+// Permissions are all that was written, each once.
+func (b *Book) Permissions() []driver.Permission {
+	var out []driver.Permission
+	for _, p := range b.list {
+		same := func(o driver.Permission) bool {
+			return o.Site == p.Site && o.Holder == p.Holder && o.Call == p.Call && o.Within == p.Within && maps.EqualFunc(o.If, p.If, maps.Equal)
+		}
+		i := slices.IndexFunc(out, same)
+		if i < 0 {
+			p.On = clean(p.On)
+			out = append(out, p)
+			continue
+		}
+		out[i].On = clean(append(slices.Clone(out[i].On), p.On...))
+	}
+	return out
+}
+
+func clean(on []string) []string {
+	out := slices.Clone(on)
+	slices.Sort(out)
+	return slices.Compact(out)
+}
+
+// ARN names a thing of the page's account and region; resource may hold a *.
+func (p *Page) ARN(service, resource string) string {
+	return awsbase.ARN(awsbase.PartitionOf(p.access.Region), service, p.access.Region, p.access.Account, resource)
+}
+
+// Global names a thing of the account that is in no region.
+func (p *Page) Global(service, resource string) string {
+	return awsbase.ARN(awsbase.PartitionOf(p.access.Region), service, "", p.access.Account, resource)
+}
+
+// Look writes down calls that change nothing.
+func (p *Page) Look(why string, on []string, calls ...string) {
+	for _, call := range calls {
+		p.add(driver.Permission{Call: call, On: on, Looks: true, Why: why})
+	}
+}
+
+// Change writes down calls that change something.
+func (p *Page) Change(why string, on []string, calls ...string) {
+	for _, call := range calls {
+		p.add(driver.Permission{Call: call, On: on, Why: why})
+	}
+}
+
+// ChangeOurs is Change of what carries the app's tags: what others made is not touched.
+func (p *Page) ChangeOurs(why string, on []string, calls ...string) {
+	for _, call := range calls {
+		p.add(driver.Permission{Call: call, On: on, Why: why, If: Tagged(p.b.app)})
+	}
+}
+
+// Within writes down what AWS itself asks of the caller in the course of a call.
+func (p *Page) Within(call, why string, on []string, inner ...string) {
+	for _, c := range inner {
+		p.add(driver.Permission{Call: c, On: on, Why: why, Within: call})
+	}
+}
+
+func (p *Page) add(one driver.Permission) {
+	one.Site, one.Holder, one.Account, one.Partition = p.site, p.access.Holder(), p.access.Account, awsbase.PartitionOf(p.access.Region)
+	p.b.list = append(p.b.list, one)
+}
+
+// Tagged is the condition that a thing carries the app's tag.
+func Tagged(app model.AppID) map[string]map[string]string {
+	return map[string]map[string]string{"StringEquals": {"aws:ResourceTag/" + awsbase.TagApp: string(app)}}
+}
+
+// Common writes down what every examination asks, and how the site's identity is come by.
+func (p *Page) Common() {
+	for _, step := range p.access.Chain() {
+		account := ""
+		if _, _, _, of, _, ok := awsbase.SplitARN(step[0]); ok {
+			account = of
+		}
+		p.b.list = append(p.b.list, driver.Permission{Site: p.site, Holder: step[0], Account: account, Partition: awsbase.PartitionOf(p.access.Region),
+			Call: "sts:AssumeRole", On: []string{step[1]}, Looks: true, Why: "to become who works at the site"})
+	}
+	self := []string{p.Global("iam", "role/*"), p.Global("iam", "user/${aws:username}")}
+	if n := len(p.access.Roles); n > 0 {
+		self = []string{p.access.Roles[n-1].ARN}
+	}
+	p.Look("to ask IAM which calls are allowed, before they are needed", self, simulate)
+}
+
+// Any is the resource of calls that know none.
+var Any = []string{"*"}
+
+// findings collects what an examination finds.
+type findings struct {
+	site model.SiteID
+	list []model.Finding
+}
+
+func (f *findings) add(one model.Finding) {
+	one.Site = f.site
+	same := func(o model.Finding) bool {
+		return o.Code == one.Code && o.Resource == one.Resource && o.What == one.What
+	}
+	if !slices.ContainsFunc(f.list, same) {
+		f.list = append(f.list, one)
+	}
+}
+
+// Site is one that is examined.
+type Site struct {
+	s      *awsbase.Session
+	access awsbase.Access
+	id     model.SiteID
+	found  findings
+	dark   bool
+}
+
+// At begins the examination of a site: it says who works there. What Ask is told is asked only when that is known.
+func At(ctx context.Context, base *awsbase.Base, id model.SiteID, a awsbase.Access) (*Site, error) {
+	s, err := base.Session(ctx, a)
+	if err != nil {
+		return nil, err
+	}
+	site := &Site{s: s, access: a, id: id, found: findings{site: id}}
+	who, err := s.Identity(ctx)
+	switch {
+	case err == nil:
+		site.found.add(model.Finding{Severity: model.Note, Code: "aws-identity", What: fmt.Sprintf("%s works as %s", id, who.ARN), Why: "in " + s.Name()})
+	case failure.KindOf(err) == failure.Denied:
+		site.dark = true
+		site.found.add(model.Finding{Severity: model.Block, Code: "aws-identity", What: oneLine(err), Why: "nothing can be done there, and nothing was examined", Fix: failure.HintOf(err)})
+	default:
+		site.dark = true
+		site.unasked(err)
+	}
+	return site, nil
+}
+
+// Dark reports whether nothing can be asked there.
+func (s *Site) Dark() bool { return s.dark }
+
+// Session is the site's.
+func (s *Site) Session() *awsbase.Session { return s.s }
+
+// Findings are what was found so far.
+func (s *Site) Findings() []model.Finding { return s.found.list }
+
+// Find adds a finding of the site, or of a resource there.
+func (s *Site) Find(f model.Finding) { s.found.add(f) }
+
+// Ask asks one thing of a site that answers. What could not be asked is a finding; a site that does not answer is asked no more.
+func (s *Site) Ask(ctx context.Context, ask func(context.Context) error) {
+	if s.dark {
+		return
+	}
+	err := ask(ctx)
+	if err == nil {
+		return
+	}
+	switch kind := failure.KindOf(err); {
+	case ctx.Err() != nil, kind == failure.Unavailable, kind == failure.Canceled:
+		s.dark = true
+	}
+	s.unasked(err)
+}
+
+// unasked says that something is not known.
+func (s *Site) unasked(err error) {
+	s.found.add(model.Finding{Severity: model.Warn, Code: "aws-not-examined", What: "could not be examined: " + oneLine(err),
+		Why: "whether the work will miss something there is not known", Fix: failure.HintOf(err)})
+}
+
+func oneLine(err error) string { return strings.Join(strings.Fields(err.Error()), " ") }
