@@ -156,6 +156,7 @@ type Site struct {
 	id     model.SiteID
 	found  findings
 	dark   bool
+	lists  lists
 }
 
 // At begins the examination of a site: it says who works there. What Ask is told is asked only when that is known.
@@ -164,7 +165,8 @@ func At(ctx context.Context, base *awsbase.Base, id model.SiteID, a awsbase.Acce
 	if err != nil {
 		return nil, err
 	}
-	site := &Site{s: s, access: a, id: id, found: findings{site: id}}
+	site := &Site{s: s, access: a, id: id, found: findings{site: id},
+		lists: lists{names: map[string][]string{}, orders: map[string]bool{}, keys: map[string]string{}}}
 	who, err := s.Identity(ctx)
 	switch {
 	case err == nil:

@@ -4,6 +4,10 @@ import (
 	"context"
 	"net/url"
 
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/route53"
+	"github.com/aws/aws-sdk-go-v2/service/route53/types"
+
 	"github.com/lifeboat-dr/lifeboat/drivers/aws/awsbase"
 )
 
@@ -42,8 +46,8 @@ func thing(parameter, resource string, more ...string) probe {
 }
 
 // probes are the calls that tell a permission without an effect. Those that change something name a ghost where the thing is
-// named that they would change or begin from, so that AWS can do nothing. CreateDBCluster and CreateDBInstance begin from nothing
-// when they begin from nothing that exists, and are not among them.
+// named that they would change or begin from, so that AWS can do nothing. Calls that can begin from nothing, such as
+// CreateDBInstance and CreateReplicationGroup, are not among them.
 var probes = map[string]probe{
 	"rds:DescribeDBInstances":                query(),
 	"rds:DescribeDBSnapshots":                query(),
@@ -95,6 +99,30 @@ var probes = map[string]probe{
 	"elasticache:CopySnapshot":                    query("SourceSnapshotName", ghost, "TargetSnapshotName", ghost+"-copy"),
 	"elasticache:DeleteSnapshot":                  query("SnapshotName", ghost),
 	"elasticache:DeleteReplicationGroup":          query("ReplicationGroupId", ghost),
+	"route53:ListHostedZonesByName":               records,
+	"route53:ListResourceRecordSets":              records,
+	"route53:ChangeResourceRecordSets":            records,
+	"route53:GetChange":                           records,
 	"elasticache:ModifyReplicationGroup":          query("ReplicationGroupId", ghost),
-	"elasticache:CreateReplicationGroup":          query("ReplicationGroupId", "lb-doctor-nothing", "ReplicationGroupDescription", ghost, "SnapshotName", ghost, "CacheNodeType", "cache.t3.micro", "Engine", "redis"),
+}
+
+// nowhere is the id of no hosted zone, and of no change.
+const nowhere = "Z0LIFEBOATDOCTORNOTHING"
+
+// records are the probes of Route 53, which has a protocol of its own.
+func records(ctx context.Context, s *awsbase.Session, _, action string) (err error) {
+	api := route53.NewFromConfig(s.Config("route53"))
+	switch zone := aws.String(nowhere); action {
+	case "ListHostedZonesByName":
+		_, err = api.ListHostedZonesByName(ctx, &route53.ListHostedZonesByNameInput{MaxItems: aws.Int32(1)})
+	case "ListResourceRecordSets":
+		_, err = api.ListResourceRecordSets(ctx, &route53.ListResourceRecordSetsInput{HostedZoneId: zone, MaxItems: aws.Int32(1)})
+	case "GetChange":
+		_, err = api.GetChange(ctx, &route53.GetChangeInput{Id: zone})
+	case "ChangeResourceRecordSets":
+		record := &types.ResourceRecordSet{Name: aws.String(ghost + ".invalid"), Type: types.RRTypeTxt}
+		_, err = api.ChangeResourceRecordSets(ctx, &route53.ChangeResourceRecordSetsInput{HostedZoneId: zone,
+			ChangeBatch: &types.ChangeBatch{Changes: []types.Change{{Action: types.ChangeActionDelete, ResourceRecordSet: record}}}})
+	}
+	return err
 }

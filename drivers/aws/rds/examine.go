@@ -1,0 +1,176 @@
+package rds
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+
+	"github.com/lifeboat-dr/lifeboat/driver"
+	"github.com/lifeboat-dr/lifeboat/drivers/aws/preflight"
+	"github.com/lifeboat-dr/lifeboat/failure"
+	"github.com/lifeboat-dr/lifeboat/model"
+)
+
+// certificateSoon is how long before its end a certificate is told of: rotating one takes a reboot, and clients that trust the next.
+const certificateSoon = 30 * 24 * time.Hour
+
+// examination is one of a site.
+type examination struct {
+	d    *Driver
+	at   *preflight.Site
+	x    driver.Examination
+	need map[string]int // by the names of RDS's quotas
+}
+
+// Examine looks for what work will miss at a site.
+func (d *Driver) Examine(ctx context.Context, x driver.Examination) ([]model.Finding, error) {
+	e := examination{d: d, x: x, need: map[string]int{}}
+	var permissions []driver.Permission
+	var seen []model.ResourceID
+	for _, req := range x.Work {
+		if _, ok := req.Resource.Sites[x.Site]; !ok {
+			continue
+		}
+		p, _, err := d.place(ctx, req.Target, x.Site)
+		if err != nil {
+			return nil, err
+		}
+		if e.at == nil {
+			if e.at, err = preflight.At(ctx, d.base, x.Site, p.set.AWS); err != nil {
+				return nil, err
+			}
+		}
+		looks := req
+		looks.Action, looks.Site = "", x.Site
+		for _, one := range []driver.Request{looks, req} {
+			more, err := d.Permissions(one)
+			if err != nil {
+				return nil, err
+			}
+			permissions = append(permissions, more...)
+		}
+		if !slices.Contains(seen, req.Resource.ID) {
+			seen = append(seen, req.Resource.ID)
+			e.copies(ctx, req.Target, p)
+		}
+		e.work(ctx, req, p)
+	}
+	if e.at == nil {
+		return nil, nil
+	}
+	e.at.Room(ctx, e.need)
+	e.at.Permitted(ctx, permissions)
+	return e.at.Findings(), nil
+}
+
+// copies looks at the instance and the snapshots that are there.
+func (e *examination) copies(ctx context.Context, t driver.Target, p *place) {
+	id := t.Resource.ID
+	e.at.Ask(ctx, func(ctx context.Context) error {
+		i, err := p.instanceByName(ctx, p.set.Instance)
+		if err != nil || i == nil {
+			return err
+		}
+		if c := i.CertificateDetails; c != nil && c.ValidTill != nil && c.ValidTill.Sub(e.d.now()) < certificateSoon {
+			e.at.Find(model.Finding{Severity: model.Warn, Code: "rds-certificate", Resource: id, What: fmt.Sprintf("the certificate %s of %s ends at %s", aws.ToString(c.CAIdentifier), i.name(), c.ValidTill.UTC().Format(time.RFC3339)),
+				Why: "clients that check it are refused from then on",
+				Fix: fmt.Sprintf("aws rds modify-db-instance --db-instance-identifier %s --ca-certificate-identifier rds-ca-rsa2048-g1 --region %s", i.name(), p.s.Region())})
+		}
+		secret := i.MasterUserSecret
+		switch {
+		case secret != nil && aws.ToString(secret.SecretStatus) == "impaired":
+			e.at.Find(model.Finding{Severity: model.Warn, Code: "rds-secret", Resource: id, What: fmt.Sprintf("the secret of the master password of %s is impaired", i.name()),
+				Why: "nobody reads or rotates the password with it", Fix: "aws rds describe-events --source-type db-instance --source-identifier " + i.name() + " --region " + p.s.Region()})
+		case secret == nil && p.set.ManagePassword:
+			e.at.Find(model.Finding{Severity: model.Note, Code: "rds-secret", Resource: id, What: fmt.Sprintf("%s has no secret with its master password yet", i.name()),
+				Why: "the settings say that AWS manages it, which begins with a restore"})
+		}
+		return nil
+	})
+	e.at.Ask(ctx, func(ctx context.Context) error {
+		list, err := p.snapshots(ctx, t)
+		rpo := e.x.Objective.RPO.Std()
+		if err != nil || rpo == 0 {
+			return err
+		}
+		ready := available(list)
+		if len(ready) == 0 {
+			return nil // the check of the steps that need one says so
+		}
+		if age := e.d.now().Sub(ready[0].at); age > rpo {
+			e.at.Find(model.Finding{Severity: model.Warn, Code: "rds-stale", Resource: id, What: fmt.Sprintf("the newest snapshot in %s is %s old", p.s.Region(), age.Round(time.Minute)),
+				Why: fmt.Sprintf("what is restored from it misses more than the RPO of %s allows", rpo), Fix: "lifeboat protect " + string(e.x.App)})
+		}
+		return nil
+	})
+}
+
+// work looks for what one step of the work needs at the site.
+func (e *examination) work(ctx context.Context, req driver.Request, p *place) {
+	id, here := req.Resource.ID, req.Site == e.x.Site
+	set := p.set
+	switch req.Action {
+	case model.ActionCapture:
+		if here {
+			e.need["ManualSnapshots"]++
+		}
+	case model.ActionCopy:
+		if !here {
+			e.need["ManualSnapshots"]++
+			e.at.Key(ctx, id, set.KMSKey, "copies of snapshots are encrypted with it")
+		}
+	case model.ActionQuiesce, model.ActionReverse:
+		e.need["ManualSnapshots"]++
+		if here == (req.Action == model.ActionReverse) {
+			e.at.Key(ctx, id, set.KMSKey, "copies of snapshots are encrypted with it")
+		}
+		if req.Prepare && here && set.Drill != nil {
+			e.launch(ctx, req, p, true)
+		}
+	case model.ActionPromote, model.ActionRestore:
+		if here {
+			e.launch(ctx, req, p, false)
+		}
+	case model.ActionDrill, model.ActionProve:
+		if here && set.Drill != nil {
+			e.launch(ctx, req, p, true)
+		}
+	}
+	if here && (req.Action == model.ActionFence || req.Action == model.ActionQuiesce) && set.Fence != nil {
+		e.at.Network(ctx, id, "", set.Fence.SecurityGroups)
+	}
+}
+
+// launch looks for what a restore needs.
+func (e *examination) launch(ctx context.Context, req driver.Request, p *place, apart bool) {
+	id, set := req.Resource.ID, p.set
+	w := &work{d: e.d, req: req, here: p}
+	if apart {
+		var err error
+		if set, err = w.drillSite(); err != nil {
+			return // its step says so
+		}
+	}
+	e.need["DBInstances"]++
+	e.at.Network(ctx, id, set.SubnetGroup, set.SecurityGroups)
+	e.at.Group(ctx, id, preflight.ParameterGroup, set.ParameterGroup)
+	e.at.Group(ctx, id, preflight.OptionGroup, set.OptionGroup)
+	if set.Class == "" {
+		return
+	}
+	e.at.Ask(ctx, func(ctx context.Context) error {
+		list, err := p.snapshots(ctx, req.Target)
+		if err != nil {
+			return failure.Wrap(err, "list snapshots", string(id))
+		}
+		if ready := available(list); len(ready) > 0 {
+			e.at.Offered(ctx, id, aws.ToString(ready[0].Engine), aws.ToString(ready[0].EngineVersion), set.Class)
+		}
+		return nil
+	})
+}
+
+var _ driver.Examiner = (*Driver)(nil)

@@ -1,0 +1,180 @@
+package rds
+
+import (
+	"strings"
+
+	"github.com/lifeboat-dr/lifeboat/driver"
+	"github.com/lifeboat-dr/lifeboat/drivers/aws/awsbase"
+	"github.com/lifeboat-dr/lifeboat/drivers/aws/preflight"
+	"github.com/lifeboat-dr/lifeboat/model"
+)
+
+// page is a site's part of the permissions, with the names of what work there touches.
+type page struct {
+	*preflight.Page
+	set Site
+}
+
+// Permissions lists the calls that a request's work makes.
+func (d *Driver) Permissions(req driver.Request) ([]driver.Permission, error) {
+	book := preflight.NewBook(req.App)
+	pages := map[model.SiteID]page{}
+	for _, id := range sitesOf(req.Resource) {
+		_, set, err := driver.SettingsOf[Settings, Site](req.Target, id)
+		if err != nil {
+			return nil, err
+		}
+		pages[id] = page{book.Page(id, set.AWS), set}
+	}
+	here := pages[req.Site]
+	others := func(do func(p page)) {
+		for _, id := range sitesOf(req.Resource) {
+			if id != req.Site {
+				do(pages[id])
+			}
+		}
+	}
+	switch req.Action {
+	case "":
+		here.looks()
+	case model.ActionCapture:
+		here.captures()
+	case model.ActionCopy:
+		others(func(to page) { to.copies(here) })
+	case model.ActionExpire:
+		here.expires()
+		others(page.expires)
+	case model.ActionPromote:
+		here.launches(here.set.Instance, false)
+		here.regroups()
+	case model.ActionRestore:
+		here.launches("*", true)
+	case model.ActionDrill:
+		here.launches(here.apart("drill"), false)
+	case model.ActionRelease:
+		here.removes(here.apart("drill"), here.apart("prove"))
+	case model.ActionProve:
+		here.proves()
+	case model.ActionFence:
+		here.fences()
+	case model.ActionQuiesce:
+		here.fences()
+		here.captures()
+		if to, ok := pages[req.Peer]; ok {
+			to.copies(here)
+		}
+	case model.ActionReverse:
+		if from, ok := pages[req.Peer]; ok {
+			from.captures()
+			here.copies(from)
+		}
+		if req.Prepare {
+			here.fences()
+			here.captures()
+			here.proves()
+			here.Change("to remove the old instance, once its last state is proved", here.db(here.set.Instance), "rds:ModifyDBInstance", "rds:DeleteDBInstance")
+		}
+	}
+	return book.Permissions(), nil
+}
+
+// apart is the pattern of the names of instances that are only looked at.
+func (p page) apart(what string) string { return awsbase.NamesFor(what+"-"+p.set.Instance, 63) }
+
+// db and snapshots name instances, and the snapshots that Lifeboat makes and copies.
+func (p page) db(names ...string) []string {
+	var out []string
+	for _, n := range names {
+		out = append(out, p.ARN("rds", "db:"+strings.ToLower(n)))
+	}
+	return out
+}
+
+func (p page) snapshots() []string { return []string{p.ARN("rds", "snapshot:*-lb-*")} }
+
+func (p page) looks() {
+	p.Common()
+	region := []string{p.ARN("rds", "*")}
+	p.Look("to see what is there", region, "rds:DescribeDBInstances", "rds:DescribeDBSnapshots")
+	p.Look("to see whether the groups exist that the settings name", region, "rds:DescribeDBSubnetGroups")
+	if p.set.ParameterGroup != "" {
+		p.Look("to see whether the parameter group exists", region, "rds:DescribeDBParameterGroups")
+	}
+	if p.set.OptionGroup != "" {
+		p.Look("to see whether the option group exists", region, "rds:DescribeOptionGroups")
+	}
+	p.Look("to see what AWS offers and how much of it may be used", preflight.Any, "rds:DescribeAccountAttributes", "rds:DescribeOrderableDBInstanceOptions")
+	if len(p.set.SecurityGroups) > 0 || p.set.Drill != nil || p.set.Fence != nil {
+		p.Look("to see whether the security groups exist, and in which network", preflight.Any, "ec2:DescribeSecurityGroups")
+	}
+	if p.set.KMSKey != "" {
+		p.Look("to see whether the key can be used", p.key(), "kms:DescribeKey")
+	}
+}
+
+// key is the ARN of the site's key.
+func (p page) key() []string {
+	if strings.HasPrefix(p.set.KMSKey, "arn:") {
+		return []string{p.set.KMSKey}
+	}
+	if strings.HasPrefix(p.set.KMSKey, "alias/") {
+		return []string{p.ARN("kms", "key/*")}
+	}
+	return []string{p.ARN("kms", "key/"+p.set.KMSKey)}
+}
+
+func (p page) captures() {
+	p.Change("to make snapshots", append(p.db(p.set.Instance), p.snapshots()...), "rds:CreateDBSnapshot")
+	p.Within("rds:CreateDBSnapshot", "to tag them", p.snapshots(), "rds:AddTagsToResource")
+}
+
+// copies are the calls that bring snapshots of another site here; AWS asks the other region with this site's permissions.
+func (p page) copies(from page) {
+	p.Change("to copy snapshots", append(p.snapshots(), from.snapshots()...), "rds:CopyDBSnapshot")
+	p.Within("rds:CopyDBSnapshot", "to tag the copies", p.snapshots(), "rds:AddTagsToResource")
+	p.ChangeOurs("to make a copy again that has failed", p.snapshots(), "rds:DeleteDBSnapshot")
+	if p.set.KMSKey != "" {
+		p.Within("rds:CopyDBSnapshot", "to encrypt the copies", p.key(), "kms:CreateGrant", "kms:DescribeKey")
+	}
+}
+
+func (p page) expires() {
+	p.ChangeOurs("to delete snapshots that need not be kept", p.snapshots(), "rds:DeleteDBSnapshot")
+}
+
+// launches are the calls that restore an instance; toTime says that it may be to a time.
+func (p page) launches(name string, toTime bool) {
+	on := append(p.db(name), p.groups()...)
+	p.Change("to restore a snapshot", append(p.snapshots(), on...), "rds:RestoreDBInstanceFromDBSnapshot")
+	p.Within("rds:RestoreDBInstanceFromDBSnapshot", "to tag what is restored", p.db(name), "rds:AddTagsToResource")
+	if toTime {
+		p.Change("to restore to a time", append(on, p.db(p.set.Instance)...), "rds:RestoreDBInstanceToPointInTime")
+	}
+}
+
+// groups are those of settings and networks that instances are restored with.
+func (p page) groups() []string {
+	return []string{p.ARN("rds", "subgrp:*"), p.ARN("rds", "pg:*"), p.ARN("rds", "og:*")}
+}
+
+func (p page) removes(names ...string) {
+	p.ChangeOurs("to remove what was only looked at", p.db(names...), "rds:DeleteDBInstance")
+}
+
+func (p page) proves() {
+	p.launches(p.apart("prove"), false)
+	p.removes(p.apart("prove"))
+	p.ChangeOurs("to write down what a proof came to", p.snapshots(), "rds:AddTagsToResource")
+}
+
+// regroups are the calls that move an instance between security groups.
+func (p page) regroups() {
+	p.Change("to shut clients out of the instance, and to let them in again", p.db(p.set.Instance), "rds:ModifyDBInstance", "rds:AddTagsToResource")
+}
+
+func (p page) fences() {
+	p.regroups()
+	p.Change("to end the sessions that are open", p.db(p.set.Instance), "rds:RebootDBInstance")
+}
+
+var _ driver.Permitter = (*Driver)(nil)
