@@ -175,23 +175,34 @@ func mac(key []byte, text string) []byte {
 	return h.Sum(nil)
 }
 
-// authorize refuses what the caller may not do. Some calls need several permissions; they ask for each.
-func (w *World) authorize(c *call, action string) error {
-	name := c.service + ":" + action
-	if c.who.allow == nil || name == "sts:GetCallerIdentity" {
+// authorize refuses what the caller may not do.
+func (w *World) authorize(c *call) error {
+	name := c.service + ":" + c.action
+	all, governed := w.policies[c.who.of()]
+	switch {
+	case name == "sts:GetCallerIdentity":
+		return nil
+	case governed:
+		return w.permitted(c, all)
+	case c.who.allow == nil:
 		return nil
 	}
 	if slices.ContainsFunc(c.who.allow, func(p string) bool { return fits(p, name) }) {
 		return nil
 	}
+	return denied(c, name, "")
+}
+
+// denied is the answer to a call that is not allowed.
+func denied(c *call, name, on string) error {
 	code, status := "AccessDenied", http.StatusForbidden
 	switch c.service {
 	case "ec2":
-		return &apiError{status, "UnauthorizedOperation", "You are not authorized to perform this operation. User: " + c.who.arn + " is not authorized to perform: " + name + " because no identity-based policy allows the " + name + " action"}
-	case "ssm":
+		return &apiError{status, "UnauthorizedOperation", "You are not authorized to perform this operation. User: " + c.who.arn + " is not authorized to perform: " + name + on + " because no identity-based policy allows the " + name + " action"}
+	case "ssm", "kms":
 		code, status = "AccessDeniedException", http.StatusBadRequest
 	}
-	return &apiError{status, code, fmt.Sprintf("User: %s is not authorized to perform: %s because no identity-based policy allows the %s action", c.who.arn, name, name)}
+	return &apiError{status, code, fmt.Sprintf("User: %s is not authorized to perform: %s%s because no identity-based policy allows the %s action", c.who.arn, name, on, name)}
 }
 
 func stsActions() map[string]action {

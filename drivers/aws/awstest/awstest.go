@@ -4,8 +4,9 @@
 //
 // It speaks AWS's own protocols, so that the SDK, the aws command line and anything else are its clients: RDS (instances,
 // snapshots, copies between regions, replicas, restores, Aurora clusters and global databases), ElastiCache (replication groups,
-// global datastores, snapshots), Route 53 (records), CloudFormation (exports), Systems Manager (parameters), STS, CloudWatch (the lag of
-// replicas), and what EC2 says of networks. Parameters that are not modelled are refused with NotImplemented and their name, rather than ignored.
+// global datastores, snapshots), Route 53 (records), CloudFormation (exports), Systems Manager (parameters), STS, IAM's policy
+// simulator, CloudWatch (the lag of replicas), and what EC2 says of networks and KMS of keys. Parameters that are not modelled are
+// refused with NotImplemented and their name, rather than ignored.
 //
 // # Start
 //
@@ -64,8 +65,9 @@ type World struct {
 	buckets  map[bucketKey]*bucket
 	limits   map[string]Limit
 	calls    []Call
-	held     [][5]string          // see Withhold
-	lags     map[string][]lagging // by ARN
+	held     [][5]string            // see Withhold
+	lags     map[string][]lagging   // by ARN
+	policies map[string][]statement // by the ARN of a user or a role
 }
 
 // account is one account, with what is the same in all its regions.
@@ -81,15 +83,16 @@ type account struct {
 
 // region is one account's part of one region.
 type region struct {
-	w       *World
-	acct    *account
-	name    string
-	keys    map[string]string // ids, ARNs and aliases of KMS keys → ARN
-	params  map[string]*parameter
-	exports []Export
-	net     network
-	rds     rdsState
-	cache   cacheState
+	w        *World
+	acct     *account
+	name     string
+	keys     map[string]string // ids, ARNs and aliases of KMS keys → ARN
+	disabled map[string]bool   // ARNs of keys
+	params   map[string]*parameter
+	exports  []Export
+	net      network
+	rds      rdsState
+	cache    cacheState
 }
 
 // New makes a World without accounts.
@@ -97,7 +100,7 @@ func New(o Options) *World {
 	if o.Now == nil {
 		o.Now = time.Now
 	}
-	w := &World{opts: o, accounts: map[string]*account{}, keys: map[string]*principal{}, buckets: map[bucketKey]*bucket{}, limits: limits()}
+	w := &World{opts: o, accounts: map[string]*account{}, keys: map[string]*principal{}, buckets: map[bucketKey]*bucket{}, limits: limits(), policies: map[string][]statement{}}
 	w.parts = services()
 	return w
 }
@@ -128,7 +131,7 @@ func (w *World) region(acct, name string) *region {
 	a := w.account(acct)
 	r := a.regions[name]
 	if r == nil {
-		r = &region{w: w, acct: a, name: name, keys: map[string]string{}, params: map[string]*parameter{}}
+		r = &region{w: w, acct: a, name: name, keys: map[string]string{}, disabled: map[string]bool{}, params: map[string]*parameter{}}
 		a.regions[name] = r
 		r.furnish()
 	}

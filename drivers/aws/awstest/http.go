@@ -41,6 +41,8 @@ func services() map[string]*service {
 		"monitoring":     {cborRPC{}, "com.amazonaws.cloudwatch", "ThrottlingException", metricActions()},
 		monitoringJSON:   {jsonRPC{}, "GraniteServiceVersion20100801", "ThrottlingException", metricActions()},
 		"ssm":            {jsonRPC{}, "AmazonSSM", "ThrottlingException", parameterActions()},
+		"iam":            {query{}, "https://iam.amazonaws.com/doc/2010-05-08/", "Throttling", identityActions()},
+		"kms":            {jsonRPC{}, "TrentService", "ThrottlingException", keyActions()},
 		"route53":        {restXML{}, "https://route53.amazonaws.com/doc/2013-04-01/", "Throttling", recordActions()},
 	}
 }
@@ -204,7 +206,7 @@ func (w *World) do(c *call, s *service, req *http.Request, scope scope) (any, er
 	if !ok {
 		return nil, &apiError{http.StatusNotImplemented, "NotImplemented", "awstest does not know " + c.service + ":" + c.action}
 	}
-	if err := w.authorize(c, c.action); err != nil {
+	if err := w.authorize(c); err != nil {
 		return nil, err
 	}
 	if err := c.p.check(c.action, act.takes); err != nil {

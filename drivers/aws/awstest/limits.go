@@ -88,7 +88,7 @@ func (w *World) admit(c *call) bool {
 
 // changes reports whether an action changes something.
 func changes(action string) bool {
-	for _, prefix := range []string{"Describe", "List", "Get", "AssumeRole"} {
+	for _, prefix := range []string{"Describe", "List", "Get", "AssumeRole", "Simulate"} {
 		if strings.HasPrefix(action, prefix) {
 			return false
 		}

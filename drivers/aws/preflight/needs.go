@@ -7,10 +7,12 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/rds"
 
+	"github.com/lifeboat-dr/lifeboat/driver"
 	"github.com/lifeboat-dr/lifeboat/failure"
 	"github.com/lifeboat-dr/lifeboat/model"
 )
@@ -251,6 +253,15 @@ func (s *Site) Offered(ctx context.Context, r model.ResourceID, engine, version,
 		}
 		return nil
 	})
+}
+
+// Fresh looks whether a resource's newest recovery point there is younger than the objective allows.
+func (s *Site) Fresh(r model.ResourceID, x driver.Examination, newest time.Time) {
+	rpo := x.Objective.RPO.Std()
+	if age := time.Since(newest); rpo > 0 && age > rpo {
+		s.found.add(model.Finding{Severity: model.Warn, Code: "aws-stale", Resource: r, What: fmt.Sprintf("the newest snapshot in %s is %s old", s.s.Region(), age.Round(time.Second)),
+			Why: fmt.Sprintf("what is restored from it misses more than the RPO of %s allows", rpo), Fix: "lifeboat protect " + string(x.App)})
+	}
 }
 
 // known reports whether a setting is no reference to what a step leaves.

@@ -7,10 +7,11 @@ import (
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
+	sdk "github.com/aws/aws-sdk-go-v2/service/rds"
 
 	"github.com/lifeboat-dr/lifeboat/driver"
 	"github.com/lifeboat-dr/lifeboat/drivers/aws/preflight"
-	"github.com/lifeboat-dr/lifeboat/failure"
+	"github.com/lifeboat-dr/lifeboat/drivers/aws/snapshots"
 	"github.com/lifeboat-dr/lifeboat/model"
 )
 
@@ -19,15 +20,16 @@ const certificateSoon = 30 * 24 * time.Hour
 
 // examination is one of a site.
 type examination struct {
-	d    *Driver
-	at   *preflight.Site
-	x    driver.Examination
-	need map[string]int // by the names of RDS's quotas
+	d      *Driver
+	at     *preflight.Site
+	x      driver.Examination
+	need   map[string]int              // by the names of RDS's quotas
+	newest map[model.ResourceID]string // snapshots
 }
 
 // Examine looks for what work will miss at a site.
 func (d *Driver) Examine(ctx context.Context, x driver.Examination) ([]model.Finding, error) {
-	e := examination{d: d, x: x, need: map[string]int{}}
+	e := examination{d: d, x: x, need: map[string]int{}, newest: map[model.ResourceID]string{}}
 	var permissions []driver.Permission
 	var seen []model.ResourceID
 	for _, req := range x.Work {
@@ -74,7 +76,7 @@ func (e *examination) copies(ctx context.Context, t driver.Target, p *place) {
 		if err != nil || i == nil {
 			return err
 		}
-		if c := i.CertificateDetails; c != nil && c.ValidTill != nil && c.ValidTill.Sub(e.d.now()) < certificateSoon {
+		if c := i.CertificateDetails; c != nil && c.ValidTill != nil && time.Until(*c.ValidTill) < certificateSoon {
 			e.at.Find(model.Finding{Severity: model.Warn, Code: "rds-certificate", Resource: id, What: fmt.Sprintf("the certificate %s of %s ends at %s", aws.ToString(c.CAIdentifier), i.name(), c.ValidTill.UTC().Format(time.RFC3339)),
 				Why: "clients that check it are refused from then on",
 				Fix: fmt.Sprintf("aws rds modify-db-instance --db-instance-identifier %s --ca-certificate-identifier rds-ca-rsa2048-g1 --region %s", i.name(), p.s.Region())})
@@ -91,19 +93,12 @@ func (e *examination) copies(ctx context.Context, t driver.Target, p *place) {
 		return nil
 	})
 	e.at.Ask(ctx, func(ctx context.Context) error {
-		list, err := p.snapshots(ctx, t)
-		rpo := e.x.Objective.RPO.Std()
-		if err != nil || rpo == 0 {
-			return err
+		ready, err := (&snapshots.Keeper{Target: t}).Ready(ctx, p.kept())
+		if err != nil || len(ready) == 0 {
+			return err // that there is none, the check of the steps that need one says
 		}
-		ready := available(list)
-		if len(ready) == 0 {
-			return nil // the check of the steps that need one says so
-		}
-		if age := e.d.now().Sub(ready[0].at); age > rpo {
-			e.at.Find(model.Finding{Severity: model.Warn, Code: "rds-stale", Resource: id, What: fmt.Sprintf("the newest snapshot in %s is %s old", p.s.Region(), age.Round(time.Minute)),
-				Why: fmt.Sprintf("what is restored from it misses more than the RPO of %s allows", rpo), Fix: "lifeboat protect " + string(e.x.App)})
-		}
+		e.at.Fresh(id, e.x, ready[0].At)
+		e.newest[id] = ready[0].ID
 		return nil
 	})
 }
@@ -127,7 +122,7 @@ func (e *examination) work(ctx context.Context, req driver.Request, p *place) {
 		if here == (req.Action == model.ActionReverse) {
 			e.at.Key(ctx, id, set.KMSKey, "copies of snapshots are encrypted with it")
 		}
-		if req.Prepare && here && set.Drill != nil {
+		if (&work{req: req}).makesWay() && here && set.Drill != nil {
 			e.launch(ctx, req, p, true)
 		}
 	case model.ActionPromote, model.ActionRestore:
@@ -162,13 +157,15 @@ func (e *examination) launch(ctx context.Context, req driver.Request, p *place, 
 		return
 	}
 	e.at.Ask(ctx, func(ctx context.Context) error {
-		list, err := p.snapshots(ctx, req.Target)
-		if err != nil {
-			return failure.Wrap(err, "list snapshots", string(id))
+		newest := e.newest[id]
+		if newest == "" {
+			return nil
 		}
-		if ready := available(list); len(ready) > 0 {
-			e.at.Offered(ctx, id, aws.ToString(ready[0].Engine), aws.ToString(ready[0].EngineVersion), set.Class)
+		out, err := p.api.DescribeDBSnapshots(ctx, &sdk.DescribeDBSnapshotsInput{DBSnapshotIdentifier: &newest})
+		if err != nil || len(out.DBSnapshots) == 0 {
+			return err
 		}
+		e.at.Offered(ctx, id, aws.ToString(out.DBSnapshots[0].Engine), aws.ToString(out.DBSnapshots[0].EngineVersion), set.Class)
 		return nil
 	})
 }

@@ -68,7 +68,7 @@ func (d *Driver) Permissions(req driver.Request) ([]driver.Permission, error) {
 			from.captures()
 			here.copies(from)
 		}
-		if req.Prepare {
+		if (&work{req: req}).makesWay() {
 			here.fences()
 			here.captures()
 			here.proves()
