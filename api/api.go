@@ -37,6 +37,10 @@ type Service interface {
 	// Points lists an app's recovery points, each with what its last real restore said, and the stretches of time in which
 	// its resources can be brought back to every state.
 	Points(ctx context.Context, app model.AppID) (*PointsReply, error)
+	// Doctor tries an app's operations on paper and says what they would miss. It changes nothing.
+	Doctor(ctx context.Context, req DoctorRequest) (*DoctorReply, error)
+	// Policy says which permissions an app's operations need of its providers. It asks nobody.
+	Policy(ctx context.Context, req PolicyRequest) (*PolicyReply, error)
 	// Protect writes markers, probes the app, and makes the recovery points that are due by their schedules: once, or at
 	// the app's intervals until ctx ends. Each round is yielded.
 	Protect(ctx context.Context, req ProtectRequest) iter.Seq2[*ProtectRound, error]

@@ -2,6 +2,8 @@ package driver
 
 import (
 	"context"
+	"maps"
+	"slices"
 
 	"github.com/lifeboat-dr/lifeboat/failure"
 	"github.com/lifeboat-dr/lifeboat/model"
@@ -194,6 +196,11 @@ func beginner[C any](method func(C, context.Context, Request) (Handle, error)) f
 func Can(d Driver, action model.Action) bool {
 	find, ok := begins[action]
 	return ok && find(d) != nil
+}
+
+// Actions are those that d can begin, in order of their names.
+func Actions(d Driver) []model.Action {
+	return slices.DeleteFunc(slices.Sorted(maps.Keys(begins)), func(a model.Action) bool { return !Can(d, a) })
 }
 
 // Begin begins req.Action on d. An action that d cannot do is failure.Unsupported.

@@ -71,11 +71,11 @@ func newRoot(inv *invocation) *cobra.Command {
 		}
 	}
 	add(groupStart, newInit(inv), newValidate(inv), newSchema(inv), newDemo(inv))
-	add(groupLook, newStatus(inv), newPoints(inv), newProtect(inv), newProve(inv))
+	add(groupLook, newStatus(inv), newDoctor(inv), newPoints(inv), newProtect(inv), newProve(inv))
 	add(groupOperate, newPlan(inv), newDrill(inv), newFailover(inv), newFailback(inv), newRestore(inv))
 	add(groupRuns, newRun(inv), newReport(inv))
 	add(groupVault, newVault(inv))
-	add(groupOther, newVersion(inv), newCompletion())
+	add(groupOther, newAWS(inv), newVersion(inv), newCompletion())
 	help := newHelp()
 	help.GroupID = groupOther
 	root.SetHelpCommand(help)

@@ -9,7 +9,6 @@ import (
 	"time"
 
 	"github.com/lifeboat-dr/lifeboat/api"
-	"github.com/lifeboat-dr/lifeboat/driver"
 	"github.com/lifeboat-dr/lifeboat/failure"
 	"github.com/lifeboat-dr/lifeboat/internal/plan"
 	"github.com/lifeboat-dr/lifeboat/model"
@@ -63,7 +62,15 @@ func (s *Service) Plan(ctx context.Context, req api.PlanRequest) (*api.PlanReply
 	}
 	reply.Plan, reply.Hash = p, p.Hash()
 	reply.Findings = append(reply.Findings, findings...)
-	reply.Findings = append(reply.Findings, s.ask(ctx, p)...)
+	var asked, examined []model.Finding
+	each(2, func(i int) {
+		if i == 0 {
+			asked = s.ask(ctx, p)
+			return
+		}
+		examined = slices.DeleteFunc(s.examine(ctx, p, lookTimeout), func(f model.Finding) bool { return f.Severity == model.Note })
+	})
+	reply.Findings = appendNew(append(reply.Findings, asked...), examined)
 	if err := s.predict(ctx, reply); err != nil {
 		return nil, err
 	}
@@ -123,11 +130,7 @@ func (s *Service) ask(ctx context.Context, p *model.Plan) []model.Finding {
 		}
 		call, cancel := context.WithTimeout(ctx, lookTimeout)
 		defer cancel()
-		found[i], err = d.Check(call, driver.Request{
-			Target: driver.Target{App: step.App, Resource: step.Resource, Site: step.Site, Peer: step.Peer},
-			Action: step.Action, Operation: step.Operation, Mode: step.Mode, Step: step.ID, Attempt: 1, Preview: true,
-			Prepare: step.Prepare, Prove: step.Prove, Restore: step.Restore,
-		})
+		found[i], err = d.Check(call, request(step))
 		if err != nil {
 			found[i] = append(found[i], model.Finding{Severity: model.Warn, Code: "not-checked", What: "could not be checked: " + err.Error(), Fix: failure.HintOf(err)})
 		}
@@ -141,14 +144,7 @@ func (s *Service) ask(ctx context.Context, p *model.Plan) []model.Finding {
 	})
 	var out []model.Finding
 	for _, fs := range found {
-		for _, f := range fs {
-			same := func(o model.Finding) bool {
-				return o.Code == f.Code && o.Resource == f.Resource && o.Site == f.Site && o.What == f.What
-			}
-			if !slices.ContainsFunc(out, same) {
-				out = append(out, f)
-			}
-		}
+		out = appendNew(out, fs)
 	}
 	return out
 }

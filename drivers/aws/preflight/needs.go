@@ -257,10 +257,10 @@ func (s *Site) Offered(ctx context.Context, r model.ResourceID, engine, version,
 
 // Fresh looks whether a resource's newest recovery point there is younger than the objective allows.
 func (s *Site) Fresh(r model.ResourceID, x driver.Examination, newest time.Time) {
-	rpo := x.Objective.RPO.Std()
-	if age := time.Since(newest); rpo > 0 && age > rpo {
+	rpo := x.Objective.RPO
+	if age := time.Since(newest); rpo != nil && age > rpo.Std() {
 		s.found.add(model.Finding{Severity: model.Warn, Code: "aws-stale", Resource: r, What: fmt.Sprintf("the newest snapshot in %s is %s old", s.s.Region(), age.Round(time.Second)),
-			Why: fmt.Sprintf("what is restored from it misses more than the RPO of %s allows", rpo), Fix: "lifeboat protect " + string(x.App)})
+			Why: fmt.Sprintf("what is restored from it misses more than the RPO of %s allows", *rpo), Fix: "lifeboat protect " + string(x.App)})
 	}
 }
 

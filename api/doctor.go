@@ -1,0 +1,82 @@
+package api
+
+import (
+	"time"
+
+	"github.com/lifeboat-dr/lifeboat/model"
+)
+
+// DoctorRequest asks whether an app's operations would find what they need.
+type DoctorRequest struct {
+	App       model.AppID     `json:"app"`
+	Site      model.SiteID    `json:"site,omitempty"`      // empty: all of the app's
+	Operation model.Operation `json:"operation,omitempty"` // empty: all that the app can do
+}
+
+// DoctorReply is what was found, with the operations that were tried.
+type DoctorReply struct {
+	App        model.AppID       `json:"app"`
+	At         time.Time         `json:"at"`
+	Serving    model.SiteID      `json:"serving,omitempty"`
+	Operations []DoctorOperation `json:"operations"`
+	Findings   []Diagnosis       `json:"findings"` // worst first
+	Blocked    bool              `json:"blocked"`  // one of the findings blocks an operation
+}
+
+// DoctorOperation is one operation that was tried on paper.
+type DoctorOperation struct {
+	Operation model.Operation `json:"operation"`
+	Mode      model.Mode      `json:"mode,omitempty"`
+	From      model.SiteID    `json:"from,omitempty"`
+	To        model.SiteID    `json:"to,omitempty"`
+	Steps     int             `json:"steps"`
+	// Later says that it cannot be done as things stand, such as a failback of what is at home: what it needs was examined, and
+	// its steps were not checked.
+	Later  bool   `json:"later,omitempty"`
+	Blocks int    `json:"blocks"`           // findings that block it
+	Warns  int    `json:"warns"`            // findings that people should know
+	Cannot string `json:"cannot,omitempty"` // why there is no plan of it at all
+}
+
+// Diagnosis is a finding with the operations that it is about.
+type Diagnosis struct {
+	model.Finding
+	Operations []string `json:"operations,omitempty"` // such as "failover unplanned"; empty: the app as it is
+}
+
+// PolicyRequest asks for the permissions that an app's operations need.
+type PolicyRequest struct {
+	App  model.AppID  `json:"app"`
+	Site model.SiteID `json:"site,omitempty"` // empty: all of the app's
+}
+
+// PolicyReply are the policies of an app, one for each identity that works for it.
+type PolicyReply struct {
+	App    model.AppID `json:"app"`
+	Grants []Grant     `json:"grants"`
+}
+
+// Grant is what one identity is to be allowed. Documents are split where AWS takes no longer ones.
+type Grant struct {
+	Holder    string           `json:"holder"` // a role's ARN, or in words what the site's access begins with
+	Account   string           `json:"account,omitempty"`
+	Partition string           `json:"partition,omitempty"`
+	Sites     []model.SiteID   `json:"sites"`
+	Operate   []PolicyDocument `json:"operate"` // all operations
+	Look      []PolicyDocument `json:"look"`    // status, plan and doctor alone
+}
+
+// PolicyDocument is a policy of AWS IAM.
+type PolicyDocument struct {
+	Version   string            `json:"Version"`
+	Statement []PolicyStatement `json:"Statement"`
+}
+
+// PolicyStatement is one of its statements.
+type PolicyStatement struct {
+	Sid       string                       `json:"Sid"`
+	Effect    string                       `json:"Effect"`
+	Action    []string                     `json:"Action"`
+	Resource  []string                     `json:"Resource"`
+	Condition map[string]map[string]string `json:"Condition,omitempty"`
+}

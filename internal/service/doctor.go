@@ -1,0 +1,282 @@
+package service
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/lifeboat-dr/lifeboat/api"
+	"github.com/lifeboat-dr/lifeboat/driver"
+	"github.com/lifeboat-dr/lifeboat/failure"
+	"github.com/lifeboat-dr/lifeboat/internal/iampolicy"
+	"github.com/lifeboat-dr/lifeboat/internal/plan"
+	"github.com/lifeboat-dr/lifeboat/model"
+)
+
+// examineTimeout is for the examination of one site by the doctor, when nobody waits for an operation.
+const examineTimeout = time.Minute
+
+// examine has the kinds of a plan's resources look for what its steps will miss at each site. Nothing waits for a site longer
+// than within.
+func (s *Service) examine(ctx context.Context, p *model.Plan, within time.Duration) []model.Finding {
+	type place struct {
+		kind model.Kind
+		site model.SiteID
+	}
+	work := map[model.Kind][]driver.Request{}
+	var places []place
+	for _, step := range p.Steps {
+		d, err := s.opts.Drivers.Get(step.Kind)
+		if step.Kind == "" || err != nil {
+			continue // the compiler has said so
+		}
+		if _, ok := driver.As[driver.Examiner](d); !ok {
+			continue
+		}
+		work[step.Kind] = append(work[step.Kind], request(step))
+		for _, site := range slices.Sorted(maps.Keys(step.Resource.Sites)) {
+			if at := (place{step.Kind, site}); !slices.Contains(places, at) {
+				places = append(places, at)
+			}
+		}
+	}
+	found := make([][]model.Finding, len(places))
+	each(len(places), func(i int) {
+		at := places[i]
+		d, err := s.opts.Drivers.Get(at.kind)
+		if err != nil {
+			return
+		}
+		examiner, _ := driver.As[driver.Examiner](d)
+		call, cancel := context.WithTimeout(ctx, within)
+		defer cancel()
+		found[i], err = examiner.Examine(call, driver.Examination{App: p.App, Site: at.site, Work: work[at.kind], Objective: p.Objective})
+		if err != nil {
+			found[i] = append(found[i], model.Finding{Severity: model.Warn, Code: "not-examined", Site: at.site, What: fmt.Sprintf("%s at %s could not be examined: %v", at.kind, at.site, err), Fix: failure.HintOf(err)})
+		}
+		for n := range found[i] {
+			if f := &found[i][n]; p.Mode == model.Unplanned && at.site != p.To && f.Severity == model.Block {
+				f.Severity = model.Warn // the move goes on without that site
+			}
+		}
+	})
+	var out []model.Finding
+	for _, fs := range found {
+		out = appendNew(out, fs)
+	}
+	return out
+}
+
+// request is what a step asks of its driver, on paper.
+func request(step model.Step) driver.Request {
+	return driver.Request{
+		Target: driver.Target{App: step.App, Resource: step.Resource, Site: step.Site, Peer: step.Peer},
+		Action: step.Action, Operation: step.Operation, Mode: step.Mode, Step: step.ID, Attempt: 1, Preview: true,
+		Prepare: step.Prepare, Prove: step.Prove, Restore: step.Restore,
+	}
+}
+
+// appendNew appends findings that are not there yet.
+func appendNew(to, more []model.Finding) []model.Finding {
+	for _, f := range more {
+		same := func(o model.Finding) bool {
+			return o.Code == f.Code && o.Resource == f.Resource && o.Site == f.Site && o.What == f.What
+		}
+		if !slices.ContainsFunc(to, same) {
+			to = append(to, f)
+		}
+	}
+	return to
+}
+
+// trial is an operation that the doctor tries on paper.
+type trial struct {
+	op    model.Operation
+	mode  model.Mode
+	from  model.SiteID
+	later bool // it cannot begin as things stand
+}
+
+// trials are the operations of an app that serves somewhere.
+func trials(app model.App, serving model.SiteID) []trial {
+	all := []trial{{op: model.OpProtect, from: serving}}
+	if len(app.Recovery) == 0 {
+		return all
+	}
+	home, away := serving == app.Home, serving
+	if home {
+		away = app.Recovery[0]
+	}
+	return append(all,
+		trial{op: model.OpDrill, from: serving},
+		trial{op: model.OpFailover, mode: model.Planned, from: app.Home, later: !home},
+		trial{op: model.OpFailover, mode: model.Unplanned, from: app.Home, later: !home},
+		trial{op: model.OpFailback, mode: model.Planned, from: away, later: home},
+	)
+}
+
+// Doctor tries an app's operations on paper: it checks their steps, examines what they need, and starts nothing.
+func (s *Service) Doctor(ctx context.Context, req api.DoctorRequest) (*api.DoctorReply, error) {
+	app, err := s.app(req.App)
+	if err != nil {
+		return nil, err
+	}
+	if err := atSite(app, "doctor", req.Site); err != nil {
+		return nil, err
+	}
+	status, err := s.Status(ctx, app.ID)
+	if err != nil {
+		return nil, err
+	}
+	all := trials(app, status.Serving)
+	if req.Operation != "" {
+		all = slices.DeleteFunc(all, func(t trial) bool { return t.op != req.Operation })
+	}
+	if len(all) == 0 {
+		return nil, failure.New(failure.Invalid, "doctor", string(app.ID), "%q is no operation that is tried on paper", req.Operation).
+			WithHint("operations: protect, drill, failover, failback; the last three need a recovery site")
+	}
+	reply := &api.DoctorReply{App: app.ID, At: time.Now().UTC(), Serving: status.Serving, Operations: make([]api.DoctorOperation, len(all)), Findings: []api.Diagnosis{}}
+	found := make([][]model.Finding, len(all))
+	each(len(all), func(i int) {
+		reply.Operations[i], found[i] = s.try(ctx, app, all[i])
+	})
+	d := diagnoses{site: req.Site}
+	d.add("", append(status.Findings, behind(app, status.Resources)...))
+	for i := range all {
+		o := &reply.Operations[i]
+		d.add(strings.TrimSpace(string(o.Operation)+" "+modeOf(o)), found[i])
+		for _, f := range found[i] {
+			switch {
+			case req.Site != "" && f.Site != "" && f.Site != req.Site:
+			case f.Severity == model.Block:
+				o.Blocks++
+			case f.Severity == model.Warn:
+				o.Warns++
+			}
+		}
+	}
+	reply.Findings = d.sorted()
+	reply.Blocked = slices.ContainsFunc(reply.Findings, func(f api.Diagnosis) bool { return f.Severity == model.Block })
+	return reply, nil
+}
+
+// modeOf is the mode where an operation has two.
+func modeOf(o *api.DoctorOperation) string {
+	if o.Operation != model.OpFailover {
+		return ""
+	}
+	return string(o.Mode)
+}
+
+// try makes the plan of an operation and asks what stands in its way.
+func (s *Service) try(ctx context.Context, app model.App, t trial) (api.DoctorOperation, []model.Finding) {
+	out := api.DoctorOperation{Operation: t.op, Mode: t.mode, From: t.from, Later: t.later}
+	p, found, err := plan.Compile(plan.Input{Config: s.cfg, Drivers: s.opts.Drivers, App: app.ID, Operation: t.op, Mode: t.mode,
+		Serving: map[model.AppID]model.SiteID{app.ID: t.from}})
+	if err != nil {
+		out.Cannot = failure.From(err).Message
+		return out, nil
+	}
+	out.From, out.To, out.Mode, out.Steps = p.From, p.To, p.Mode, len(p.Steps)
+	var asked, examined []model.Finding
+	each(2, func(i int) {
+		switch {
+		case i == 0 && !t.later:
+			asked = s.ask(ctx, p)
+		case i == 1:
+			examined = s.examine(ctx, p, examineTimeout)
+		}
+	})
+	return out, appendNew(appendNew(found, asked), examined)
+}
+
+// behind says which copies are further behind than the objective allows.
+func behind(app model.App, seen []model.Description) (found []model.Finding) {
+	rpo := app.Objective.RPO
+	for _, d := range seen {
+		if rpo != nil && d.Role == model.RoleStandby && d.LagTime != nil && *d.LagTime > *rpo {
+			found = append(found, model.Finding{Severity: model.Warn, Code: "behind-rpo", Resource: d.Resource, Site: d.Site, What: fmt.Sprintf("%s at %s is %s behind", d.Resource, d.Site, *d.LagTime),
+				Why: fmt.Sprintf("an unplanned failover would lose more than the RPO of %s allows", *rpo), Fix: "lifeboat status " + string(app.ID)})
+		}
+	}
+	return found
+}
+
+// diagnoses collects findings, each with the operations that it was found for.
+type diagnoses struct {
+	site model.SiteID // when not empty: only findings there
+	list []api.Diagnosis
+}
+
+func (d *diagnoses) add(operation string, found []model.Finding) {
+	for _, f := range found {
+		if d.site != "" && f.Site != "" && f.Site != d.site {
+			continue
+		}
+		f.Step = ""
+		i := slices.IndexFunc(d.list, func(o api.Diagnosis) bool {
+			return o.Code == f.Code && o.Resource == f.Resource && o.Site == f.Site && o.What == f.What
+		})
+		if i < 0 {
+			d.list = append(d.list, api.Diagnosis{Finding: f})
+			i = len(d.list) - 1
+		}
+		one := &d.list[i]
+		if worse(f.Severity, one.Severity) {
+			one.Severity, one.Why, one.Fix = f.Severity, f.Why, f.Fix
+		}
+		if operation != "" && !slices.Contains(one.Operations, operation) {
+			one.Operations = append(one.Operations, operation)
+		}
+	}
+}
+
+var ranks = map[model.Severity]int{model.Block: 0, model.Warn: 1, model.Note: 2}
+
+func worse(a, b model.Severity) bool { return ranks[a] < ranks[b] }
+
+// sorted are all, worst first, and of one severity by site.
+func (d *diagnoses) sorted() []api.Diagnosis {
+	out := append([]api.Diagnosis{}, d.list...)
+	slices.SortStableFunc(out, func(a, b api.Diagnosis) int {
+		if a.Severity != b.Severity {
+			return ranks[a.Severity] - ranks[b.Severity]
+		}
+		return strings.Compare(string(a.Site), string(b.Site))
+	})
+	return out
+}
+
+// atSite refuses a site that is none of the app's.
+func atSite(app model.App, op string, site model.SiteID) error {
+	if site == "" || site == app.Home || slices.Contains(app.Recovery, site) {
+		return nil
+	}
+	return failure.New(failure.Invalid, op, string(app.ID), "%q is not one of its sites", site).WithHint("its sites: %s, %v", app.Home, app.Recovery)
+}
+
+// Policy says which permissions an app's operations need. It asks nobody.
+func (s *Service) Policy(_ context.Context, req api.PolicyRequest) (*api.PolicyReply, error) {
+	app, err := s.app(req.App)
+	if err != nil {
+		return nil, err
+	}
+	if err := atSite(app, "policy", req.Site); err != nil {
+		return nil, err
+	}
+	needs, err := iampolicy.Needs(app, s.opts.Drivers)
+	if err != nil {
+		return nil, failure.Wrap(err, "policy of", string(app.ID))
+	}
+	if req.Site != "" {
+		needs = slices.DeleteFunc(needs, func(p driver.Permission) bool { return p.Site != req.Site })
+	}
+	if len(needs) == 0 {
+		return nil, failure.New(failure.NotFound, "policy of", string(app.ID), "nothing of it asks AWS for anything").WithHint("kinds whose names begin with aws. do")
+	}
+	return &api.PolicyReply{App: app.ID, Grants: iampolicy.Grants(needs)}, nil
+}
