@@ -19,7 +19,7 @@ func newDoctor(inv *invocation) *cobra.Command {
 		Long: `For each operation that the app can do, its plan is made and its steps are checked, and what they need is looked for at
 each site: identities and their permissions, room under quotas, networks, keys, recovery points that are fresh. Nothing is
 changed. Each finding says what is wrong, why it matters and what mends it. The same is looked for, in short, when a plan
-is shown. With something that blocks an operation the exit code is 20, whatever the output format.`,
+is shown. With something that blocks an operation the exit code is 7, whatever the output format.`,
 		Example: `  lifeboat doctor shop
   lifeboat doctor shop --site west
   lifeboat doctor shop --operation failover -o json | jq .blocked`,

@@ -69,7 +69,7 @@ type resource struct {
 // allows reports whether statements allow an action on a resource in a context.
 func allows(all []statement, action, arn string, given map[string]string) bool {
 	return slices.ContainsFunc(all, func(s statement) bool {
-		if !slices.ContainsFunc(s.Action, func(p string) bool { return like(p, action) }) || !slices.ContainsFunc(s.Resource, func(p string) bool { return like(p, arn) }) {
+		if !slices.ContainsFunc(s.Action, func(p string) bool { return like(p, action) }) || !slices.ContainsFunc(s.Resource, func(p string) bool { return like(strings.ReplaceAll(p, "${aws:username}", given["aws:username"]), arn) }) {
 			return false
 		}
 		for key, values := range s.Condition["StringEquals"] {
@@ -112,7 +112,7 @@ func (p *principal) of() string {
 
 // permitted holds a call against the caller's policies: on each thing that it is about, and for what AWS does in its course.
 func (w *World) permitted(c *call, all []statement) error {
-	requested := map[string]string{}
+	requested := map[string]string{"aws:username": c.who.arn[strings.LastIndex(c.who.arn, "/")+1:]}
 	for _, t := range append(c.p.tags("Tags"), c.p.tags("Tag")...) {
 		requested["aws:RequestTag/"+t.Key] = t.Value
 	}

@@ -85,7 +85,7 @@ func (s *Site) refused(r refusal, severity model.Severity) model.Finding {
 	if r.permission.Within != "" {
 		why += ", within " + r.permission.Within
 	}
-	return model.Finding{Severity: severity, Code: "aws-permission", What: what, Why: why + " (" + r.how + ")", Fix: "allow it to " + s.access.Holder() + ": `lifeboat aws policy` prints what is needed"}
+	return model.Finding{Severity: severity, Code: "aws-permission", What: what, Why: why + "; " + r.how, Fix: "allow it to " + s.access.Holder() + ": `lifeboat aws policy` prints what is needed"}
 }
 
 // question is some calls on the same resources under the same conditions.

@@ -130,7 +130,11 @@ func (p page) captures() {
 
 // copies are the calls that bring snapshots of another site here; AWS asks the other region with this site's permissions.
 func (p page) copies(from page) {
-	p.Change("to copy snapshots", append(p.snapshots(), from.snapshots()...), "rds:CopyDBSnapshot")
+	on := append(p.snapshots(), from.snapshots()...)
+	if p.set.OptionGroup != "" {
+		on = append(on, p.ARN("rds", "og:*"))
+	}
+	p.Change("to copy snapshots", on, "rds:CopyDBSnapshot")
 	p.Within("rds:CopyDBSnapshot", "to tag the copies", p.snapshots(), "rds:AddTagsToResource")
 	p.ChangeOurs("to make a copy again that has failed", p.snapshots(), "rds:DeleteDBSnapshot")
 	if p.set.KMSKey != "" {
