@@ -204,9 +204,12 @@ func (s *Site) Key(ctx context.Context, r model.ResourceID, key, why string) {
 	})
 }
 
-// Room looks whether what the work makes fits under RDS's quotas. It is by the names of DescribeAccountAttributes.
-func (s *Site) Room(ctx context.Context, need map[string]int) {
-	if len(need) == 0 {
+// Makes says that the work makes n things that a quota of RDS counts, by its name in DescribeAccountAttributes.
+func (s *Site) Makes(quota string, n int) { s.need[quota] += n }
+
+// room looks whether what the work makes fits under RDS's quotas.
+func (s *Site) room(ctx context.Context) {
+	if len(s.need) == 0 {
 		return
 	}
 	s.Ask(ctx, func(ctx context.Context) error {
@@ -216,7 +219,7 @@ func (s *Site) Room(ctx context.Context, need map[string]int) {
 		}
 		for _, q := range out.AccountQuotas {
 			name := aws.ToString(q.AccountQuotaName)
-			n, used, most := int64(need[name]), aws.ToInt64(q.Used), aws.ToInt64(q.Max)
+			n, used, most := int64(s.need[name]), aws.ToInt64(q.Used), aws.ToInt64(q.Max)
 			if n == 0 || used+n <= most {
 				continue
 			}

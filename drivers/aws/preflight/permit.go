@@ -35,8 +35,8 @@ type refusal struct {
 	sure       bool
 }
 
-// Permitted asks which of the site's calls are allowed; those of other sites are left out.
-func (s *Site) Permitted(ctx context.Context, all []driver.Permission) {
+// permitted asks which of the site's calls are allowed; those of other sites are left out.
+func (s *Site) permitted(ctx context.Context, all []driver.Permission) {
 	if s.dark {
 		return
 	}

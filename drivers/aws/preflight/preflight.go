@@ -5,12 +5,13 @@
 // look for real, those that change something with the name of a thing that cannot exist, so that "access denied" and "not found"
 // tell them apart. A call that could have an effect is never made.
 //
-// Start with [NewBook], where drivers write down which calls their work makes, and [At], which examines a site. It knows no
+// Start with [NewBook], where drivers write down which calls their work makes, and [Examine], which examines a site. It knows no
 // resource and no operation; and it is no judge of what organizations or keys' own policies deny.
 package preflight
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"maps"
 	"slices"
@@ -42,9 +43,11 @@ type Page struct {
 func (b *Book) Page(site model.SiteID, a awsbase.Access) *Page { return &Page{b, site, a} }
 
 // Permissions are all that was written, each once.
-func (b *Book) Permissions() []driver.Permission {
+func (b *Book) Permissions() []driver.Permission { return merged(b.list) }
+
+func merged(list []driver.Permission) []driver.Permission {
 	var out []driver.Permission
-	for _, p := range b.list {
+	for _, p := range list {
 		same := func(o driver.Permission) bool {
 			return o.Site == p.Site && o.Holder == p.Holder && o.Call == p.Call && o.Within == p.Within && maps.EqualFunc(o.If, p.If, maps.Equal)
 		}
@@ -73,6 +76,17 @@ func (p *Page) ARN(service, resource string) string {
 // Global names a thing of the account that is in no region.
 func (p *Page) Global(service, resource string) string {
 	return awsbase.ARN(awsbase.PartitionOf(p.access.Region), service, "", p.access.Account, resource)
+}
+
+// KeyARN is a KMS key's, from its ARN or id. An alias stands for a key that its name does not tell: for all of the region.
+func (p *Page) KeyARN(key string) string {
+	switch {
+	case strings.HasPrefix(key, "arn:"):
+		return key
+	case strings.HasPrefix(key, "alias/"):
+		key = "*"
+	}
+	return p.ARN("kms", "key/"+key)
 }
 
 // Look writes down calls that change nothing.
@@ -157,16 +171,17 @@ type Site struct {
 	found  findings
 	dark   bool
 	lists  lists
+	need   map[string]int // by the names of RDS's quotas
 }
 
-// At begins the examination of a site: it says who works there. What Ask is told is asked only when that is known.
-func At(ctx context.Context, base *awsbase.Base, id model.SiteID, a awsbase.Access) (*Site, error) {
+// at begins the examination of a site: it says who works there.
+func at(ctx context.Context, base *awsbase.Base, id model.SiteID, a awsbase.Access) (*Site, error) {
 	s, err := base.Session(ctx, a)
 	if err != nil {
 		return nil, err
 	}
 	site := &Site{s: s, access: a, id: id, found: findings{site: id},
-		lists: lists{names: map[string][]string{}, orders: map[string]bool{}, keys: map[string]string{}}}
+		lists: lists{names: map[string][]string{}, orders: map[string]bool{}, keys: map[string]string{}}, need: map[string]int{}}
 	who, err := s.Identity(ctx)
 	switch {
 	case err == nil:
@@ -181,14 +196,52 @@ func At(ctx context.Context, base *awsbase.Base, id model.SiteID, a awsbase.Acce
 	return site, nil
 }
 
-// Dark reports whether nothing can be asked there.
-func (s *Site) Dark() bool { return s.dark }
-
-// Session is the site's.
-func (s *Site) Session() *awsbase.Session { return s.s }
-
-// Findings are what was found so far.
-func (s *Site) Findings() []model.Finding { return s.found.list }
+// Examine is a driver's Examine: it asks who works at a site, lets look ask for what each step of the work needs there, and then asks
+// which calls are allowed, both those that only look and those of the work. The site settings have the field aws that all kinds share.
+func Examine(ctx context.Context, base *awsbase.Base, x driver.Examination, d driver.Permitter,
+	look func(ctx context.Context, s *Site, req driver.Request) error) ([]model.Finding, error) {
+	var site *Site
+	var permissions []driver.Permission
+	for _, req := range x.Work {
+		raw, ok := req.Resource.Sites[x.Site]
+		if !ok {
+			continue
+		}
+		var set struct {
+			AWS awsbase.Access `json:"aws"`
+		}
+		if err := json.Unmarshal(raw, &set); err != nil {
+			return nil, failure.WrapAs(failure.Invalid, err, "read the settings of", string(req.Resource.ID))
+		}
+		if site == nil {
+			var err error
+			if site, err = at(ctx, base, x.Site, set.AWS); err != nil {
+				return nil, err
+			}
+		}
+		looks := req
+		looks.Action, looks.Site = "", x.Site
+		for _, one := range []driver.Request{looks, req} {
+			more, err := d.Permissions(one)
+			if err != nil {
+				return nil, err
+			}
+			permissions = append(permissions, more...)
+		}
+		if look == nil {
+			continue
+		}
+		if err := look(ctx, site, req); err != nil {
+			return nil, err
+		}
+	}
+	if site == nil {
+		return nil, nil
+	}
+	site.room(ctx)
+	site.permitted(ctx, merged(permissions))
+	return site.found.list, nil
+}
 
 // Find adds a finding of the site, or of a resource there.
 func (s *Site) Find(f model.Finding) { s.found.add(f) }

@@ -3,7 +3,6 @@ package rds
 import (
 	"context"
 	"fmt"
-	"slices"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
@@ -20,107 +19,83 @@ const certificateSoon = 30 * 24 * time.Hour
 
 // examination is one of a site.
 type examination struct {
+	*preflight.Site
 	d      *Driver
-	at     *preflight.Site
 	x      driver.Examination
-	need   map[string]int              // by the names of RDS's quotas
-	newest map[model.ResourceID]string // snapshots
+	newest map[model.ResourceID]string // snapshots, of the resources that were looked at
 }
 
 // Examine looks for what work will miss at a site.
 func (d *Driver) Examine(ctx context.Context, x driver.Examination) ([]model.Finding, error) {
-	e := examination{d: d, x: x, need: map[string]int{}, newest: map[model.ResourceID]string{}}
-	var permissions []driver.Permission
-	var seen []model.ResourceID
-	for _, req := range x.Work {
-		if _, ok := req.Resource.Sites[x.Site]; !ok {
-			continue
-		}
+	e := examination{d: d, x: x, newest: map[model.ResourceID]string{}}
+	return preflight.Examine(ctx, d.base, x, d, func(ctx context.Context, s *preflight.Site, req driver.Request) error {
 		p, _, err := d.place(ctx, req.Target, x.Site)
 		if err != nil {
-			return nil, err
+			return err
 		}
-		if e.at == nil {
-			if e.at, err = preflight.At(ctx, d.base, x.Site, p.set.AWS); err != nil {
-				return nil, err
-			}
-		}
-		looks := req
-		looks.Action, looks.Site = "", x.Site
-		for _, one := range []driver.Request{looks, req} {
-			more, err := d.Permissions(one)
-			if err != nil {
-				return nil, err
-			}
-			permissions = append(permissions, more...)
-		}
-		if !slices.Contains(seen, req.Resource.ID) {
-			seen = append(seen, req.Resource.ID)
+		e.Site = s
+		if _, seen := e.newest[req.Resource.ID]; !seen {
+			e.newest[req.Resource.ID] = ""
 			e.copies(ctx, req.Target, p)
 		}
 		e.work(ctx, req, p)
-	}
-	if e.at == nil {
-		return nil, nil
-	}
-	e.at.Room(ctx, e.need)
-	e.at.Permitted(ctx, permissions)
-	return e.at.Findings(), nil
+		return nil
+	})
 }
 
 // copies looks at the instance and the snapshots that are there.
-func (e *examination) copies(ctx context.Context, t driver.Target, p *place) {
+func (e examination) copies(ctx context.Context, t driver.Target, p *place) {
 	id := t.Resource.ID
-	e.at.Ask(ctx, func(ctx context.Context) error {
+	e.Ask(ctx, func(ctx context.Context) error {
 		i, err := p.instanceByName(ctx, p.set.Instance)
 		if err != nil || i == nil {
 			return err
 		}
 		if c := i.CertificateDetails; c != nil && c.ValidTill != nil && time.Until(*c.ValidTill) < certificateSoon {
-			e.at.Find(model.Finding{Severity: model.Warn, Code: "rds-certificate", Resource: id, What: fmt.Sprintf("the certificate %s of %s ends at %s", aws.ToString(c.CAIdentifier), i.name(), c.ValidTill.UTC().Format(time.RFC3339)),
+			e.Find(model.Finding{Severity: model.Warn, Code: "rds-certificate", Resource: id, What: fmt.Sprintf("the certificate %s of %s ends at %s", aws.ToString(c.CAIdentifier), i.name(), c.ValidTill.UTC().Format(time.RFC3339)),
 				Why: "clients that check it are refused from then on",
 				Fix: fmt.Sprintf("aws rds modify-db-instance --db-instance-identifier %s --ca-certificate-identifier rds-ca-rsa2048-g1 --region %s", i.name(), p.s.Region())})
 		}
 		secret := i.MasterUserSecret
 		switch {
 		case secret != nil && aws.ToString(secret.SecretStatus) == "impaired":
-			e.at.Find(model.Finding{Severity: model.Warn, Code: "rds-secret", Resource: id, What: fmt.Sprintf("the secret of the master password of %s is impaired", i.name()),
+			e.Find(model.Finding{Severity: model.Warn, Code: "rds-secret", Resource: id, What: fmt.Sprintf("the secret of the master password of %s is impaired", i.name()),
 				Why: "nobody reads or rotates the password with it", Fix: "aws rds describe-events --source-type db-instance --source-identifier " + i.name() + " --region " + p.s.Region()})
 		case secret == nil && p.set.ManagePassword:
-			e.at.Find(model.Finding{Severity: model.Note, Code: "rds-secret", Resource: id, What: fmt.Sprintf("%s has no secret with its master password yet", i.name()),
+			e.Find(model.Finding{Severity: model.Note, Code: "rds-secret", Resource: id, What: fmt.Sprintf("%s has no secret with its master password yet", i.name()),
 				Why: "the settings say that AWS manages it, which begins with a restore"})
 		}
 		return nil
 	})
-	e.at.Ask(ctx, func(ctx context.Context) error {
+	e.Ask(ctx, func(ctx context.Context) error {
 		ready, err := (&snapshots.Keeper{Target: t}).Ready(ctx, p.kept())
 		if err != nil || len(ready) == 0 {
 			return err // that there is none, the check of the steps that need one says
 		}
-		e.at.Fresh(id, e.x, ready[0].At)
+		e.Fresh(id, e.x, ready[0].At)
 		e.newest[id] = ready[0].ID
 		return nil
 	})
 }
 
 // work looks for what one step of the work needs at the site.
-func (e *examination) work(ctx context.Context, req driver.Request, p *place) {
+func (e examination) work(ctx context.Context, req driver.Request, p *place) {
 	id, here := req.Resource.ID, req.Site == e.x.Site
 	set := p.set
 	switch req.Action {
 	case model.ActionCapture:
 		if here {
-			e.need["ManualSnapshots"]++
+			e.Makes("ManualSnapshots", 1)
 		}
 	case model.ActionCopy:
 		if !here {
-			e.need["ManualSnapshots"]++
-			e.at.Key(ctx, id, set.KMSKey, "copies of snapshots are encrypted with it")
+			e.Makes("ManualSnapshots", 1)
+			e.Key(ctx, id, set.KMSKey, "copies of snapshots are encrypted with it")
 		}
 	case model.ActionQuiesce, model.ActionReverse:
-		e.need["ManualSnapshots"]++
+		e.Makes("ManualSnapshots", 1)
 		if here == (req.Action == model.ActionReverse) {
-			e.at.Key(ctx, id, set.KMSKey, "copies of snapshots are encrypted with it")
+			e.Key(ctx, id, set.KMSKey, "copies of snapshots are encrypted with it")
 		}
 		if (&work{req: req}).makesWay() && here && set.Drill != nil {
 			e.launch(ctx, req, p, true)
@@ -135,12 +110,12 @@ func (e *examination) work(ctx context.Context, req driver.Request, p *place) {
 		}
 	}
 	if here && (req.Action == model.ActionFence || req.Action == model.ActionQuiesce) && set.Fence != nil {
-		e.at.Network(ctx, id, "", set.Fence.SecurityGroups)
+		e.Network(ctx, id, "", set.Fence.SecurityGroups)
 	}
 }
 
 // launch looks for what a restore needs.
-func (e *examination) launch(ctx context.Context, req driver.Request, p *place, apart bool) {
+func (e examination) launch(ctx context.Context, req driver.Request, p *place, apart bool) {
 	id, set := req.Resource.ID, p.set
 	w := &work{d: e.d, req: req, here: p}
 	if apart {
@@ -149,14 +124,14 @@ func (e *examination) launch(ctx context.Context, req driver.Request, p *place, 
 			return // its step says so
 		}
 	}
-	e.need["DBInstances"]++
-	e.at.Network(ctx, id, set.SubnetGroup, set.SecurityGroups)
-	e.at.Group(ctx, id, preflight.ParameterGroup, set.ParameterGroup)
-	e.at.Group(ctx, id, preflight.OptionGroup, set.OptionGroup)
+	e.Makes("DBInstances", 1)
+	e.Network(ctx, id, set.SubnetGroup, set.SecurityGroups)
+	e.Group(ctx, id, preflight.ParameterGroup, set.ParameterGroup)
+	e.Group(ctx, id, preflight.OptionGroup, set.OptionGroup)
 	if set.Class == "" {
 		return
 	}
-	e.at.Ask(ctx, func(ctx context.Context) error {
+	e.Ask(ctx, func(ctx context.Context) error {
 		newest := e.newest[id]
 		if newest == "" {
 			return nil
@@ -165,7 +140,7 @@ func (e *examination) launch(ctx context.Context, req driver.Request, p *place, 
 		if err != nil || len(out.DBSnapshots) == 0 {
 			return err
 		}
-		e.at.Offered(ctx, id, aws.ToString(out.DBSnapshots[0].Engine), aws.ToString(out.DBSnapshots[0].EngineVersion), set.Class)
+		e.Offered(ctx, id, aws.ToString(out.DBSnapshots[0].Engine), aws.ToString(out.DBSnapshots[0].EngineVersion), set.Class)
 		return nil
 	})
 }

@@ -113,15 +113,7 @@ func (p page) looks() {
 }
 
 // key is the ARN of the site's key.
-func (p page) key() []string {
-	if strings.HasPrefix(p.set.KMSKey, "arn:") {
-		return []string{p.set.KMSKey}
-	}
-	if strings.HasPrefix(p.set.KMSKey, "alias/") {
-		return []string{p.ARN("kms", "key/*")}
-	}
-	return []string{p.ARN("kms", "key/"+p.set.KMSKey)}
-}
+func (p page) key() []string { return []string{p.KeyARN(p.set.KMSKey)} }
 
 func (p page) captures() {
 	p.Change("to make snapshots", append(p.db(p.set.Instance), p.snapshots()...), "rds:CreateDBSnapshot")

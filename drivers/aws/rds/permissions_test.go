@@ -13,7 +13,9 @@ const user = "arn:aws:iam::" + account + ":user/admin"
 
 func TestPolicyIsEnoughAndNeeded(t *testing.T) {
 	bubble(t, func(t *testing.T, w *world) {
-		target := w.resource(t, func(_ model.SiteID, s *Site) { s.ParameterGroup, s.OptionGroup = "default.postgres17", "default:postgres-17" })
+		target := w.resource(t, func(_ model.SiteID, s *Site) {
+			s.ParameterGroup, s.OptionGroup = "default.postgres17", "default:postgres-17"
+		})
 		w.create(t, target, "east")
 		target.Resource.Points.Keep = &model.Retention{Last: 1}
 		rig := preflighttest.Rig{World: w.w, User: user, Driver: w.driver(), Resource: target.Resource}

@@ -95,6 +95,23 @@ func (r Rig) Examine(t testing.TB) []model.Finding {
 	return out
 }
 
+// look asks all that only looks.
+func (r Rig) look(t testing.TB) {
+	t.Helper()
+	r.Examine(t)
+	for site := range r.Resource.Sites {
+		target := driver.Target{App: r.Resource.App, Resource: r.Resource, Site: site}
+		if _, err := r.Driver.Describe(t.Context(), target); err != nil {
+			t.Error(err)
+		}
+		if lister, ok := driver.As[driver.Lister](r.Driver); ok {
+			if _, err := lister.Points(t.Context(), target); err != nil {
+				t.Error(err)
+			}
+		}
+	}
+}
+
 // Missing are the findings about a call.
 func Missing(found []model.Finding, call string) []model.Finding {
 	return slices.DeleteFunc(slices.Clone(found), func(f model.Finding) bool {
@@ -114,7 +131,7 @@ func (r Rig) Run(t testing.TB) {
 		}
 	}
 	r.Life()
-	r.Examine(t) // there is more to look at
+	r.look(t)
 	made := map[string]bool{}
 	for _, c := range r.World.Calls() {
 		if strings.HasPrefix(c.Code, "AccessDenied") || c.Code == "UnauthorizedOperation" {
