@@ -140,7 +140,7 @@ func (w *World) permitted(c *call, all []statement) error {
 			return err
 		}
 	}
-	if key := c.p.str("KmsKeyId"); key != "" && (strings.HasPrefix(c.action, "Copy") || strings.HasPrefix(c.action, "CreateDBCluster")) && !strings.HasPrefix(key, "alias/aws/") {
+	if key := c.p.str("KmsKeyId"); key != "" && (strings.HasPrefix(c.action, "Copy") || c.action == "CreateDBCluster" || c.action == "CreateReplicationGroup") && !strings.HasPrefix(key, "alias/aws/") {
 		for _, action := range []string{"kms:CreateGrant", "kms:DescribeKey"} {
 			arn := w.region(c.account, c.region).keys[key]
 			if arn != "" && !allows(all, action, arn, requested) {
@@ -232,14 +232,18 @@ func (w *World) about(c *call) []resource {
 	return []resource{{arn: "*"}}
 }
 
-// tagsOf are the tags of a thing of RDS.
+// tagsOf are the tags of a thing of RDS or ElastiCache.
 func (w *World) tagsOf(arn string) []tag {
 	_, service, in, acct, _ := splitARN(arn)
-	if service != "rds" || in == "" {
+	if service != "rds" && service != "elasticache" || in == "" {
 		return nil
 	}
 	c := &call{w: w, account: acct, region: in, r: w.region(acct, in), p: params{"ResourceName": {arn}}}
-	tags, err := c.tagged()
+	find := c.tagged
+	if service == "elasticache" {
+		find = c.cacheTags
+	}
+	tags, err := find()
 	if err != nil {
 		return nil
 	}

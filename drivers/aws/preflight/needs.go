@@ -31,13 +31,13 @@ func (s *Site) missing(r model.ResourceID, code, what, name, command string) {
 		Why: "what is brought up there is to be in it, and AWS refuses that", Fix: fmt.Sprintf("%s --region %s, or name another one in the settings", command, s.s.Region())})
 }
 
-// Network looks for a DB subnet group and the security groups that go into its network. An empty group is the region's default one.
+// Network looks for a DB subnet group and the security groups that go into its network. An empty group is AWS's to choose.
 func (s *Site) Network(ctx context.Context, r model.ResourceID, group string, security []string) {
 	if !known(group) {
 		return
 	}
 	s.Ask(ctx, func(ctx context.Context) error {
-		if s.lists.subnetGroups == nil {
+		if s.lists.subnetGroups == nil && group != "" {
 			all, err := s.listSubnetGroups(ctx)
 			if err != nil {
 				return err
@@ -65,6 +65,11 @@ func (s *Site) listSubnetGroups(ctx context.Context) (map[string]string, error) 
 		}
 	}
 	return all, nil
+}
+
+// Security looks for security groups whose network is not known.
+func (s *Site) Security(ctx context.Context, r model.ResourceID, ids []string) {
+	s.Ask(ctx, func(ctx context.Context) error { return s.security(ctx, r, "", "", ids) })
 }
 
 // security looks for security groups, and whether they are in the network. The client of EC2 is not linked for this one call.

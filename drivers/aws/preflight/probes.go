@@ -9,6 +9,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/route53/types"
 
 	"github.com/lifeboat-dr/lifeboat/drivers/aws/awsbase"
+	"github.com/lifeboat-dr/lifeboat/drivers/aws/metric"
 )
 
 // ghost is a name that nothing has: drivers make none that begins so, and a person would not.
@@ -103,7 +104,15 @@ var probes = map[string]probe{
 	"route53:ListResourceRecordSets":              records,
 	"route53:ChangeResourceRecordSets":            records,
 	"route53:GetChange":                           records,
+	"elasticache:IncreaseReplicaCount":            query("ReplicationGroupId", ghost, "NewReplicaCount", "1", "ApplyImmediately", "true"),
+	"cloudwatch:GetMetricData":                    metrics,
 	"elasticache:ModifyReplicationGroup":          query("ReplicationGroupId", ghost),
+}
+
+// metrics is the probe of CloudWatch, whose protocol is another one.
+func metrics(ctx context.Context, s *awsbase.Session, _, _ string) error {
+	_, err := metric.ReadLag(ctx, s, metric.Series{Namespace: "AWS/RDS", Name: "ReplicaLag", Dimensions: map[string]string{"DBInstanceIdentifier": ghost}})
+	return err
 }
 
 // nowhere is the id of no hosted zone, and of no change.

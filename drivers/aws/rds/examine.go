@@ -110,7 +110,7 @@ func (e examination) work(ctx context.Context, req driver.Request, p *place) {
 		}
 	}
 	if here && (req.Action == model.ActionFence || req.Action == model.ActionQuiesce) && set.Fence != nil {
-		e.Network(ctx, id, "", set.Fence.SecurityGroups)
+		e.Security(ctx, id, set.Fence.SecurityGroups)
 	}
 }
 

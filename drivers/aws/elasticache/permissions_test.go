@@ -1,0 +1,61 @@
+package elasticache
+
+import (
+	"testing"
+	"time"
+
+	"github.com/lifeboat-dr/lifeboat/driver"
+	"github.com/lifeboat-dr/lifeboat/drivers/aws/preflight/preflighttest"
+	"github.com/lifeboat-dr/lifeboat/model"
+)
+
+// user is who works in the tests' worlds.
+const user = "arn:aws:iam::" + account + ":user/admin"
+
+func TestGlobalPolicyIsEnoughAndNeeded(t *testing.T) {
+	bubble(t, func(t *testing.T, s *scene) {
+		req := s.datastore(t, model.ActionFence, "east")
+		rig := preflighttest.Rig{World: s.w, User: user, Driver: s.d, Resource: req.Resource}
+		rig.Life = func() {
+			for _, m := range []struct{ from, to model.SiteID }{{"east", "west"}, {"west", "east"}} {
+				s.done(t, at(req, model.ActionFence, m.from))
+				s.done(t, at(req, model.ActionPromote, m.to))
+				s.done(t, at(req, model.ActionReverse, m.from))
+			}
+		}
+		rig.Run(t)
+	})
+}
+
+func TestGroupPolicyIsEnoughAndNeeded(t *testing.T) {
+	groupBubble(t, func(t *testing.T, s *groupScene) {
+		key := s.w.Key(account, regions["west"], "cache")
+		req := s.group(t, func(set *GroupSettings, sites map[model.SiteID]*GroupSite) {
+			set.AtRestEncryption = true
+			sites["west"].Standby = &GroupStandby{NodeType: "cache.t4g.small"}
+			sites["west"].KMSKey, sites["west"].ParameterGroup = key, "default.redis7"
+		})
+		rig := preflighttest.Rig{World: s.w, User: user, Driver: s.driver(), Resource: req.Resource}
+		rig.Life = func() {
+			look := func(action model.Action, site model.SiteID) driver.Request {
+				step := s.step(req, action, site)
+				if _, err := s.driver().Check(t.Context(), step); err != nil {
+					t.Error(err)
+				}
+				s.done(t, step)
+				return step
+			}
+			drill := look(model.ActionDrill, "west")
+			release := s.step(req, model.ActionRelease, "west")
+			release.Released = &driver.Released{Step: drill.Step, Token: drill.Token}
+			s.done(t, release)
+			look(model.ActionReverse, "west")
+			look(model.ActionPromote, "west")
+			look(model.ActionReverse, "east")
+			time.Sleep(time.Hour)
+			look(model.ActionPromote, "east")
+			look(model.ActionReverse, "west")
+		}
+		rig.Run(t)
+	})
+}
