@@ -39,6 +39,7 @@ var rules = []rule{
 	{"drivers/aws", with("driver", "drivers/aws/metric", "drivers/aws/snapshots"), nil},
 	{"drivers/aws/metric", with("driver", "drivers/aws"), nil},
 	{"drivers/aws/awstest", nil, std},
+	{"drivers/aws/preflight/preflighttest", with("driver", "drivers/aws/awstest", "api", "internal/iampolicy"), std},
 	{"drivers/aws/awstest/emulator", nil, std},
 	{"drivers/aws/snapshots", with("driver", "drivers/aws", "internal/vault/retention", "internal/vault/snapshot"), std},
 	{"drivers/all", with("driver", "driver/fake", "drivers", "drivers/aws", "drivers/files", "drivers/postgres"), std},

@@ -186,7 +186,7 @@ func TestEveryCommandIsExplained(t *testing.T) {
 		if c.Example == "" {
 			t.Errorf("%s has no example", c.CommandPath())
 		}
-		prose := []string{"lifeboat", "lifeboat plan", "lifeboat run", "lifeboat help", "lifeboat completion",
+		prose := []string{"lifeboat", "lifeboat plan", "lifeboat run", "lifeboat help", "lifeboat completion", "lifeboat aws",
 			"lifeboat vault", "lifeboat vault key", "lifeboat vault repair", "lifeboat vault serve user", // no data of their own
 			"lifeboat vault cat", "lifeboat vault dump"} // the data itself
 		if !slices.Contains(prose, c.CommandPath()) && !slices.Contains(formats(c), "json") {

@@ -224,10 +224,10 @@ func (w *World) about(c *call) []resource {
 		return []resource{{arn: c.p.str("PolicySourceArn")}}
 	case c.service == "sts":
 		return []resource{{arn: c.p.str("RoleArn")}}
-	case c.service == "route53" && c.p.str("HostedZoneId") != "":
-		return []resource{{arn: "arn:" + partitionOf(c.region) + ":route53:::hostedzone/" + strings.TrimPrefix(c.p.str("HostedZoneId"), "/hostedzone/")}}
 	case c.service == "route53" && c.action == "GetChange":
-		return []resource{{arn: "arn:" + partitionOf(c.region) + ":route53:::change/" + strings.TrimPrefix(c.p.str("Id"), "/change/")}}
+		return []resource{{arn: "arn:" + partitionOf(c.region) + ":route53:::change/" + c.p.str("Id")}}
+	case c.service == "route53" && c.p.str("Id") != "":
+		return []resource{{arn: "arn:" + partitionOf(c.region) + ":route53:::hostedzone/" + c.p.str("Id")}}
 	}
 	return []resource{{arn: "*"}}
 }

@@ -244,7 +244,7 @@ func (s *Site) probed(ctx context.Context, all []driver.Permission) []refusal {
 			s.unasked(failure.Wrap(ctx.Err(), "examine", "permissions"))
 			return out
 		case err == nil, failure.KindOf(err) != failure.Denied && failure.KindOf(err) != failure.Unavailable && failure.KindOf(err) != failure.Indeterminate:
-		case failure.KindOf(err) == failure.Denied && p.Looks:
+		case failure.KindOf(err) == failure.Denied && p.Looks && !aside[p.Call]:
 			out = append(out, refusal{p, nil, "the call was refused", true})
 		case failure.KindOf(err) == failure.Denied:
 			out = append(out, refusal{p, nil, "a call about a thing that does not exist was refused; a policy that is narrower than that may allow it all the same", false})

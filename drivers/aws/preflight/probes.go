@@ -109,6 +109,9 @@ var probes = map[string]probe{
 	"elasticache:ModifyReplicationGroup":          query("ReplicationGroupId", ghost),
 }
 
+// aside are calls that only look and whose probe asks about a ghost all the same.
+var aside = map[string]bool{"route53:ListResourceRecordSets": true, "route53:GetChange": true, "elasticache:ListTagsForResource": true}
+
 // metrics is the probe of CloudWatch, whose protocol is another one.
 func metrics(ctx context.Context, s *awsbase.Session, _, _ string) error {
 	_, err := metric.ReadLag(ctx, s, metric.Series{Namespace: "AWS/RDS", Name: "ReplicaLag", Dimensions: map[string]string{"DBInstanceIdentifier": ghost}})
