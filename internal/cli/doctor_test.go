@@ -41,4 +41,3 @@ func (s *fakeService) Policy(ctx context.Context, req api.PolicyRequest) (*api.P
 	}
 	return reply, nil
 }
-
