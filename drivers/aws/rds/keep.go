@@ -29,6 +29,9 @@ func (w *work) makeSnapshot(ctx context.Context, at *place, name string, more ma
 		return driver.Observation{}, err
 	case i == nil:
 		return driver.FailedWith(failure.New(failure.NotFound, "capture", at.set.Instance, "there is no such instance in %s", at.s.Region()).WithHint("lifeboat status shows where the app serves")), nil
+	case i.broken():
+		return driver.FailedWith(failure.New(failure.Unavailable, "capture", i.name(), "it is %s in %s: AWS makes no snapshot of it", i.status(), at.s.Region()).
+			WithHint("aws rds describe-events --source-type db-instance --source-identifier %s says why", i.name())), nil
 	case i.status() != "available" && i.status() != "storage-optimization":
 		return driver.Waiting("instance %s is %s: a snapshot is made once it is available", i.name(), i.status()), nil
 	}

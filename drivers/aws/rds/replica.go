@@ -138,8 +138,11 @@ func (w *work) replicate(ctx context.Context, at, of *place, source *instance) (
 		return driver.Waiting("a replica of %s is begun in %s", source.name(), at.s.Region()), nil
 	case !i.follows(of):
 		return driver.FailedWith(taken(w, i)), nil
+	case w.stillborn(i):
+		return w.discard(ctx, at, i)
 	case i.broken():
-		return driver.FailedWith(failure.New(failure.Unavailable, string(w.req.Action), i.name(), "AWS says that the replica is %s", i.status()).WithHint("delete it, and begin again")), nil
+		return driver.FailedWith(failure.New(failure.Unavailable, string(w.req.Action), i.name(), "AWS says that the replica is %s", i.status()).
+			WithHint("aws rds describe-events --source-type db-instance --source-identifier %s says why; delete it, and begin again", i.name())), nil
 	case !i.serves():
 		return driver.Waiting("replica %s is %s", i.name(), i.status()), nil
 	}

@@ -66,7 +66,37 @@ func (w *work) bringUp(ctx context.Context, l launch) (driver.Observation, error
 	if !w.ours(i) {
 		return driver.FailedWith(taken(w, i)), nil
 	}
+	if w.stillborn(i) {
+		return w.discard(ctx, w.here, i)
+	}
 	return w.comeUp(i), nil
+}
+
+// stillborn reports whether an earlier attempt of this step made an instance that never came up: it holds nothing that what it was
+// made from does not.
+func (w *work) stillborn(i *instance) bool {
+	dead := i.status() == "failed" || i.status() == "incompatible-restore" || i.status() == "restore-error"
+	return dead && w.ours(i) && i.tags[awsbase.TagToken] != w.req.Token && i.tags[tagPromoted] == ""
+}
+
+// discard deletes what is stillborn, so that it can be made again.
+func (w *work) discard(ctx context.Context, at *place, i *instance) (driver.Observation, error) {
+	if err := at.unprotect(ctx, i); err != nil {
+		return driver.Observation{}, err
+	}
+	name := i.name()
+	_, err := at.api.DeleteDBInstance(ctx, &sdk.DeleteDBInstanceInput{DBInstanceIdentifier: &name, SkipFinalSnapshot: aws.Bool(true)})
+	return driver.Waiting("instance %s, which never came up, is deleted and made again", name), err
+}
+
+// unprotect lifts the deletion protection.
+func (p *place) unprotect(ctx context.Context, i *instance) error {
+	if !aws.ToBool(i.DeletionProtection) {
+		return nil
+	}
+	name := i.name()
+	_, err := p.api.ModifyDBInstance(ctx, &sdk.ModifyDBInstanceInput{DBInstanceIdentifier: &name, DeletionProtection: aws.Bool(false), ApplyImmediately: aws.Bool(true)})
+	return err
 }
 
 // ours reports whether this step made the instance, at this attempt or an earlier one.
@@ -86,7 +116,7 @@ func (w *work) comeUp(i *instance) driver.Observation {
 	switch {
 	case i.broken():
 		return driver.FailedWith(failure.New(failure.Unavailable, string(w.req.Action), i.name(), "AWS says that it is %s", i.status()).
-			WithHint("aws rds describe-events --source-type db-instance --source-identifier %s says why", i.name()))
+			WithHint("aws rds describe-events --source-type db-instance --source-identifier %s says why; lifeboat run retry deletes it if it never came up, and begins again", i.name()))
 	case !i.serves():
 		return driver.Waiting("instance %s is %s", i.name(), i.status())
 	case i.MasterUserSecret != nil && aws.ToString(i.MasterUserSecret.SecretStatus) == "creating":
@@ -176,6 +206,8 @@ func (w *work) promote(ctx context.Context, h handle) (driver.Observation, error
 		return w.promoteReplica(ctx, i)
 	case i.fenced(w.here.set) && (i.tags[tagFenceRun] == string(w.req.Run) || w.req.Force):
 		return w.unfence(ctx, i)
+	case w.stillborn(i):
+		return w.discard(ctx, w.here, i)
 	case !i.fenced(w.here.set) && (w.ours(i) || i.tags[tagPromoted] == string(w.req.Run) || w.req.Force):
 		if !i.settled() {
 			return driver.Waiting("instance %s is put back into its security groups", i.name()), nil

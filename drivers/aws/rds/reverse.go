@@ -73,14 +73,11 @@ func (w *work) clear(ctx context.Context) (driver.Observation, error) {
 		}
 	}
 	name := i.name()
-	if i.status() != "available" {
+	if i.status() != "available" && !i.broken() {
 		return driver.Waiting("instance %s is %s: it is deleted once it is available", name, i.status()), nil
 	}
-	if aws.ToBool(i.DeletionProtection) {
-		_, err := w.here.api.ModifyDBInstance(ctx, &sdk.ModifyDBInstanceInput{DBInstanceIdentifier: &name, DeletionProtection: aws.Bool(false), ApplyImmediately: aws.Bool(true)})
-		if err != nil {
-			return driver.Observation{}, err
-		}
+	if err := w.here.unprotect(ctx, i); err != nil {
+		return driver.Observation{}, err
 	}
 	_, err = w.here.api.DeleteDBInstance(ctx, &sdk.DeleteDBInstanceInput{DBInstanceIdentifier: &name, SkipFinalSnapshot: aws.Bool(true), DeleteAutomatedBackups: aws.Bool(false)})
 	if err != nil {
