@@ -1,64 +1,28 @@
 package check
 
 import (
-	"bytes"
 	"net"
 	"os"
-	"os/exec"
-	"path/filepath"
-	"strings"
+	"strconv"
 	"testing"
 
 	"github.com/lifeboat-dr/lifeboat/driver"
+	"github.com/lifeboat-dr/lifeboat/drivers/postgres/pgtest"
 	"github.com/lifeboat-dr/lifeboat/failure"
 )
 
 // password is that of the test's user.
 const password = "correct horse battery"
 
-// startPostgres starts a throw-away PostgreSQL and gives its endpoint. It runs as the user postgres when we are root.
+// startPostgres starts a throw-away PostgreSQL, whose user check has the password, and gives its endpoint.
 func startPostgres(t *testing.T) string {
 	t.Helper()
-	bins, _ := filepath.Glob("/usr/lib/postgresql/*/bin")
-	if len(bins) == 0 {
-		t.Fatal("PostgreSQL is missing: apt-get install postgresql")
-	}
-	bin := bins[len(bins)-1]
-	var as []string
-	folder, err := os.MkdirTemp("", "lifeboat-sql-")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { os.RemoveAll(folder) })
-	pgRun := func(argv ...string) {
-		t.Helper()
-		argv = append(append([]string{}, as...), argv...)
-		cmd := exec.Command(argv[0], argv[1:]...)
-		var out bytes.Buffer
-		cmd.Stdout, cmd.Stderr, cmd.Dir = &out, &out, folder
-		if err := cmd.Run(); err != nil {
-			t.Fatalf("%s: %v: %s", strings.Join(argv, " "), err, out.String())
-		}
-	}
-	if os.Geteuid() == 0 {
-		as = []string{"runuser", "-u", "postgres", "--"}
-		if out, err := exec.Command("chown", "postgres", folder).CombinedOutput(); err != nil {
-			t.Fatalf("chown: %v: %s", err, out)
-		}
-	}
-	secret := filepath.Join(folder, "password")
+	secret := pgtest.NewFolder(t).Path("password")
 	if err := os.WriteFile(secret, []byte(password+"\n"), 0o644); err != nil {
 		t.Fatal(err)
 	}
-	data := filepath.Join(folder, "data")
-	pgRun(bin+"/initdb", "-D", data, "-U", "check", "-A", "scram-sha-256", "--pwfile="+secret, "-N")
-	endpoint := closedAddress(t)
-	host, port, _ := net.SplitHostPort(endpoint)
-	// The log goes to a file: pg_ctl's own output would be held open by the server.
-	pgRun(bin+"/pg_ctl", "-D", data, "-w", "-l", filepath.Join(folder, "log"), "-o",
-		"-F -c listen_addresses="+host+" -p "+port+" -c unix_socket_directories=", "start")
-	t.Cleanup(func() { pgRun(bin+"/pg_ctl", "-D", data, "-w", "-m", "immediate", "stop") })
-	return endpoint
+	s := pgtest.NewServer(t, pgtest.ServerOptions{Host: "127.0.0.1", Initdb: []string{"-U", "check", "-A", "scram-sha-256", "--pwfile=" + secret}})
+	return net.JoinHostPort(s.Host, strconv.Itoa(s.Port))
 }
 
 func TestSQL(t *testing.T) {

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/lifeboat-dr/lifeboat/driver"
 	"github.com/lifeboat-dr/lifeboat/drivers/postgres/pgtest"
@@ -93,6 +94,25 @@ func TestLogIsKept(t *testing.T) {
 	}
 	if got := slots(); got != "" {
 		t.Errorf("given up, and west keeps %s", got)
+	}
+}
+
+// TestPromotedIsSeen observes a promotion whose begin was repeated while it went on, when a standby tells its new timeline
+// already; and a standby that somebody has made a primary of its old timeline, which is no promotion.
+func TestPromotedIsSeen(t *testing.T) {
+	east, west := pgtest.East, pgtest.West
+	p := pgtest.Start(t, pgtest.Options{})
+	p.Kill(east)
+	before := p.Text(west, "pg_last_wal_replay_lsn()")
+	req := request(p, model.ActionPromote, west, east)
+	do(t, req)
+	after := p.Text(west, "pg_current_wal_lsn()")
+	for at, want := range map[string]driver.State{before: driver.Done, after: driver.Pending} {
+		h, err := driver.NewHandle(handleVersion, promoteHandle{Timeline: 2, LSN: at, Asked: true, At: time.Now()})
+		mustJSON(t, err)
+		if obs, err := New(nil).Observe(t.Context(), req, h); err != nil || obs.State != want {
+			t.Errorf("asked at %s: %+v, %v, want %s", at, obs, err, want)
+		}
 	}
 }
 

@@ -229,7 +229,7 @@ func (d *Driver) observePromote(ctx context.Context, req driver.Request, h drive
 		}
 		return pending(15*time.Millisecond, fmt.Sprintf("in recovery, replayed up to %s", st.LSN))
 	}
-	if v.Timeline != 0 && st.Timeline <= v.Timeline {
+	if v.Timeline != 0 && st.Timeline <= v.Timeline && !promotedSince(ctx, conn, st, v.LSN) {
 		return pending(15*time.Millisecond, fmt.Sprintf("out of recovery, still on timeline %d", st.Timeline))
 	}
 	if err := d.clearSync(ctx, conn, st.SyncNames); err != nil {
@@ -259,6 +259,17 @@ func (d *Driver) observePromote(ctx context.Context, req driver.Request, h drive
 	st.LSN = bornAt(ctx, conn, st)
 	facts = append(facts, d.keepLog(ctx, req, s, conn, st.LSN)...)
 	return driver.Observation{State: driver.Done, Outputs: s.outputs(st), Evidence: append(facts, restored...)}, nil
+}
+
+// promotedSince reports whether the timeline that a primary is on began at or behind a position that it had as a standby. What a
+// standby says of its timeline while it is being promoted may be the new one already.
+func promotedSince(ctx context.Context, conn *pgx.Conn, st status, position string) bool {
+	at, err := parseLSN(position)
+	if err != nil {
+		return false
+	}
+	history, err := readHistory(ctx, conn, st.Timeline)
+	return err == nil && len(history) > 0 && history[len(history)-1].At >= at
 }
 
 // writeOnce commits a transaction that leaves a logical message in the log and nothing in any table.

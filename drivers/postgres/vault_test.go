@@ -1,11 +1,7 @@
 package postgres
 
 import (
-	"context"
 	"encoding/json"
-	"fmt"
-	"io"
-	"os"
 	"path/filepath"
 	"testing"
 	"time"
@@ -23,20 +19,8 @@ import (
 
 // TestMain makes this test the programs that run on hosts, too.
 func TestMain(m *testing.M) {
-	programs := map[string]func(context.Context, []string) error{job.Program: job.Main, pglog.Program: pglog.Main}
-	if len(os.Args) > 1 {
-		if os.Args[1] == ask.Program {
-			os.Exit(ask.Main(os.Args[2:], os.Stderr))
-		}
-		if program, ok := programs[os.Args[1]]; ok {
-			if err := program(context.Background(), os.Args[2:]); err != nil {
-				fmt.Fprintln(os.Stderr, err)
-				os.Exit(1)
-			}
-			os.Exit(0)
-		}
-	}
-	os.Exit(m.Run())
+	pgtest.Main(m, pgtest.Programs{job.Program: pgtest.Ends(job.Main), pglog.Program: pgtest.Ends(pglog.Main),
+		ask.Program: ask.Main})
 }
 
 // withVault gives a pair's resource a vault, and its hosts this program. More are settings of the resource.
@@ -52,9 +36,7 @@ func withVault(t testing.TB, p *pgtest.Pair, more map[string]any) {
 	if err := closer.Close(); err != nil {
 		t.Fatal(err)
 	}
-	if len(p.Via) > 0 {
-		owner(t, p, v.URL)
-	}
+	p.Adopt(v.URL)
 	p.Resource.Vault = &v
 	own := map[string]any{}
 	mustJSON(t, json.Unmarshal(p.Resource.Settings, &own))
@@ -65,7 +47,7 @@ func withVault(t testing.TB, p *pgtest.Pair, more map[string]any) {
 	for site, text := range p.Resource.Sites {
 		at := map[string]any{}
 		mustJSON(t, json.Unmarshal(text, &at))
-		at["lifeboat"] = program(t, p)
+		at["lifeboat"] = p.Program()
 		p.Resource.Sites[site] = encode(t, at)
 	}
 }
@@ -82,43 +64,6 @@ func encode(t testing.TB, v any) json.RawMessage {
 	text, err := json.Marshal(v)
 	mustJSON(t, err)
 	return text
-}
-
-// owner gives a folder to the servers' user.
-func owner(t testing.TB, p *pgtest.Pair, path string) {
-	t.Helper()
-	info, err := os.Stat(p.Root)
-	mustJSON(t, err)
-	err = filepath.Walk(path, func(path string, _ os.FileInfo, err error) error {
-		if err != nil {
-			return err
-		}
-		return chownLike(path, info)
-	})
-	mustJSON(t, err)
-}
-
-// program is this test where the servers' user may run it.
-func program(t testing.TB, p *pgtest.Pair) string {
-	t.Helper()
-	to := filepath.Join(p.Root, "lifeboat")
-	if _, err := os.Stat(to); err == nil {
-		return to
-	}
-	self, err := os.Executable()
-	mustJSON(t, err)
-	if os.Link(self, to) == nil && os.Chmod(to, 0o755) == nil {
-		return to
-	}
-	in, err := os.Open(self)
-	mustJSON(t, err)
-	defer in.Close()
-	out, err := os.OpenFile(to, os.O_CREATE|os.O_WRONLY, 0o755)
-	mustJSON(t, err)
-	_, err = io.Copy(out, in)
-	mustJSON(t, err)
-	mustJSON(t, out.Close())
-	return to
 }
 
 // TestCapture makes base points of a running primary, by either way, and lists them.

@@ -36,13 +36,13 @@ func nodes(t testing.TB, v *vault.Vault, sn *snapshot.Snapshot) map[string]tree.
 // temporary things.
 func shop(t *testing.T, c *cluster) (end func()) {
 	t.Helper()
-	c.sh(`mkdir "$1/space" "$1/data/inner"`, c.root)
-	c.exec(
+	c.Sh(`mkdir "$1/space" "$1/data/inner"`, c.Root)
+	c.Exec(
 		"create table orders as select i as id, md5(i::text) as what from generate_series(1, 20000) i",
 		"create index on orders (what)",
 		"create unlogged table carts as select * from orders",
-		"create tablespace elsewhere location '"+c.dir("space")+"'",
-		"create tablespace inside location '"+c.dir("data", "inner")+"'",
+		"create tablespace elsewhere location '"+c.Path("space")+"'",
+		"create tablespace inside location '"+c.Path("data", "inner")+"'",
 		"create table archived tablespace elsewhere as select * from orders",
 		"create unlogged table scratch tablespace elsewhere as select * from orders",
 		"create table noted tablespace inside as select * from orders",
@@ -51,7 +51,7 @@ func shop(t *testing.T, c *cluster) (end func()) {
 		"vacuum analyze", // free space maps, visibility maps
 		"checkpoint",
 	)
-	conn := c.connect()
+	conn := c.Connect("postgres")
 	for _, s := range []string{"set temp_buffers = '800kB'", "create temp table mine as select * from orders", "set work_mem = '64kB'", "begin",
 		"declare sorted cursor with hold for select what from orders order by what", "commit"} {
 		if _, err := conn.Exec(t.Context(), s); err != nil {
@@ -68,7 +68,7 @@ func TestPointsOfBothWaysHoldTheSame(t *testing.T) {
 		"a temporary relation": "base/*/t[0-9]*_[0-9]*", "temporary files": "base/pgsql_tmp/pgsql_tmp*", "a slot": "pg_replslot/keeps/state",
 		"the catalog's cache": "global/pg_internal.init", "an init fork in a tablespace": "pg_tblspc/*/PG_*/*/*_init",
 	} {
-		if out := c.sh(`ls -d "$1/data/"$2 2>/dev/null || true`, c.root, glob); out == "" {
+		if out := c.Sh(`ls -d "$1/data/"$2 2>/dev/null || true`, c.Root, glob); out == "" {
 			t.Errorf("the server has not got %s (%s): there is nothing to leave out", what, glob)
 		}
 	}
@@ -149,7 +149,7 @@ func TestRestored(t *testing.T) {
 				"select count(*) from orders": "20000", "select count(*) from archived": "20000", "select count(*) from noted": "20000",
 				"select count(*) from carts": "0", "select count(*) from scratch": "0", "select count(*) from pg_database where datname = 'second'": "1",
 			} {
-				if got := c.text(query); got != want {
+				if got := c.Text(query); got != want {
 					t.Errorf("%s: %s, want %s", query, got, want)
 				}
 			}
@@ -161,15 +161,15 @@ func TestRestored(t *testing.T) {
 // sound holds that nothing is wrong with a cluster that runs, and then with its files.
 func (c *cluster) sound(folder string) {
 	c.t.Helper()
-	c.exec("create extension if not exists amcheck")
+	c.Exec("create extension if not exists amcheck")
 	if c.major >= 14 {
-		c.sh(`"$1/pg_amcheck" -h "$2" -p "$3" -U postgres --heapallindexed --all --install-missing`, c.tools, c.host, fmt.Sprint(c.port))
+		c.Sh(`"$1/pg_amcheck" -h "$2" -p "$3" -U postgres --heapallindexed --all --install-missing`, c.tools, c.Host, fmt.Sprint(c.Port))
 	}
-	c.stop(folder)
+	c.Halt(folder, "fast")
 	if c.matching() == "" {
 		return
 	}
-	if out, err := c.try(`"$1/pg_checksums" --check -D "$2"`, c.tools, c.dir(folder)); err != nil && !strings.Contains(out, "not enabled") {
+	if out, err := c.Try(`"$1/pg_checksums" --check -D "$2"`, c.tools, c.Path(folder)); err != nil && !strings.Contains(err.Error(), "not enabled") {
 		c.t.Errorf("pg_checksums: %v\n%s", err, out)
 	}
 }

@@ -25,10 +25,10 @@ import (
 // noise, which makes it look newer than it can be, so that neither the server nor pg_basebackup finds it.
 func TestDamagedPagesAreFound(t *testing.T) {
 	c := start(t, "--data-checksums")
-	c.exec("create table orders as select i as id, md5(i::text) as what from generate_series(1, 20000) i", "vacuum freeze orders", "checkpoint")
-	name := c.text("select pg_relation_filepath('orders')")
-	c.stop("data") // what it has in memory would be written again
-	f, err := os.OpenFile(c.dir("data", name), os.O_RDWR, 0)
+	c.Exec("create table orders as select i as id, md5(i::text) as what from generate_series(1, 20000) i", "vacuum freeze orders", "checkpoint")
+	name := c.Text("select pg_relation_filepath('orders')")
+	c.Halt("data", "fast") // what it has in memory would be written again
+	f, err := os.OpenFile(c.Path("data", name), os.O_RDWR, 0)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -38,7 +38,7 @@ func TestDamagedPagesAreFound(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	c.launch("data")
+	c.Launch("data")
 	want := []string{name + " block 3", name + " block 9"}
 	v, _ := newVault(t)
 	for name, o := range c.modes() {
@@ -58,7 +58,7 @@ func TestDamagedPagesAreFound(t *testing.T) {
 }
 
 func TestAnotherClusterIsRefused(t *testing.T) {
-	c, other := start(t), start(t)
+	c, other := start(t), start(t, "--data-checksums") // what initdb makes by the same words is copied, identifier and all
 	v, _ := newVault(t)
 	capture(t, v, c.modes()["folder"])
 	for name, o := range other.modes() {
@@ -73,17 +73,17 @@ func TestAnotherClusterIsRefused(t *testing.T) {
 	}
 	// The server of one, the folder of the other.
 	o := c.modes()["folder"]
-	o.Folder = other.dir("data")
+	o.Folder = other.Path("data")
 	if _, err := pgbase.Capture(t.Context(), v, o); failure.KindOf(err) != failure.Invalid {
 		t.Errorf("another cluster's folder gives %v", err)
 	}
 	// A copy of the folder that no server runs on.
-	c.sh(`cp -a "$1/data" "$1/copy"`, c.root)
-	o.Folder = c.dir("copy")
+	c.Sh(`cp -a "$1/data" "$1/copy"`, c.Root)
+	o.Folder = c.Path("copy")
 	if _, err := pgbase.Capture(t.Context(), v, o); failure.KindOf(err) != failure.Invalid || !strings.Contains(err.Error(), "not the folder of the server") {
 		t.Errorf("a copy of the folder gives %v", err)
 	}
-	for _, folder := range []string{c.root, c.dir("nowhere")} {
+	for _, folder := range []string{c.Root, c.Path("nowhere")} {
 		o.Folder = folder
 		if _, err := pgbase.Capture(t.Context(), v, o); failure.KindOf(err) != failure.Invalid {
 			t.Errorf("%s gives %v", folder, err)
@@ -108,12 +108,12 @@ func points(t testing.TB, v *vault.Vault) int {
 // quiet holds that no session of a capture is left on the server, and so no backup mode.
 func (c *cluster) quiet() {
 	c.t.Helper()
-	c.wait("select count(*) = 0 from pg_stat_activity where application_name = 'pgbase_test'")
+	c.WaitFor("select count(*) = 0 from pg_stat_activity where application_name = 'pgbase_test'")
 }
 
 func TestCancelledCapturesLeaveNothing(t *testing.T) {
 	c := start(t)
-	c.exec("create table orders as select i as id, md5(i::text) as what from generate_series(1, 100000) i", "checkpoint")
+	c.Exec("create table orders as select i as id, md5(i::text) as what from generate_series(1, 100000) i", "checkpoint")
 	v, dir := newVault(t)
 	for name, o := range c.modes() {
 		ctx, cancel := context.WithCancelCause(t.Context())
@@ -163,7 +163,7 @@ func (f *failing) Save(ctx context.Context, h blob.Handle, r blob.Content) error
 
 func TestAFailingVaultEndsTheCapture(t *testing.T) {
 	c := start(t)
-	c.exec("create table orders as select i as id, md5(i::text) as what from generate_series(1, 200000) i", "checkpoint")
+	c.Exec("create table orders as select i as id, md5(i::text) as what from generate_series(1, 200000) i", "checkpoint")
 	for name, o := range c.modes() {
 		dir := t.TempDir() + "/vault"
 		f := &failing{store(t, dir), make(chan struct{}, 1)}
@@ -202,7 +202,7 @@ func TestUnderLoad(t *testing.T) {
 	for _, name := range []string{"protocol", "folder"} {
 		t.Run(name, func(t *testing.T) {
 			c := start(t, "--data-checksums")
-			c.sh(`"$1/pgbench" -h "$2" -p "$3" -U postgres -i -q -s 3 postgres 2>&1`, c.tools, c.host, fmt.Sprint(c.port))
+			c.Sh(`"$1/pgbench" -h "$2" -p "$3" -U postgres -i -q -s 3 postgres 2>&1`, c.tools, c.Host, fmt.Sprint(c.Port))
 			v, dir := newVault(t)
 			o := c.modes()[name]
 			capture(t, v, o)
@@ -216,7 +216,7 @@ func TestUnderLoad(t *testing.T) {
 				t.Errorf("pages are said to be damaged: %v", res.Base.Damaged)
 			}
 			c.restore(dir, res.Snapshot)
-			if got := c.text("select (select sum(abalance) from pgbench_accounts) = (select sum(bbalance) from pgbench_branches) and (select sum(delta) from pgbench_history) = (select sum(tbalance) from pgbench_tellers)"); got != "true" {
+			if got := c.Text("select (select sum(abalance) from pgbench_accounts) = (select sum(bbalance) from pgbench_branches) and (select sum(delta) from pgbench_history) = (select sum(tbalance) from pgbench_tellers)"); got != "true" {
 				t.Error("the sums of pgbench's tables differ: half a transaction was restored")
 			}
 			c.sound("restored/data")
@@ -228,7 +228,7 @@ func TestUnderLoad(t *testing.T) {
 // load changes everything until it is told to stop.
 func (c *cluster) load() (stop func()) {
 	c.t.Helper()
-	script := c.dir("churn.sql")
+	script := c.Path("churn.sql")
 	text := `create table if not exists churn_:client_id (id int, what text);
 insert into churn_:client_id select i, md5(i::text) from generate_series(1, 2000) i;
 create index on churn_:client_id (what);
@@ -244,7 +244,7 @@ drop table churn_:client_id;
 	}
 	var running []*exec.Cmd
 	for _, args := range [][]string{{"-c", "2", "-R", "500"}, {"-c", "1", "-R", "8", "-f", script}} {
-		cmd := exec.Command(c.tools+"/pgbench", append([]string{"-n", "-h", c.host, "-p", fmt.Sprint(c.port), "-U", "postgres", "-T", "300", "postgres"}, args...)...)
+		cmd := exec.Command(c.tools+"/pgbench", append([]string{"-n", "-h", c.Host, "-p", fmt.Sprint(c.Port), "-U", "postgres", "-T", "300", "postgres"}, args...)...)
 		if err := cmd.Start(); err != nil {
 			c.t.Fatal(err)
 		}

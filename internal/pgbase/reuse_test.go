@@ -54,13 +54,13 @@ var work = []struct {
 // goes on from the point before with one that reads and hashes everything.
 func TestWhatIsTakenFromThePointBeforeIsWhatIsThere(t *testing.T) {
 	c := start(t, "--data-checksums")
-	c.exec("alter system set autovacuum = off", "select pg_reload_conf()", "create table orders as select i as id, md5(i::text) as what from generate_series(1, 20000) i",
+	c.Exec("alter system set autovacuum = off", "select pg_reload_conf()", "create table orders as select i as id, md5(i::text) as what from generate_series(1, 20000) i",
 		"create index on orders (id)", "create database first", "create database other")
 	for db, rows := range map[string]string{"first": "1", "other": "100000"} {
-		c.execIn(db, "create table same as select i + "+rows+" as id from generate_series(1, 20000) i", "vacuum freeze same")
+		c.ExecIn(db, "create table same as select i + "+rows+" as id from generate_series(1, 20000) i", "vacuum freeze same")
 	}
 	// Of files as young as this nothing is taken: their times may have steps.
-	c.exec("vacuum freeze", "checkpoint", "select pg_sleep(2.2)")
+	c.Exec("vacuum freeze", "checkpoint", "select pg_sleep(2.2)")
 	v, _ := newVault(t)
 	o := c.modes()["folder"]
 	whole := o
@@ -73,9 +73,9 @@ func TestWhatIsTakenFromThePointBeforeIsWhatIsThere(t *testing.T) {
 		rounds = rounds[len(rounds)-6:]
 	}
 	for _, w := range rounds {
-		c.exec(w.do...)
+		c.Exec(w.do...)
 		// Nothing changes between the two captures.
-		c.exec("checkpoint")
+		c.Exec("checkpoint")
 		res := capture(t, v, o)
 		want := relations(t, v, capture(t, v, whole))
 		got := relations(t, v, res)
@@ -96,8 +96,8 @@ func TestWhatIsTakenFromThePointBeforeIsWhatIsThere(t *testing.T) {
 	}
 
 	// A server that was down is not trusted, nor is a week-old reading, nor another way of capturing.
-	c.stop("data")
-	c.launch("data")
+	c.Halt("data", "fast")
+	c.Launch("data")
 	again := c.modes()["folder"]
 	if res := capture(t, v, again); res.Stats.Reused != 0 || !res.Base.Whole.Equal(res.Base.Begun) {
 		t.Errorf("after a restart %d bytes were taken from the point before", res.Stats.Reused)
@@ -113,12 +113,12 @@ func TestWhatIsTakenFromThePointBeforeIsWhatIsThere(t *testing.T) {
 
 func TestPointsShareWhatIsTheSame(t *testing.T) {
 	c := start(t, "--data-checksums")
-	c.exec("create table orders as select i as id, md5(i::text) as what from generate_series(1, 100000) i", "vacuum freeze orders", "checkpoint")
+	c.Exec("create table orders as select i as id, md5(i::text) as what from generate_series(1, 100000) i", "vacuum freeze orders", "checkpoint")
 	for _, name := range []string{"protocol", "folder"} {
 		v, _ := newVault(t)
 		o := c.modes()[name]
 		first := capture(t, v, o)
-		c.exec("update orders set what = 'x' where id = 5", "checkpoint")
+		c.Exec("update orders set what = 'x' where id = 5", "checkpoint")
 		second := capture(t, v, o)
 		if first.Stats.Vault.Plain < 10<<20 || second.Stats.Vault.Plain > first.Stats.Vault.Plain/5 {
 			t.Errorf("%s: the first point brought %d bytes, one more after a row had changed %d", name, first.Stats.Vault.Plain, second.Stats.Vault.Plain)

@@ -25,17 +25,17 @@ func TestAStandbyIsCaptured(t *testing.T) {
 		v, dir := newVault(t)
 		res := capture(t, v, pgbase.Options{Whose: whose, Site: "west", Fast: true, Server: server, Folder: folder})
 		c := prepare(t)
-		restic(t, dir, "restore", res.Snapshot.ID.String(), "--target", c.dir("restored"))
-		c.adopt("restored")
-		c.sh(`rm -f "$1/restored/data/standby.signal" && touch "$1/restored/data/recovery.signal" && cat >>"$1/restored/data/postgresql.auto.conf" <<END
+		restic(t, dir, "restore", res.Snapshot.ID.String(), "--target", c.Path("restored"))
+		c.Adopt(c.Path("restored"))
+		c.Sh(`rm -f "$1/restored/data/standby.signal" && touch "$1/restored/data/recovery.signal" && cat >>"$1/restored/data/postgresql.auto.conf" <<END
 primary_conninfo = ''
 restore_command = 'cp "$2/pg_wal/%f" "%p"'
-END`, c.root, p.Data(pgtest.East))
-		c.launch("restored/data")
-		c.wait("not pg_is_in_recovery()")
-		if got := c.text("select count(*) from orders"); got != "5000" {
+END`, c.Root, p.Data(pgtest.East))
+		c.Launch("restored/data")
+		c.WaitFor("not pg_is_in_recovery()")
+		if got := c.Text("select count(*) from orders"); got != "5000" {
 			t.Errorf("from %q: %s orders", folder, got)
 		}
-		c.stop("restored/data")
+		c.Halt("restored/data", "fast")
 	}
 }

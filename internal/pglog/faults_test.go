@@ -349,7 +349,7 @@ func TestFaultDamagedInVault(t *testing.T) {
 		do(t, os.WriteFile(path, content, 0o600))
 	}
 	_, err = pgrestore.Run(t.Context(), pgrestore.Options{Vault: r.vault, Whose: r.c.Whose, Data: filepath.Join(r.p.Dir(pgtest.West), "restored"), Bin: r.p.Bin,
-		Program: r.program(), Server: pgrestore.Server{Isolated: true}})
+		Program: r.p.Program(), Server: pgrestore.Server{Isolated: true}})
 	if !errors.Is(err, failure.Corrupt) || !strings.Contains(err.Error(), name) {
 		t.Errorf("a restore that needs %s: %v", name, err)
 	}

@@ -29,6 +29,8 @@ func TestReceivedFoldedRestored(t *testing.T) {
 	r.order(pgtest.East, 41, 60)
 	r.folded(pgtest.East)
 	r.order(pgtest.East, 61, 70)
+	at := r.lsn(pgtest.East)
+	r.await("received up to "+at.String(), func(s pglog.State) bool { return s.Flushed.At >= at })
 	r.stop()
 	s = r.state()
 	if s.Running || s.Streaming || s.Folded != s.Flushed || len(s.Spans) != 1 {

@@ -13,9 +13,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/jackc/pgx/v5"
-	"github.com/jackc/pgx/v5/pgconn"
-
 	"github.com/lifeboat-dr/lifeboat/drivers/postgres/pgtest"
 	"github.com/lifeboat-dr/lifeboat/internal/pgbase"
 	"github.com/lifeboat-dr/lifeboat/internal/pglog"
@@ -31,22 +28,10 @@ import (
 
 // TestMain makes this test the programs that it starts, too: the receiver, and what PostgreSQL asks for log with.
 func TestMain(m *testing.M) {
-	if len(os.Args) > 1 {
-		switch os.Args[1] {
-		case pglog.Program:
-			if err := pglog.Main(context.Background(), os.Args[2:]); err != nil {
-				fmt.Fprintln(os.Stderr, err)
-				os.Exit(1)
-			}
-			os.Exit(0)
-		case ask.Program:
-			os.Exit(ask.Main(os.Args[2:], os.Stderr))
-		}
-	}
 	if err := os.Setenv("PGLOG_TEST_PASSWORD", password); err != nil {
 		panic(err)
 	}
-	os.Exit(m.Run())
+	pgtest.Main(m, pgtest.Programs{pglog.Program: pgtest.Ends(pglog.Main), ask.Program: ask.Main})
 }
 
 // patience bounds every wait for something that has to happen.
@@ -240,9 +225,7 @@ func (r *rig) synchronous(site model.SiteID) {
 // base makes a base point of what is at a site.
 func (r *rig) base(site model.SiteID) *pgbase.Result {
 	r.t.Helper()
-	cfg, err := pgconn.ParseConfig(fmt.Sprintf("host=%s port=%d user=postgres sslmode=disable database=postgres", r.p.Hosts[site], r.p.Ports[site]))
-	do(r.t, err)
-	res, err := pgbase.Capture(r.t.Context(), r.vault, pgbase.Options{Whose: r.c.Whose, Site: site, Server: cfg, Fast: true, SystemID: r.state().SystemID})
+	res, err := pgbase.Capture(r.t.Context(), r.vault, pgbase.Options{Whose: r.c.Whose, Site: site, Server: r.p.At(site).Login(), Fast: true, SystemID: r.state().SystemID})
 	do(r.t, err)
 	return res
 }
@@ -253,7 +236,7 @@ func (r *rig) restore(spools []string, target pgrestore.Target, questions ...str
 	do(r.t, r.vault.LoadIndex(r.t.Context()))
 	data := filepath.Join(r.p.Dir(pgtest.West), fmt.Sprintf("restored%d", time.Now().UnixNano()))
 	res, err := pgrestore.Run(r.t.Context(), pgrestore.Options{Vault: r.vault, Whose: r.c.Whose, Target: target, Spools: spools, Data: data,
-		Bin: r.p.Bin, Program: r.program(), Server: pgrestore.Server{Isolated: true}, Leave: pgrestore.Running})
+		Bin: r.p.Bin, Program: r.p.Program(), Server: pgrestore.Server{Isolated: true}, Leave: pgrestore.Running})
 	if err != nil {
 		r.t.Fatalf("restore: %v", err)
 	}
@@ -261,7 +244,7 @@ func (r *rig) restore(spools []string, target pgrestore.Target, questions ...str
 		do(r.t, res.Stop(context.WithoutCancel(r.t.Context())))
 		do(r.t, os.RemoveAll(data))
 	}()
-	conn, err := pgx.Connect(r.t.Context(), fmt.Sprintf("host=%s port=%d user=postgres database=postgres", res.Host, res.Port))
+	conn, err := pgtest.Dial(r.t.Context(), res.Host, res.Port)
 	do(r.t, err)
 	defer conn.Close(context.WithoutCancel(r.t.Context()))
 	var out []string
@@ -273,20 +256,6 @@ func (r *rig) restore(spools []string, target pgrestore.Target, questions ...str
 		out = append(out, answer)
 	}
 	return out
-}
-
-// program is this test where PostgreSQL's user may run it.
-func (r *rig) program() string {
-	r.t.Helper()
-	path := filepath.Join(r.root, "lifeboat")
-	if _, err := os.Stat(path); err == nil {
-		return path
-	}
-	out, err := exec.Command("cp", os.Args[0], path).CombinedOutput()
-	if err != nil {
-		r.t.Fatalf("%v: %s", err, out)
-	}
-	return path
 }
 
 // order places orders n..m, one transaction of two rows each.

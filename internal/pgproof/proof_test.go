@@ -28,7 +28,7 @@ func check(t *testing.T, v *pgproof.Verdict, name string) pgpoint.ProofCheck {
 
 func TestAGoodPointIsProved(t *testing.T) {
 	w := begin(t)
-	w.exec("create schema lifeboat", "create table lifeboat.marker (app text, resource text, seq bigint, at_ns bigint)",
+	w.Exec("create schema lifeboat", "create table lifeboat.marker (app text, resource text, seq bigint, at_ns bigint)",
 		"insert into lifeboat.marker values ('shop', 'db', 7, 0)", "create table orders (id int primary key, price int)",
 		"insert into orders select n, n from generate_series(1, 1000) n")
 	rows := map[string]int64{"postgres.public.orders": 1000, "postgres.public.gone": 1}
@@ -70,8 +70,8 @@ func TestAGoodPointIsProved(t *testing.T) {
 // TestADamagedPointIsFoundOut damages the database itself before the point is made, in ways that a restore does not notice.
 func TestADamagedPointIsFoundOut(t *testing.T) {
 	w := begin(t)
-	w.exec("create table orders (id int primary key, note text)", "insert into orders select n, repeat('x', 100) from generate_series(1, 2000) n", "checkpoint")
-	path := filepath.Join(w.dir("data"), w.text("pg_relation_filepath('orders')"))
+	w.Exec("create table orders (id int primary key, note text)", "insert into orders select n, repeat('x', 100) from generate_series(1, 2000) n", "checkpoint")
+	path := filepath.Join(w.Path("data"), w.Text("pg_relation_filepath('orders')"))
 	f, err := os.OpenFile(path, os.O_RDWR, 0)
 	if err != nil {
 		t.Fatal(err)
@@ -98,7 +98,7 @@ func TestADamagedPointIsFoundOut(t *testing.T) {
 // TestNoVerdict holds that what keeps a proof from being made says nothing of the point.
 func TestNoVerdict(t *testing.T) {
 	w := begin(t)
-	w.exec("create table orders (id int)")
+	w.Exec("create table orders (id int)")
 	point := w.capture(nil, nil)
 	o := w.options("copy")
 	o.Restore.Base, o.Restore.Spools = point.Snapshot.ID, nil // no log
@@ -119,12 +119,12 @@ func TestNoVerdict(t *testing.T) {
 
 func TestBisect(t *testing.T) {
 	w := begin(t)
-	w.exec("create table items (id int primary key, price int)")
+	w.Exec("create table items (id int primary key, price int)")
 	n := 0
 	more := func(count int) {
 		for range count {
 			n++
-			w.exec(fmt.Sprintf("insert into items values (%d, %d)", n, n))
+			w.Exec(fmt.Sprintf("insert into items values (%d, %d)", n, n))
 		}
 	}
 	more(10)
@@ -133,7 +133,7 @@ func TestBisect(t *testing.T) {
 	w.capture(nil, nil)
 	more(20)
 	good := n
-	w.exec("insert into items values (-1, -1)") // the transaction that is looked for
+	w.Exec("insert into items values (-1, -1)") // the transaction that is looked for
 	more(20)
 	w.capture(nil, nil)
 	more(5)

@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/lifeboat-dr/lifeboat/drivers/postgres/pgtest"
 	"github.com/lifeboat-dr/lifeboat/failure"
 	"github.com/lifeboat-dr/lifeboat/internal/pgpoint"
 	"github.com/lifeboat-dr/lifeboat/internal/pgrestore"
@@ -22,19 +23,19 @@ import (
 func TestDamage(t *testing.T) {
 	w := begin(t)
 	w.receive(time.Hour)
-	w.exec("create table history (id int primary key, filler text)")
+	w.Exec("create table history (id int primary key, filler text)")
 	w.capture()
 	for range 4 {
-		w.exec("insert into history select coalesce(max(id), 0) + 1, repeat('x', 1000) from history", "select pg_switch_wal()")
+		w.Exec("insert into history select coalesce(max(id), 0) + 1, repeat('x', 1000) from history", "select pg_switch_wal()")
 	}
 	middle := w.flushed()
-	w.exec("insert into history select 100 + generate_series(1, 5000), repeat('x', 1000)", "select pg_create_restore_point('end')")
+	w.Exec("insert into history select 100 + generate_series(1, 5000), repeat('x', 1000)", "select pg_create_restore_point('end')")
 	w.caughtUp()
-	w.exec("select pg_switch_wal()", "insert into history values (9999)") // several segments behind the damage are whole
+	w.Exec("select pg_switch_wal()", "insert into history values (9999)") // several segments behind the damage are whole
 	w.caughtUp()
 	w.stopKeeping()
 
-	spools, err := filepath.Glob(w.dir("spool", "*"))
+	spools, err := filepath.Glob(w.Path("spool", "*"))
 	if err != nil || len(spools) != 1 {
 		t.Fatalf("got %v, %v", spools, err)
 	}
@@ -55,7 +56,7 @@ func TestDamage(t *testing.T) {
 		o.Lenient = true
 		res, conn, done := w.restore(o)
 		defer done()
-		if got := text(t, conn, "select max(id) < 9999 from history"); got != "true" || len(res.Warnings) == 0 {
+		if got := pgtest.TextOf(t, conn, "select max(id) < 9999 from history"); got != "true" || len(res.Warnings) == 0 {
 			t.Errorf("got %s, warnings %v", got, res.Warnings)
 		}
 	})
@@ -70,7 +71,7 @@ func TestDamage(t *testing.T) {
 		w.write(victim, flip(sound))
 		_, conn, done := w.restore(w.options("copy", pgrestore.Target{}))
 		defer done()
-		if got := text(t, conn, "select max(id) from history"); got != "9999" {
+		if got := pgtest.TextOf(t, conn, "select max(id) from history"); got != "9999" {
 			t.Errorf("got %s", got)
 		}
 	})
@@ -135,7 +136,7 @@ func (w *world) broken(t *testing.T, victim, sound string, middle pgwal.LSN) {
 			o.Target = pgrestore.Target{Kind: pgrestore.LSN, LSN: middle, Exclusive: true}
 			_, conn, done := w.restore(o)
 			defer done()
-			if got := text(t, conn, "select count(*) from history"); got != "4" {
+			if got := pgtest.TextOf(t, conn, "select count(*) from history"); got != "4" {
 				t.Errorf("before the damage there are %s rows", got)
 			}
 		})
@@ -152,12 +153,12 @@ func orNil(err error) error {
 // stopKeeping stops the receiver, and puts back what it folds as it ends: spool and vault stay as they are.
 func (w *world) stopKeeping() {
 	w.t.Helper()
-	w.sudo("mkdir", w.dir("kept"))
-	w.sudo("cp", "-a", w.dir("spool"), w.vaultDir, w.dir("kept"))
+	w.sudo("mkdir", w.Path("kept"))
+	w.sudo("cp", "-a", w.Path("spool"), w.vaultDir, w.Path("kept"))
 	w.stop()
-	w.sudo("rm", "-r", w.dir("spool"), w.dir("receiver"), w.vaultDir)
-	w.sudo("mv", w.dir("kept", "spool"), w.dir("kept", "vault"), w.root)
-	w.sudo("rmdir", w.dir("kept"))
+	w.sudo("rm", "-r", w.Path("spool"), w.Path("receiver"), w.vaultDir)
+	w.sudo("mv", w.Path("kept", "spool"), w.Path("kept", "vault"), w.Root)
+	w.sudo("rmdir", w.Path("kept"))
 	var err error
 	if w.v, err = vault.Open(w.t.Context(), w.store(), password, vault.Options{}); err != nil {
 		w.t.Fatal(err)
@@ -174,10 +175,10 @@ func (w *world) remove(path string) {
 // nobodyRuns verifies that no server runs on a folder, and that none can be started.
 func (w *world) nobodyRuns(folder string) {
 	w.t.Helper()
-	if _, err := os.Stat(w.dir(folder, "PG_VERSION")); !os.IsNotExist(err) {
+	if _, err := os.Stat(w.Path(folder, "PG_VERSION")); !os.IsNotExist(err) {
 		w.t.Errorf("the folder looks like a cluster: %v", err)
 	}
-	if out, err := w.try(`"$1/pg_ctl" start -w -s -D "$2" -l "$2.log"`, w.bin, w.dir(folder)); err == nil {
+	if out, err := w.Try(`"$1/pg_ctl" start -w -s -D "$2" -l "$2.log"`, w.Bin, w.Path(folder)); err == nil {
 		w.t.Errorf("a folder that is not finished can be started: %s", out)
 	}
 }

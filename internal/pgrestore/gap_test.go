@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/lifeboat-dr/lifeboat/drivers/postgres/pgtest"
 	"github.com/lifeboat-dr/lifeboat/failure"
 	"github.com/lifeboat-dr/lifeboat/internal/pgrestore"
 	"github.com/lifeboat-dr/lifeboat/internal/pgwal"
@@ -19,11 +20,11 @@ import (
 func TestToldGap(t *testing.T) {
 	w := begin(t)
 	w.receive(time.Hour)
-	w.exec("create table history (id int primary key)")
+	w.Exec("create table history (id int primary key)")
 	w.capture()
-	w.exec("insert into history values (1)", "select pg_switch_wal()")
+	w.Exec("insert into history values (1)", "select pg_switch_wal()")
 	at := w.flushed()
-	w.exec("insert into history values (2)", "select pg_switch_wal()", "insert into history values (3)")
+	w.Exec("insert into history values (2)", "select pg_switch_wal()", "insert into history values (3)")
 	w.caughtUp()
 	w.stopKeeping()
 	about := w.aboutSpool()
@@ -60,10 +61,10 @@ func TestToldGap(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got := text(t, conn, "select string_agg(id::text, ' ') from history"); got != "1" || res.Reached != lost || !strings.Contains(string(said), "the slot was lost") {
+	if got := pgtest.TextOf(t, conn, "select string_agg(id::text, ' ') from history"); got != "1" || res.Reached != lost || !strings.Contains(string(said), "the slot was lost") {
 		t.Errorf("got %s at %s, warnings %s", got, res.Reached, said)
 	}
-	o.Data, o.Target = w.dir("other"), pgrestore.Target{Kind: pgrestore.LSN, LSN: start + 0x100}
+	o.Data, o.Target = w.Path("other"), pgrestore.Target{Kind: pgrestore.LSN, LSN: start + 0x100}
 	if _, err := pgrestore.Run(t.Context(), o); failure.KindOf(orNil(err)) != failure.NotFound {
 		t.Errorf("to a position behind the gap: %v", err)
 	}

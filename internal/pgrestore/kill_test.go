@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
-	"fmt"
 	"math/rand/v2"
 	"os"
 	"os/exec"
@@ -12,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/lifeboat-dr/lifeboat/drivers/postgres/pgtest"
 	"github.com/lifeboat-dr/lifeboat/internal/pgrestore"
 	"github.com/lifeboat-dr/lifeboat/internal/vault"
 	"github.com/lifeboat-dr/lifeboat/internal/vault/blob/file"
@@ -27,26 +27,22 @@ type request struct {
 	Overwrite                             pgrestore.Overwrite
 }
 
-func restoreMain(text string) {
+func restoreMain(ctx context.Context, args []string) error {
 	var r request
-	err := json.Unmarshal([]byte(text), &r)
+	err := json.Unmarshal([]byte(args[0]), &r)
 	var store *file.Store
 	if err == nil {
 		store, err = file.Open(r.Vault)
 	}
 	var v *vault.Vault
 	if err == nil {
-		v, err = vault.Open(context.Background(), store, password, vault.Options{})
+		v, err = vault.Open(ctx, store, password, vault.Options{})
 	}
 	if err == nil {
-		_, err = pgrestore.Run(context.Background(), pgrestore.Options{Vault: v, Whose: whose, Target: r.Target, Spools: []string{r.Spool}, Data: r.Data, Bin: r.Bin,
+		_, err = pgrestore.Run(ctx, pgrestore.Options{Vault: v, Whose: whose, Target: r.Target, Spools: []string{r.Spool}, Data: r.Data, Bin: r.Bin,
 			Program: r.Program, Overwrite: r.Overwrite, ServerLog: r.Log, Server: pgrestore.Server{Isolated: true}})
 	}
-	if err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		os.Exit(1)
-	}
-	os.Exit(0)
+	return err
 }
 
 // child restores in a process of its own.
@@ -56,7 +52,7 @@ func (w *world) child(o pgrestore.Options) (*exec.Cmd, *bytes.Buffer) {
 	if err != nil {
 		w.t.Fatal(err)
 	}
-	cmd := exec.Command(w.program, restoreProgram, string(text))
+	cmd := exec.Command(w.Program(), restoreProgram, string(text))
 	var said bytes.Buffer
 	cmd.Stderr = &said
 	if err := cmd.Start(); err != nil {
@@ -70,9 +66,9 @@ func (w *world) child(o pgrestore.Options) (*exec.Cmd, *bytes.Buffer) {
 func TestKilled(t *testing.T) {
 	w := begin(t)
 	w.receive(time.Hour)
-	w.exec("create table history (id int primary key, filler text)")
+	w.Exec("create table history (id int primary key, filler text)")
 	w.capture()
-	w.exec("insert into history select generate_series(1, 20000), repeat('x', 400)", "select pg_create_restore_point('here')", "insert into history values (0)")
+	w.Exec("insert into history select generate_series(1, 20000), repeat('x', 400)", "select pg_create_restore_point('here')", "insert into history values (0)")
 	w.caughtUp()
 	kills := 4
 	if os.Getenv("LIFEBOAT_LONG") != "" {
@@ -104,17 +100,17 @@ func TestKilled(t *testing.T) {
 		whole := cmd.Wait() == nil
 		if !whole {
 			killed++
-			if out, err := w.try(`"$1/pg_ctl" start -w -s -D "$2" -l "$2.log"`, w.bin, o.Data); err == nil {
+			if out, err := w.Try(`"$1/pg_ctl" start -w -s -D "$2" -l "$2.log"`, w.Bin, o.Data); err == nil {
 				w.unharmed(o, n, out)
 			}
 			o.Overwrite = pgrestore.OnlyEmpty
 		}
-		if _, err := os.Stat(w.dir("copy", "lifeboat-restore.json")); err != nil {
+		if _, err := os.Stat(w.Path("copy", "lifeboat-restore.json")); err != nil {
 			o.Overwrite = pgrestore.SameSystem // it was killed before it began, or after it ended
 		}
 		o.Leave, o.Target = pgrestore.Running, targets[n%2]
 		res, conn, done := w.restore(o)
-		if got := text(t, conn, "select count(*) from history"); got != want[n%2] {
+		if got := pgtest.TextOf(t, conn, "select count(*) from history"); got != want[n%2] {
 			t.Errorf("seed %d, kill %d: %s rows after %s: %+v", seed, n, got, o.Target, res)
 		}
 		_ = conn.Close(context.Background())
@@ -137,8 +133,8 @@ func TestKilled(t *testing.T) {
 // it, or after it.
 func (w *world) unharmed(o pgrestore.Options, n int, out string) {
 	w.t.Helper()
-	defer w.halt("copy", "fast")
-	if _, err := os.Stat(w.dir("copy", "lifeboat-restore.json")); err == nil && !strings.Contains(read(w.t, w.dir("copy", "lifeboat-restore.json")), `"done": true`) {
+	defer w.Halt("copy", "fast")
+	if _, err := os.Stat(w.Path("copy", "lifeboat-restore.json")); err == nil && !strings.Contains(read(w.t, w.Path("copy", "lifeboat-restore.json")), `"done": true`) {
 		w.t.Errorf("kill %d: a folder that is not finished can be started: %s", n, out)
 	}
 }

@@ -6,10 +6,12 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/lifeboat-dr/lifeboat/drivers/postgres/pgtest"
 	"github.com/lifeboat-dr/lifeboat/failure"
 	"github.com/lifeboat-dr/lifeboat/internal/pgrestore"
 )
@@ -18,13 +20,13 @@ import (
 func TestInPlace(t *testing.T) {
 	w := begin(t)
 	w.receive(100 * time.Millisecond)
-	w.exec("create table history (id int primary key)", "insert into history select generate_series(1, 100000)")
+	w.Exec("create table history (id int primary key)", "insert into history select generate_series(1, 100000)")
 	first := w.capture()
-	w.exec("insert into history select generate_series(100001, 150000)")
+	w.Exec("insert into history select generate_series(100001, 150000)")
 	w.folded()
 
 	o := w.options("copy", pgrestore.Target{Kind: pgrestore.Immediate})
-	o.Server = pgrestore.Server{Settings: map[string]string{"listen_addresses": w.host, "port": w.freePort(), "archive_command": "it's/%f"}}
+	o.Server = pgrestore.Server{Settings: map[string]string{"listen_addresses": w.Host, "port": strconv.Itoa(pgtest.FreePort(t, w.Host)), "archive_command": "it's/%f"}}
 	o.Spools, o.Leave = nil, pgrestore.Stopped
 	res, err := pgrestore.Run(t.Context(), o)
 	if err != nil {
@@ -67,7 +69,7 @@ func TestInPlace(t *testing.T) {
 	if _, err := pgrestore.Preview(t.Context(), o); !errors.Is(err, failure.Conflict) {
 		t.Errorf("a preview for a running server's folder: %v", err)
 	}
-	w.halt("copy", "fast")
+	w.Halt("copy", "fast")
 	w.overwritten(t, o, res)
 	w.guarded(t, o)
 }
@@ -75,8 +77,8 @@ func TestInPlace(t *testing.T) {
 // overwritten restores in place: what is there and not in the base point is shown, then deleted; what the site keeps, and
 // the link to its log, stay.
 func (w *world) overwritten(t *testing.T, o pgrestore.Options, earlier *pgrestore.Result) {
-	w.sh(`echo x >"$1/copy/base/intruder" && echo "# ours" >>"$1/copy/pg_hba.conf" && mv "$1/copy/pg_wal" "$1/log of it" && ln -s "$1/log of it" "$1/copy/pg_wal" &&
-ln -s "$1/steady" "$1/copy/postgresql.auto.conf.new" && echo x >"$1/steady"`, w.root)
+	w.Sh(`echo x >"$1/copy/base/intruder" && echo "# ours" >>"$1/copy/pg_hba.conf" && mv "$1/copy/pg_wal" "$1/log of it" && ln -s "$1/log of it" "$1/copy/pg_wal" &&
+ln -s "$1/steady" "$1/copy/postgresql.auto.conf.new" && echo x >"$1/steady"`, w.Root)
 	o.Keep, o.Leave, o.Target = []string{"pg_hba.conf", "not-there"}, pgrestore.Stopped, pgrestore.Target{}
 	plan, err := pgrestore.Preview(t.Context(), o)
 	if err != nil {
@@ -96,10 +98,10 @@ ln -s "$1/steady" "$1/copy/postgresql.auto.conf.new" && echo x >"$1/steady"`, w.
 	if !strings.Contains(read(t, filepath.Join(o.Data, "pg_hba.conf")), "# ours") || res.Deleted < 1 || res.Reached != plan.Stop {
 		t.Errorf("got %+v", res)
 	}
-	if at, err := os.Readlink(filepath.Join(o.Data, "pg_wal")); err != nil || at != w.dir("log of it") || !strings.Contains(strings.Join(plan.Warnings, ""), at) {
+	if at, err := os.Readlink(filepath.Join(o.Data, "pg_wal")); err != nil || at != w.Path("log of it") || !strings.Contains(strings.Join(plan.Warnings, ""), at) {
 		t.Errorf("the log was at %q, by a link: %v; warnings %q", at, err, plan.Warnings)
 	}
-	if read(t, w.dir("steady")) != "x\n" {
+	if read(t, w.Path("steady")) != "x\n" {
 		t.Error("something was written through a link")
 	}
 	if _, err := os.Lstat(filepath.Join(o.Data, "base/intruder")); !os.IsNotExist(err) {
@@ -111,22 +113,22 @@ ln -s "$1/steady" "$1/copy/postgresql.auto.conf.new" && echo x >"$1/steady"`, w.
 // guarded refuses what is somebody else's.
 func (w *world) guarded(t *testing.T, o pgrestore.Options) {
 	if os.Getuid() == 0 { // what the server's user may not empty, it does not make root empty
-		w.sudo("mkdir", w.dir("roots"))
-		w.sudo("touch", w.dir("roots", "file"))
-		w.sudo("ln", "-sfn", w.dir("roots"), w.dir("copy", "pg_wal"))
+		w.sudo("mkdir", w.Path("roots"))
+		w.sudo("touch", w.Path("roots", "file"))
+		w.sudo("ln", "-sfn", w.Path("roots"), w.Path("copy", "pg_wal"))
 		if _, err := pgrestore.Run(t.Context(), o); !errors.Is(err, failure.Denied) {
 			t.Errorf("a link to a folder of root's: %v", err)
 		}
-		read(t, w.dir("roots", "file"))
+		read(t, w.Path("roots", "file"))
 	}
 
 	o.Leave = pgrestore.Stopped
-	w.sh(`mkdir "$1/else" && echo x >"$1/else/file"`, w.root)
-	o.Data = w.dir("else")
+	w.Sh(`mkdir "$1/else" && echo x >"$1/else/file"`, w.Root)
+	o.Data = w.Path("else")
 	if _, err := pgrestore.Run(t.Context(), o); !errors.Is(err, failure.Conflict) {
 		t.Errorf("a folder of something else: %v", err)
 	}
-	if read(t, w.dir("else", "file")) != "x\n" {
+	if read(t, w.Path("else", "file")) != "x\n" {
 		t.Error("it was touched")
 	}
 	o.Overwrite = pgrestore.Anything
@@ -139,9 +141,9 @@ func (w *world) guarded(t *testing.T, o pgrestore.Options) {
 func TestEnds(t *testing.T) {
 	w := begin(t)
 	w.receive(time.Hour)
-	w.exec("create table history (id int primary key)")
+	w.Exec("create table history (id int primary key)")
 	w.capture()
-	w.exec("insert into history select generate_series(1, 1000)", "select pg_create_restore_point('thousand')", "insert into history values (1001)")
+	w.Exec("insert into history select generate_series(1, 1000)", "select pg_create_restore_point('thousand')", "insert into history values (1001)")
 	w.caughtUp()
 
 	t.Run("paused", func(t *testing.T) {
@@ -149,14 +151,14 @@ func TestEnds(t *testing.T) {
 		o.After = pgrestore.Pause
 		res, conn, done := w.restore(o)
 		defer done()
-		if got := text(t, conn, "select count(*)||' '||pg_is_in_recovery() from history"); got != "1000 true" || res.Timeline != 0 {
+		if got := pgtest.TextOf(t, conn, "select count(*)||' '||pg_is_in_recovery() from history"); got != "1000 true" || res.Timeline != 0 {
 			t.Errorf("got %s, %+v", got, res)
 		}
 		// Whoever looks may go on from there, with nobody left who gives log.
 		if _, err := conn.Exec(t.Context(), "select pg_wal_replay_resume()"); err != nil {
 			t.Fatal(err)
 		}
-		wait(t, func() bool { return text(t, conn, "pg_is_in_recovery()") == "false" })
+		pgtest.Wait(t, "it", func() bool { return pgtest.TextOf(t, conn, "pg_is_in_recovery()") == "false" })
 		if _, err := conn.Exec(t.Context(), "insert into history values (5000)"); err != nil {
 			t.Error(err)
 		}
@@ -166,23 +168,23 @@ func TestEnds(t *testing.T) {
 		o.After = pgrestore.Pause
 		res, conn, done := w.restore(o)
 		defer done()
-		if got := text(t, conn, "select count(*)||' '||pg_is_in_recovery() from history"); got != "1001 true" {
+		if got := pgtest.TextOf(t, conn, "select count(*)||' '||pg_is_in_recovery() from history"); got != "1001 true" {
 			t.Errorf("got %s, %+v", got, res)
 		}
 	})
 	t.Run("shut down, to follow the primary", func(t *testing.T) {
-		port := w.freePort()
+		port := strconv.Itoa(pgtest.FreePort(t, w.Host))
 		o := w.options("copy", pgrestore.Target{})
 		o.After, o.Leave = pgrestore.Shutdown, pgrestore.Stopped
-		o.Server = pgrestore.Server{Settings: map[string]string{"listen_addresses": w.host, "port": port,
-			"primary_conninfo": "host=" + w.host + " port=" + w.portText() + " user=postgres sslmode=disable"}}
+		o.Server = pgrestore.Server{Settings: map[string]string{"listen_addresses": w.Host, "port": port,
+			"primary_conninfo": "host=" + w.Host + " port=" + strconv.Itoa(w.Port) + " user=postgres sslmode=disable"}}
 		if _, err := pgrestore.Run(t.Context(), o); err != nil {
 			t.Fatal(err)
 		}
-		w.exec("insert into history values (1002)")
-		w.sh(`"$1/pg_ctl" start -w -s -D "$2/copy" -l "$2/copy.log"`, w.bin, w.root)
-		defer w.halt("copy", "fast")
-		wait(t, func() bool { return w.textAt(o, "select count(*) from history") == "1002" })
+		w.Exec("insert into history values (1002)")
+		w.Sh(`"$1/pg_ctl" start -w -s -D "$2/copy" -l "$2/copy.log"`, w.Bin, w.Root)
+		defer w.Halt("copy", "fast")
+		pgtest.Wait(t, "it", func() bool { return w.textAt(o, "select count(*) from history") == "1002" })
 	})
 }
 
@@ -195,9 +197,9 @@ func TestRefused(t *testing.T) {
 		t.Errorf("without a base point: %v", err)
 	}
 	w.receive(time.Hour)
-	w.exec("create table history (id int primary key)")
+	w.Exec("create table history (id int primary key)")
 	w.capture()
-	w.exec("insert into history values (1)", "select pg_create_restore_point('twice')", "select pg_create_restore_point('twice')")
+	w.Exec("insert into history values (1)", "select pg_create_restore_point('twice')", "select pg_create_restore_point('twice')")
 	end := w.caughtUp()
 	for _, tt := range []struct {
 		name   string
@@ -224,7 +226,7 @@ func TestRefused(t *testing.T) {
 		{"no such tablespace", func(o *pgrestore.Options) { o.Spaces = map[string]string{"77": "/x"} }, failure.Invalid, "none"},
 		{"a relative folder", func(o *pgrestore.Options) { o.Data = "copy" }, failure.Invalid, ""},
 		{"paused and gone", func(o *pgrestore.Options) { o.After, o.Leave = pgrestore.Pause, pgrestore.Stopped }, failure.Invalid, ""},
-		{"no programs", func(o *pgrestore.Options) { o.Bin = w.dir("nowhere") }, failure.Unavailable, "programs"},
+		{"no programs", func(o *pgrestore.Options) { o.Bin = w.Path("nowhere") }, failure.Unavailable, "programs"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			o := w.options("copy", pgrestore.Target{})
@@ -233,7 +235,7 @@ func TestRefused(t *testing.T) {
 			if err == nil || failure.KindOf(err) != tt.want || !strings.Contains(failure.HintOf(err), tt.hint) {
 				t.Errorf("got %v (%s), hint %q", err, failure.KindOf(err), failure.HintOf(err))
 			}
-			if _, err := os.Stat(w.dir("copy", "PG_VERSION")); !os.IsNotExist(err) {
+			if _, err := os.Stat(w.Path("copy", "PG_VERSION")); !os.IsNotExist(err) {
 				t.Errorf("something is left: %v", err)
 			}
 		})

@@ -111,7 +111,7 @@ var (
 // told reads the primary's own log.
 func (w *world) told(from, to pgwal.LSN) []event {
 	w.t.Helper()
-	out := w.sh(`TZ=UTC "$1/pg_waldump" -p "$2/data/pg_wal" -s "$3" -e "$4"`, w.bin, w.root, from.String(), to.String())
+	out := w.Sh(`TZ=UTC "$1/pg_waldump" -p "$2/data/pg_wal" -s "$3" -e "$4"`, w.Bin, w.Root, from.String(), to.String())
 	var all []event
 	for line := range strings.Lines(out) {
 		m := dumped.FindStringSubmatch(strings.TrimSpace(line))
@@ -199,13 +199,13 @@ func aim(r *rand.Rand, kind pgrestore.Kind, all []event, h *history) pgrestore.T
 // while it happened. LIFEBOAT_LONG takes a hundred of them.
 func TestTargets(t *testing.T) {
 	w := begin(t)
-	w.exec("create table history (id bigint, half int, filler text, primary key (id, half))", "alter system set wal_keep_size = '1GB'", "select pg_reload_conf()")
+	w.Exec("create table history (id bigint, half int, filler text, primary key (id, half))", "alter system set wal_keep_size = '1GB'", "select pg_reload_conf()")
 	w.receive(200 * time.Millisecond)
 	h := &history{wrote: map[uint64]int64{}, acked: map[uint64]bool{}}
 	stop := make(chan struct{})
 	var clients sync.WaitGroup
 	for i := range 4 {
-		conn := w.connect()
+		conn := w.Connect("postgres")
 		clients.Go(func() { h.work(t, conn, i+1, stop) })
 	}
 	count := func() int { h.mu.Lock(); defer h.mu.Unlock(); return len(h.acked) }

@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/lifeboat-dr/lifeboat/drivers/postgres/pgtest"
 	"github.com/lifeboat-dr/lifeboat/internal/pgrestore"
 )
 
@@ -13,9 +14,9 @@ import (
 func TestTimelines(t *testing.T) {
 	w := begin(t)
 	w.receive(100 * time.Millisecond)
-	w.exec("create table history (id int primary key)", "insert into history values (1)")
+	w.Exec("create table history (id int primary key)", "insert into history values (1)")
 	w.capture()
-	w.exec("insert into history values (2)")
+	w.Exec("insert into history values (2)")
 	w.folded()
 
 	// The primary is lost for a while, and another one is made of the vault. What the old one still does is kept by whoever
@@ -32,17 +33,17 @@ func TestTimelines(t *testing.T) {
 	}
 	w.stop()
 	fork := w.flushed()
-	w.exec("insert into history values (-3)", "select pg_switch_wal()", "insert into history values (-4)", "checkpoint")
-	w.halt("data", "immediate")
-	old := w.dir("old", "spool")
-	w.spoolOf(old, w.dir("data"))
-	w.launch("second")
+	w.Exec("insert into history values (-3)", "select pg_switch_wal()", "insert into history values (-4)", "checkpoint")
+	w.Halt("data", "immediate")
+	old := w.Path("old", "spool")
+	w.spoolOf(old, w.Path("data"))
+	w.Launch("second")
 	w.receive(100 * time.Millisecond)
-	w.exec("insert into history values (3)")
-	before := w.text("clock_timestamp()")
-	w.exec("insert into history values (4)")
+	w.Exec("insert into history values (3)")
+	before := w.Text("clock_timestamp()")
+	w.Exec("insert into history values (4)")
 	w.capture()
-	w.exec("insert into history values (5)", "select pg_switch_wal()", "insert into history values (6)")
+	w.Exec("insert into history values (5)", "select pg_switch_wal()", "insert into history values (6)")
 	w.folded()
 
 	first := w.bases()[0]
@@ -60,13 +61,13 @@ func TestTimelines(t *testing.T) {
 		{"a time behind the promotion", func(o *pgrestore.Options) { o.Target = pgrestore.Target{Kind: pgrestore.Time, Time: now} }, "1 2 3"},
 		{"the timeline of the first base point", func(o *pgrestore.Options) { o.Base, o.Timeline.Current = first, true }, "1 2"},
 		{"the branch that was left", func(o *pgrestore.Options) {
-			o.Timeline.Number, o.Spools = 1, []string{w.dir("old")}
+			o.Timeline.Number, o.Spools = 1, []string{w.Path("old")}
 		}, "-4 -3 1 2"},
 		{"the branch that was taken, with the log of both", func(o *pgrestore.Options) {
-			o.Base, o.Spools = first, []string{w.dir("old"), w.dir("spool")}
+			o.Base, o.Spools = first, []string{w.Path("old"), w.Path("spool")}
 		}, "1 2 3 4 5 6"},
 		{"a position on the branch that was left", func(o *pgrestore.Options) {
-			o.Timeline.Number, o.Spools = 1, []string{w.dir("old")}
+			o.Timeline.Number, o.Spools = 1, []string{w.Path("old")}
 			o.Target = pgrestore.Target{Kind: pgrestore.LSN, LSN: fork, Exclusive: true}
 		}, "1 2"},
 	} {
@@ -77,7 +78,7 @@ func TestTimelines(t *testing.T) {
 			tt.change(&o)
 			res, conn, done := w.restore(o)
 			defer done()
-			if got := text(t, conn, "select string_agg(id::text, ' ' order by id) from history"); got != tt.want {
+			if got := pgtest.TextOf(t, conn, "select string_agg(id::text, ' ' order by id) from history"); got != tt.want {
 				t.Errorf("got %s, want %s: %+v", got, tt.want, res)
 			}
 			if res.Timeline != 3 && (o.Timeline.Number == 0 || res.Timeline != 2 && res.Timeline != 3) {
@@ -98,7 +99,7 @@ func (w *world) spoolOf(dir, data string) {
 	if err != nil {
 		w.t.Fatal(err)
 	}
-	last := w.sh(`"$1/pg_controldata" -D "$2" | sed -n "s/^Latest checkpoint's REDO WAL file: *//p"`, w.bin, data)
+	last := w.Sh(`"$1/pg_controldata" -D "$2" | sed -n "s/^Latest checkpoint's REDO WAL file: *//p"`, w.Bin, data)
 	for _, name := range names {
 		base := filepath.Base(name)
 		to := base
@@ -116,7 +117,7 @@ func (w *world) spoolOf(dir, data string) {
 // aboutSpool is what the receiver's spool says of itself.
 func (w *world) aboutSpool() string {
 	w.t.Helper()
-	names, err := filepath.Glob(w.dir("spool", "*", "spool.json"))
+	names, err := filepath.Glob(w.Path("spool", "*", "spool.json"))
 	if err != nil || len(names) != 1 {
 		w.t.Fatalf("got %v, %v", names, err)
 	}

@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -13,6 +12,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/lifeboat-dr/lifeboat/drivers/postgres/pgtest"
 	"github.com/lifeboat-dr/lifeboat/internal/pgbackrest"
 	"github.com/lifeboat-dr/lifeboat/internal/pgbackrest/importer"
 	"github.com/lifeboat-dr/lifeboat/internal/pgbackrest/pgbackresttest"
@@ -28,10 +28,7 @@ import (
 
 // TestMain makes this test the program that PostgreSQL asks for log, too.
 func TestMain(m *testing.M) {
-	if len(os.Args) > 1 && os.Args[1] == ask.Program {
-		os.Exit(ask.Main(os.Args[2:], os.Stderr))
-	}
-	os.Exit(m.Run())
+	pgtest.Main(m, pgtest.Programs{ask.Program: ask.Main})
 }
 
 var whose = pgpoint.Whose{App: "shop", Resource: "db"}
@@ -140,11 +137,8 @@ func restore(t *testing.T, w *pgbackresttest.World, v *vault.Vault, label, name 
 	if err := os.WriteFile(filepath.Join(folder, "recovery.signal"), nil, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if os.Getuid() == 0 {
-		if out, err := exec.Command("chown", "-R", "postgres", folder, folder+".wal").CombinedOutput(); err != nil {
-			t.Fatalf("%v: %s", err, out)
-		}
-	}
+	w.Adopt(folder)
+	w.Adopt(folder + ".wal")
 	return w.Launch(folder, settings...)
 }
 
@@ -160,17 +154,9 @@ func byLifeboat(t *testing.T, w *pgbackresttest.World, v *vault.Vault, label, na
 	if i < 0 {
 		t.Fatalf("no point is of backup %s", label)
 	}
-	self, err := os.Executable()
-	if err != nil {
-		t.Fatal(err)
-	}
-	program := filepath.Join(w.Root, "lifeboat") // where the server's user may run it
-	if out, err := exec.Command("cp", self, program).CombinedOutput(); err != nil {
-		t.Fatalf("%v: %s", err, out)
-	}
 	folder := filepath.Join(w.Root, name)
 	o := pgrestore.Options{Vault: v, Whose: whose, Base: bases[i].Snapshot.ID, Target: target, Data: folder, Spaces: map[string]string{},
-		Bin: pgbackresttest.Bin(t), Program: program}
+		Bin: pgtest.Bin(t), Program: w.Program()}
 	for _, s := range bases[i].Spaces {
 		o.Spaces[s.OID] = folder + ".space." + s.OID
 	}

@@ -15,6 +15,9 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/lifeboat-dr/lifeboat/drivers/postgres/pgtest"
+	"github.com/lifeboat-dr/lifeboat/internal/hostexec"
 )
 
 // Options say what the repository is like. The zero Options are pgBackRest's own: gz, files by themselves, no encryption.
@@ -28,11 +31,13 @@ type Options struct {
 
 // World is a server with its repository. It lives until the test ends.
 type World struct {
-	Root, Repo, Config, Stanza string
-	Server                     *Server
+	*pgtest.Folder
+	Repo, Config, Stanza string
+	Server               *Server
 
 	t       testing.TB
-	program string
+	bin     string   // of PostgreSQL's programs
+	program string   // pgBackRest
 	made    []string // labels
 }
 
@@ -40,7 +45,7 @@ type World struct {
 type Server struct {
 	Folder string // the data folder
 	Socket string
-	t      testing.TB
+	w      *World
 }
 
 // Newer gives the path of a pgBackRest that is newer than the one that is installed, and can back up blocks of files. The
@@ -58,19 +63,6 @@ func Newer(t testing.TB) string {
 	return strings.TrimSpace(string(out))
 }
 
-// Bin is the folder of PostgreSQL's programs.
-func Bin(t testing.TB) string {
-	t.Helper()
-	for v := 18; v >= 13; v-- {
-		dir := fmt.Sprintf("/usr/lib/postgresql/%d/bin", v)
-		if _, err := os.Stat(filepath.Join(dir, "pg_ctl")); err == nil {
-			return dir
-		}
-	}
-	t.Fatal("PostgreSQL is not installed: run test/servers/install.sh postgres")
-	return ""
-}
-
 // Start makes a cluster with page checksums, a tablespace, an unlogged and an empty table and some rows, and a stanza
 // that its log is archived to.
 func Start(t testing.TB, o Options) *World {
@@ -82,26 +74,16 @@ func Start(t testing.TB, o Options) *World {
 			t.Fatal("pgBackRest is not installed: run test/servers/install.sh pgbackrest")
 		}
 	}
-	root, err := os.MkdirTemp("", "pgbackrest")
-	if err != nil {
-		t.Fatal(err)
-	}
-	w := &World{Root: root, Repo: filepath.Join(root, "repo"), Config: filepath.Join(root, "pgbackrest.conf"), Stanza: "main", t: t, program: o.Program}
-	t.Cleanup(func() {
-		if err := os.RemoveAll(root); err != nil {
-			t.Errorf("clean up: %v", err)
-		}
-	})
+	w := &World{Folder: pgtest.NewFolder(t), bin: pgtest.Bin(t), Stanza: "main", t: t, program: o.Program}
+	root := w.Root
+	w.Repo, w.Config = w.Path("repo"), w.Path("pgbackrest.conf")
 	if err := os.Chmod(root, 0o755); err != nil {
 		t.Fatal(err)
 	}
-	if os.Getuid() == 0 {
-		command(t, "chown", "postgres", root)
-	}
-	run(t, "mkdir", w.Repo, root+"/lock", root+"/log", root+"/spool", root+"/space")
+	w.Run("mkdir", w.Repo, root+"/lock", root+"/log", root+"/spool", root+"/space")
 	w.configure(o, given)
-	pg := filepath.Join(root, "pg")
-	run(t, filepath.Join(Bin(t), "initdb"), "-k", "-D", pg, "-U", "postgres", "-A", "trust", "--no-sync", "-E", "UTF8", "--locale", "C")
+	pg := w.Path("pg")
+	w.NewCluster(w.bin, pg, "-k")
 	w.Server = w.Launch(pg, "archive_mode=on", fmt.Sprintf("archive_command='%s --config=%s --stanza=%s archive-push %%p'", w.program, w.Config, w.Stanza))
 	w.PgBackRest("stanza-create")
 	w.Server.SQL("create tablespace space location '" + root + "/space'")
@@ -141,7 +123,7 @@ func (w *World) configure(o Options, given bool) {
 // PgBackRest runs it for the stanza, and gives what it prints.
 func (w *World) PgBackRest(args ...string) string {
 	w.t.Helper()
-	return run(w.t, w.program, append([]string{"--config=" + w.Config, "--stanza=" + w.Stanza}, args...)...)
+	return w.run(append([]string{w.program, "--config=" + w.Config, "--stanza=" + w.Stanza}, args...)...)
 }
 
 // Backup makes a backup of a type, and gives its label.
@@ -183,7 +165,7 @@ func (w *World) Archive() string {
 func (w *World) Restore(label, name string, args ...string) *Server {
 	w.t.Helper()
 	folder := filepath.Join(w.Root, name)
-	run(w.t, "mkdir", "-m", "700", folder, folder+".space")
+	w.Run("mkdir", "-m", "700", folder, folder+".space")
 	w.PgBackRest(append([]string{"--set=" + label, "--pg1-path=" + folder, "--tablespace-map-all=" + folder + ".space", "restore"}, args...)...)
 	return w.Launch(folder, "archive_mode=off")
 }
@@ -191,8 +173,8 @@ func (w *World) Restore(label, name string, args ...string) *Server {
 // Launch starts a server on a data folder, which it waits for to end its recovery.
 func (w *World) Launch(folder string, settings ...string) *Server {
 	w.t.Helper()
-	s := &Server{Folder: folder, Socket: folder + ".socket", t: w.t}
-	run(w.t, "mkdir", s.Socket)
+	s := &Server{Folder: folder, Socket: folder + ".socket", w: w}
+	w.Run("mkdir", s.Socket)
 	text := fmt.Sprintf("\nlisten_addresses=''\nunix_socket_directories='%s'\nfsync=off\nmax_connections=20\nshared_buffers=16MB\n%s\n", s.Socket, strings.Join(settings, "\n"))
 	f, err := os.OpenFile(filepath.Join(folder, "postgresql.conf"), os.O_APPEND|os.O_WRONLY, 0)
 	if err != nil {
@@ -205,7 +187,6 @@ func (w *World) Launch(folder string, settings ...string) *Server {
 	if err != nil {
 		w.t.Fatal(err)
 	}
-	w.t.Cleanup(s.stop)
 	s.start()
 	return s
 }
@@ -213,91 +194,47 @@ func (w *World) Launch(folder string, settings ...string) *Server {
 // Relaunch starts a server again that was launched before.
 func (w *World) Relaunch(folder string) *Server {
 	w.t.Helper()
-	s := &Server{Folder: folder, Socket: folder + ".socket", t: w.t}
+	s := &Server{Folder: folder, Socket: folder + ".socket", w: w}
 	s.start()
 	return s
 }
 
 // WALDump is what pg_waldump says of transactions in a segment, up to where it ends.
 func (w *World) WALDump(segment string) string {
-	out, _ := exec.Command(filepath.Join(Bin(w.t), "pg_waldump"), "--rmgr=Transaction", segment).Output() // it ends with an error where the log does
+	out, _ := exec.Command(filepath.Join(w.bin, "pg_waldump"), "--rmgr=Transaction", segment).Output() // it ends with an error where the log does
 	return string(out)
 }
 
 // start starts the server and waits for the end of its recovery.
 func (s *Server) start() {
-	s.t.Helper()
-	cmd := as(filepath.Join(Bin(s.t), "pg_ctl"), "-D", s.Folder, "-w", "-s", "-t", "120", "-l", s.Folder+".log", "start")
-	if out, err := cmd.CombinedOutput(); err != nil {
-		log, _ := os.ReadFile(s.Folder + ".log")
-		s.t.Fatalf("the server on %s does not start: %v\n%s\n%s", s.Folder, err, out, log)
-	}
-	for end := time.Now().Add(2 * time.Minute); s.SQL("select pg_is_in_recovery()") != "f"; time.Sleep(20 * time.Millisecond) {
-		if time.Now().After(end) {
-			s.t.Fatalf("the server on %s does not end its recovery", s.Folder)
-		}
-	}
-}
-
-// stop ends the server; one that does not run any more is left alone.
-func (s *Server) stop() {
-	if _, err := os.Stat(filepath.Join(s.Folder, "postmaster.pid")); err != nil {
-		return
-	}
-	if out, err := as(filepath.Join(Bin(s.t), "pg_ctl"), "-D", s.Folder, "-w", "-s", "-m", "immediate", "stop").CombinedOutput(); err != nil {
-		s.t.Errorf("stop the server on %s: %v\n%s", s.Folder, err, out)
-	}
+	s.w.t.Helper()
+	s.w.Run(filepath.Join(s.w.bin, "pg_ctl"), "-D", s.Folder, "-w", "-s", "-t", "300", "-l", s.Folder+".log", "start")
+	pgtest.Wait(s.w.t, "the end of the recovery of "+s.Folder, func() bool { return s.SQL("select pg_is_in_recovery()") == "f" })
 }
 
 // Stop shuts the server down in an orderly way.
 func (s *Server) Stop() {
-	s.t.Helper()
-	run(s.t, filepath.Join(Bin(s.t), "pg_ctl"), "-D", s.Folder, "-w", "-s", "-m", "fast", "stop")
+	s.w.t.Helper()
+	s.w.run(filepath.Join(s.w.bin, "pg_ctl"), "-D", s.Folder, "-w", "-s", "-m", "fast", "stop")
 }
 
 // SQL runs statements and gives what the last one answers.
 func (s *Server) SQL(statements string) string {
-	s.t.Helper()
-	return strings.TrimSpace(run(s.t, filepath.Join(Bin(s.t), "psql"), "-h", s.Socket, "-U", "postgres", "-X", "-q", "-A", "-t", "-v", "ON_ERROR_STOP=1", "-c", statements, "postgres"))
+	s.w.t.Helper()
+	return strings.TrimSpace(s.w.run(filepath.Join(s.w.bin, "psql"), "-h", s.Socket, "-U", "postgres", "-X", "-q", "-A", "-t", "-v", "ON_ERROR_STOP=1", "-c", statements, "postgres"))
 }
 
 // Dump is all that the cluster holds, as text.
 func (s *Server) Dump() string {
-	s.t.Helper()
-	text := run(s.t, filepath.Join(Bin(s.t), "pg_dumpall"), "-h", s.Socket, "-U", "postgres", "--restrict-key=lifeboat")
+	s.w.t.Helper()
+	text := s.w.run(filepath.Join(s.w.bin, "pg_dumpall"), "-h", s.Socket, "-U", "postgres", "--restrict-key=lifeboat")
 	// Where a tablespace lies is another place in each copy.
 	lines := slices.DeleteFunc(strings.Split(text, "\n"), func(l string) bool { return strings.HasPrefix(l, "CREATE TABLESPACE ") })
 	return strings.Join(lines, "\n")
 }
 
-// as is a command as the servers' user.
-func as(name string, args ...string) *exec.Cmd {
-	argv := append([]string{name}, args...)
-	if os.Getuid() == 0 {
-		argv = append([]string{"runuser", "-u", "postgres", "--"}, argv...)
-	}
-	cmd := exec.Command(argv[0], argv[1:]...)
-	cmd.Dir = "/"
-	return cmd
-}
-
-// run runs a command as the servers' user and gives what it prints on standard output.
-func run(t testing.TB, name string, args ...string) string {
-	t.Helper()
-	cmd := as(name, args...)
-	var errs strings.Builder
-	cmd.Stderr = &errs
-	out, err := cmd.Output()
-	if err != nil {
-		t.Fatalf("%s %s: %v\n%s%s", name, strings.Join(args, " "), err, out, errs.String())
-	}
-	return string(out)
-}
-
-// command runs a command as who runs the test.
-func command(t testing.TB, name string, args ...string) {
-	t.Helper()
-	if out, err := exec.Command(name, args...).CombinedOutput(); err != nil {
-		t.Fatalf("%s: %v\n%s", name, err, out)
-	}
+// run runs a program as the servers' user and gives what it prints on standard output.
+func (w *World) run(argv ...string) string {
+	w.t.Helper()
+	return w.Sh(hostexec.Join(argv))
 }
