@@ -59,6 +59,7 @@ var rules = []rule{
 	{"internal/pgbackrest", with("internal/pgwal", "internal/pgpoint", "internal/vault", "internal/vault/object", "internal/vault/snapshot", "internal/vault/tree"), nil},
 	{"internal/pgproof", with("internal/pgwal", "internal/pgpoint", "internal/pgrestore", "internal/term/units"), nil},
 	{"internal/pgbackrest", []string{"failure", "internal/pgwal"}, nil},
+	{"internal/pgbackrest/pgbackresttest", []string{"drivers/postgres", "internal/hostexec"}, std}, // pgtest is in that room
 	{"internal/pgbackrest/importer", []string{"failure", "model", "internal/pgbackrest", "internal/pgpoint", "internal/pgwal", "internal/vault", "internal/vault/object",
 		"internal/vault/snapshot", "internal/vault/tree"}, nil},
 	{"internal/hostexec", leaves, nil},
