@@ -33,8 +33,9 @@ type scene struct {
 	n    int
 }
 
-func newScene(t testing.TB) *scene {
-	w := awstest.New(awstest.Options{})
+func newScene(t testing.TB) *scene { return sceneOf(t, awstest.New(awstest.Options{})) }
+
+func sceneOf(t testing.TB, w *awstest.World) *scene {
 	o := awsbase.Options{HTTP: w.Client()}
 	base := awsbase.New(o)
 	t.Cleanup(base.Wait)

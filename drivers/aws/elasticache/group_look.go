@@ -16,8 +16,11 @@ import (
 	"github.com/lifeboat-dr/lifeboat/model"
 )
 
-// tagServes says since when a group serves, as of the promotion that made it.
-const tagServes = "lifeboat:serves-since"
+// The tags that say when we made a group, and since when it serves. They are compared with each other only: AWS's clock is another.
+const (
+	tagMade   = "lifeboat:made"
+	tagServes = "lifeboat:serves-since"
+)
 
 // A group's states (ElastiCache API Reference, ReplicationGroup). While snapshotting it serves.
 const (
@@ -127,23 +130,25 @@ func (c *cache) full(set GroupSettings) bool {
 }
 
 // since is when it began to serve by a promotion; the zero time where none has made it.
-func (c *cache) since() time.Time {
-	at, err := time.Parse(time.RFC3339, c.tags[tagServes])
+func (c *cache) since() time.Time { return c.when(tagServes) }
+
+func (c *cache) when(tag string) time.Time {
+	at, err := time.Parse(time.RFC3339, c.tags[tag])
 	if err != nil {
 		return time.Time{}
 	}
 	return at
 }
 
-// emptied is the latest instant at which it is known to have held nothing old: it was made, or was promoted.
+// emptied is the latest instant at which it is known to have held nothing old: we made it, or promoted it.
 func (c *cache) emptied() time.Time {
-	if s := c.since(); s.After(*c.made()) {
-		return s
+	if made := c.when(tagMade); made.After(c.since()) {
+		return made
 	}
-	return *c.made()
+	return c.since()
 }
 
-// made is when the group was created.
+// made is when AWS created the group, which tells it from a later one of its name.
 func (c *cache) made() *time.Time {
 	at := aws.ToTime(c.ReplicationGroupCreateTime)
 	return &at

@@ -45,7 +45,7 @@ func (w *groupWork) promote(ctx context.Context, h groupHandle) (driver.Observat
 
 // marks writes down on the group that it serves, since now, and for which step.
 func (w *groupWork) marks(ctx context.Context, c *cache) error {
-	tags := awsbase.OriginOf(w.req).Tags(map[string]string{tagServes: time.Now().UTC().Format(time.RFC3339)})
+	tags := awsbase.OriginOf(w.req).Tags(map[string]string{tagServes: stamp()})
 	_, err := w.here.api.AddTagsToResource(ctx, &sdk.AddTagsToResourceInput{ResourceName: c.ARN,
 		Tags: awsbase.TagsAs(tags, func(k, v *string) types.Tag { return types.Tag{Key: k, Value: v} })})
 	return err

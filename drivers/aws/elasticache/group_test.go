@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
@@ -44,6 +45,24 @@ func TestColdStartThereAndBack(t *testing.T) {
 			t.Errorf("the group in the west is still there: %s", c.status())
 		}
 	})
+}
+
+// TestClocksDiffer: whether a group is stale is judged by one clock, however far AWS's is from it.
+func TestClocksDiffer(t *testing.T) {
+	for _, ahead := range []time.Duration{-24 * time.Hour, 24 * time.Hour} {
+		synctest.Test(t, func(t *testing.T) {
+			w := awstest.New(awstest.Options{Now: func() time.Time { return time.Now().Add(ahead) }})
+			s := groupSceneOf(t, sceneOf(t, w))
+			req := s.group(t, nil)
+			s.done(t, s.step(req, model.ActionPromote, "west"))
+			s.done(t, s.step(req, model.ActionReverse, "east"))
+			s.done(t, s.step(req, model.ActionPromote, "east"))
+			s.done(t, s.step(req, model.ActionReverse, "west"))
+			if s.find(t, req, "east") == nil || s.find(t, req, "west") != nil {
+				t.Errorf("AWS's clock is %s ahead: the group in the east is there: %v; in the west: %v", ahead, s.find(t, req, "east") != nil, s.find(t, req, "west") != nil)
+			}
+		})
+	}
 }
 
 // TestStandsBy: a small group is brought to its size, keeps its endpoint, and is small and empty again after the way back.

@@ -244,7 +244,7 @@ func (w *groupWork) create(ctx context.Context, name string, s size) (driver.Obs
 		Engine: &set.Engine, CacheNodeType: &s.nodeType, NumNodeGroups: aws.Int32(int32(set.Shards)), ReplicasPerNodeGroup: aws.Int32(int32(s.replicas)),
 		AutomaticFailoverEnabled: aws.Bool(set.automatic(s.replicas)), MultiAZEnabled: aws.Bool(set.MultiAZ && s.replicas > 0), SecurityGroupIds: s.securityGroups,
 		EngineVersion: optional(set.EngineVersion), CacheParameterGroupName: optional(at.ParameterGroup), CacheSubnetGroupName: optional(s.subnetGroup),
-		Tags: awsbase.TagsAs(awsbase.OriginOf(w.req).Tags(nil), func(k, v *string) types.Tag { return types.Tag{Key: k, Value: v} }),
+		Tags: awsbase.TagsAs(awsbase.OriginOf(w.req).Tags(map[string]string{tagMade: stamp()}), func(k, v *string) types.Tag { return types.Tag{Key: k, Value: v} }),
 	}
 	if set.Port != 0 {
 		in.Port = aws.Int32(int32(set.Port))
@@ -267,6 +267,9 @@ func (w *groupWork) create(ctx context.Context, name string, s size) (driver.Obs
 	}
 	return driver.Waiting("the creation of group %s is begun", name), nil
 }
+
+// stamp is now, for tags.
+func stamp() string { return time.Now().UTC().Format(time.RFC3339) }
 
 // automatic reports whether failover within the region is automatic: AWS wants a replica for it, and wants it in cluster mode.
 func (s GroupSettings) automatic(replicas int) bool { return replicas > 0 || s.Shards > 1 }

@@ -21,8 +21,10 @@ import (
 // groupScene is a world for replication groups, one after the other.
 type groupScene struct{ *scene }
 
-func newGroupScene(t testing.TB) *groupScene {
-	s := &groupScene{newScene(t)}
+func newGroupScene(t testing.TB) *groupScene { return groupSceneOf(t, newScene(t)) }
+
+func groupSceneOf(t testing.TB, in *scene) *groupScene {
+	s := &groupScene{in}
 	s.networks(t)
 	return s
 }
