@@ -63,22 +63,31 @@ func (d *Driver) Describe(ctx context.Context, t driver.Target) (model.Descripti
 
 // judge says what the site is, when so many names stand for it and so many exist.
 func (w *work) judge(desc *model.Description, here, there int, split bool) {
-	names := fmt.Sprintf("%s %s", plain(dotted(w.s.Names[0])), w.s.Type)
-	if n := len(w.s.Names); n > 1 {
-		names = fmt.Sprintf("%d names from %s on", n, names)
+	first, more := plain(dotted(w.s.Names[0])), len(w.s.Names)-1
+	what, is, point := fmt.Sprintf("%s record of %s", w.s.Type, first), "is", "points"
+	if more > 0 {
+		what, is, point = fmt.Sprintf("%s records of %s and %s", w.s.Type, first, plural(more, "more name")), "are", "point"
 	}
-	switch all := len(w.s.Names); {
+	switch all := more + 1; {
 	case there == 0:
-		desc.Role, desc.Summary = model.RoleAbsent, names+": no such record"
+		desc.Role, desc.Summary = model.RoleAbsent, fmt.Sprintf("there %s no %s", is, what)
 	case here == all && split:
-		desc.Role, desc.Summary = model.RolePrimary, names+" point here, and elsewhere too"
+		desc.Role, desc.Summary = model.RolePrimary, fmt.Sprintf("the %s %s here, and elsewhere too", what, point)
 	case here == all:
-		desc.Role, desc.Healthy, desc.Summary = model.RolePrimary, true, fmt.Sprintf("%s point here, ttl %s", names, w.s.ttl())
+		desc.Role, desc.Healthy, desc.Summary = model.RolePrimary, true, fmt.Sprintf("the %s %s here, ttl %s", what, point, w.s.ttl())
 	case here == 0:
-		desc.Role, desc.Healthy, desc.Summary = model.RoleStandby, there == all, names+" point elsewhere"
+		desc.Role, desc.Healthy, desc.Summary = model.RoleStandby, there == all, fmt.Sprintf("the %s %s elsewhere", what, point)
 	default:
-		desc.Role, desc.Summary = model.RoleStandby, fmt.Sprintf("%s: only %d of them point here", names, here)
+		desc.Role, desc.Summary = model.RoleStandby, fmt.Sprintf("of the %s only %d of %d lead here", what, here, all)
 	}
+}
+
+// plural counts things for people.
+func plural(n int, what string) string {
+	if n == 1 {
+		return "1 " + what
+	}
+	return fmt.Sprintf("%d %ss", n, what)
 }
 
 // answer is what clients who ask for a name get.
