@@ -1,15 +1,10 @@
 package awstest_test
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"net/http"
-	"os"
-	"strings"
-	"sync/atomic"
 	"testing"
 	"time"
 
@@ -35,9 +30,7 @@ const (
 	west   = "us-west-2"
 )
 
-// probe is one call, or a few, and what comes of it in a word. The same probes run in the same order against the fake and the
-// emulators. Want is what AWS says, and so the fake; moto and ministack hold what those say instead: "" for the same, "-" where
-// the probe is not run. Where they differ, why says who is right.
+// probe is one call, or a few, and what comes of it in a word: an emulator.Step.
 type probe struct {
 	id              string
 	do              func(s *scene) string
@@ -55,25 +48,6 @@ type scene struct {
 	seen map[string]string // what earlier probes leave for later ones
 	// exported makes an export of CloudFormation, which AWS does by a stack.
 	exported func(name, value string) error
-	line     line // to an emulator
-}
-
-// line goes to an emulator and notices when an answer broke off.
-type line struct{ broke atomic.Bool }
-
-func (l *line) RoundTrip(r *http.Request) (*http.Response, error) {
-	resp, err := http.DefaultTransport.RoundTrip(r)
-	if err != nil {
-		return nil, err
-	}
-	text, err := io.ReadAll(resp.Body)
-	resp.Body.Close()
-	if err != nil {
-		l.broke.Store(true)
-		return nil, err
-	}
-	resp.Body = io.NopCloser(bytes.NewReader(text))
-	return resp, nil
 }
 
 func (s *scene) rds(region string) *rds.Client { return rds.NewFromConfig(s.cfg(region)) }
@@ -130,13 +104,12 @@ func fakeScene(t *testing.T) *scene {
 	}
 }
 
-// emulatorScene starts an emulator by its script.
-func emulatorScene(t *testing.T, name string) *scene {
+// emulatorScene is a started emulator, in which everything happens at once.
+func emulatorScene(t *testing.T, at emulator.Endpoint) *scene {
 	t.Helper()
-	at := emulator.Start(t, name)
 	s := &scene{ctx: t.Context(), pass: func(time.Duration) {}, seen: map[string]string{}}
 	s.cfg = func(region string) aws.Config {
-		return aws.Config{Region: region, BaseEndpoint: aws.String(at), HTTPClient: &http.Client{Transport: &s.line}, Credentials: static("test", "test"), Retryer: func() aws.Retryer { return aws.NopRetryer{} }}
+		return aws.Config{Region: region, BaseEndpoint: &at.URL, HTTPClient: at.HTTP, Credentials: static("test", "test"), Retryer: func() aws.Retryer { return aws.NopRetryer{} }}
 	}
 	s.key = func(region string) string {
 		return "arn:aws:kms:" + region + ":" + theirs + ":key/00000000-0000-4000-8000-000000000001"
@@ -161,66 +134,9 @@ func probes() []probe {
 // names every difference.
 func TestProbes(t *testing.T) {
 	t.Parallel()
-	doc, err := os.ReadFile("../../../docs/aws-emulators.md")
-	if err != nil {
-		t.Fatal(err)
+	var steps []emulator.Step[*scene]
+	for _, p := range probes() {
+		steps = append(steps, emulator.Step[*scene]{ID: p.id, Do: p.do, Want: p.want, Moto: p.moto, Ministack: p.ministack, Why: p.why})
 	}
-	all := probes()
-	run := func(t *testing.T, s *scene, name string, want func(p probe) string) bool {
-		for _, p := range all {
-			w := want(p)
-			if w == "-" {
-				continue
-			}
-			if got := p.do(s); got != w && !s.line.broke.Load() {
-				t.Errorf("%s: %s says %q, want %q", p.id, name, got, w)
-			}
-			if s.line.broke.Load() {
-				return false
-			}
-		}
-		return true
-	}
-	// A call whose answer broke off may have had its effect: all begins anew with another server.
-	patient := func(t *testing.T, name string, want func(p probe) string) {
-		for range 10 {
-			if run(t, emulatorScene(t, name), name, want) {
-				return
-			}
-			t.Logf("an answer of %s broke off", name)
-		}
-		t.Errorf("answers of %s break off each time", name)
-	}
-	t.Run("fake", func(t *testing.T) { run(t, fakeScene(t), "the fake", func(p probe) string { return p.want }) })
-	t.Run("moto", func(t *testing.T) {
-		t.Parallel()
-		patient(t, emulator.Moto, func(p probe) string { return or(p.moto, p.want) })
-	})
-	t.Run("ministack", func(t *testing.T) {
-		t.Parallel()
-		patient(t, emulator.Ministack, func(p probe) string { return or(p.ministack, p.want) })
-	})
-	for _, p := range all {
-		differs := p.moto != "" && p.moto != "-" || p.ministack != "" && p.ministack != "-"
-		if named := strings.Contains(string(doc), "`"+p.id+"`"); differs != named {
-			t.Errorf("%s: differs %v, named in docs/aws-emulators.md %v", p.id, differs, named)
-		}
-		if differs != (p.why != "") {
-			t.Errorf("%s: a difference needs a reason, and a reason a difference", p.id)
-		}
-	}
-	if os.Getenv("AWSTEST_TABLE") != "" {
-		for _, p := range all {
-			if p.why != "" {
-				fmt.Printf("| `%s` | %s | %s | %s | %s |\n", p.id, p.want, or(p.moto, "="), or(p.ministack, "="), p.why)
-			}
-		}
-	}
-}
-
-func or(a, b string) string {
-	if a == "" {
-		return b
-	}
-	return a
+	emulator.Compare(t, steps, func(t *testing.T, run func(*scene)) { run(fakeScene(t)) }, emulatorScene)
 }

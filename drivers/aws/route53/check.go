@@ -83,7 +83,7 @@ func (w *work) checkSteps(f *findings, steps []step) {
 	case allDone(steps):
 		f.add(model.Note, "route53-already", "the records are those of the site already", "", "")
 	case absent > 0:
-		f.add(model.Note, "route53-absent", plural(absent, "record") + " will be made, where there is none", "", "")
+		f.add(model.Note, "route53-absent", plural(absent, "record")+" will be made, where there is none", "", "")
 	}
 }
 

@@ -62,7 +62,7 @@ func (w *work) findZone(ctx context.Context) error {
 	var found []string
 	for _, z := range out.HostedZones { // in the order of their names, from the one that was asked for
 		if aws.ToString(z.Name) == dotted(w.s.Zone) && (z.Config != nil && z.Config.PrivateZone) == w.s.Private {
-			found = append(found, zoneID(aws.ToString(z.Id)))
+			found = append(found, strings.TrimPrefix(aws.ToString(z.Id), "/hostedzone/"))
 		}
 	}
 	sort := map[bool]string{false: "public", true: "private"}[w.s.Private]

@@ -585,24 +585,23 @@ func TestSettings(t *testing.T) {
 }
 
 func TestConformance(t *testing.T) {
-	clock := awstest.NewClock(time.Now(), 100)
-	w := awstest.New(awstest.Options{Now: clock.Now, Unlimited: true})
-	s := newScene(t, w, awsbase.Options{Rates: map[string]awsbase.Rate{"route53": {Max: 1000, Burst: 1000}}})
+	drivertest.RunTimed(t, conformance)
+	if !reflect.DeepEqual(New(awsbase.New(awsbase.Options{})).Facts(), New(nil).Facts()) {
+		t.Error("facts depend on the base")
+	}
+}
+
+// conformance is how the driver is tried, in a world of its own.
+func conformance(t *testing.T) drivertest.Config {
+	s := newScene(t, awstest.New(awstest.Options{}), awsbase.Options{})
 	n := 0
 	redirect := func(t testing.TB) driver.Request {
 		n++
 		name := fmt.Sprintf("n%d.example.com", n)
 		s.put(t, a(name, "192.0.2.1"))
-		req := s.request(t, "west", m{"names": []string{name}, "type": "A"}, m{"values": []string{"192.0.2.1"}}, m{"values": []string{"198.51.100.1"}})
-		access := s.access(t, "us-west-2")
-		access.Attempt, access.Deadline = model.Duration(time.Second), model.Duration(2*time.Second)
-		var err error
-		if req.Resource.Sites["west"], err = json.Marshal(m{"values": []string{"198.51.100.1"}, "aws": access}); err != nil {
-			t.Fatal(err)
-		}
-		return req
+		return s.request(t, "west", m{"names": []string{name}, "type": "A"}, m{"values": []string{"192.0.2.1"}}, m{"values": []string{"198.51.100.1"}})
 	}
-	drivertest.Run(t, drivertest.Config{
+	return drivertest.Config{
 		New:     func() driver.Driver { return s.d },
 		Must:    []model.Action{model.ActionRedirect},
 		Actions: map[model.Action]drivertest.Action{model.ActionRedirect: {Request: redirect}},
@@ -618,9 +617,6 @@ func TestConformance(t *testing.T) {
 		Break: func(testing.TB, model.SiteID) func() {
 			return s.w.Inject(awstest.Fault{Service: "route53", How: awstest.Refuse}).Remove
 		},
-		Secret: w.Account(account).SecretKey,
-	})
-	if !reflect.DeepEqual(s.d.Facts(), New(nil).Facts()) {
-		t.Error("facts depend on the base")
+		Secret: s.w.Account(account).SecretKey,
 	}
 }

@@ -1,5 +1,6 @@
 // Package emulator starts emulators of AWS for tests, by the scripts in test/servers: on loopback, on a free port, and ended with
-// the test by their process id. It is not the fake of AWS (drivers/aws/awstest), and knows nothing of AWS itself. Start with [Start].
+// the test by their process id; and it runs the same steps on them and on the fake of AWS (drivers/aws/awstest), which it does not
+// know itself. Start with [Start], or with [Compare].
 package emulator
 
 import (
@@ -29,6 +30,12 @@ const (
 // for making users and policies.
 func MotoIAM(n int) string { return "INITIAL_NO_AUTH_ACTION_COUNT=" + strconv.Itoa(n) }
 
+// root is the module's folder, found from this file.
+func root() string {
+	_, here, _, _ := runtime.Caller(0)
+	return filepath.Join(filepath.Dir(here), "..", "..", "..", "..")
+}
+
 // startWithin is for installing an emulator, once on a machine, and for its start.
 const startWithin = 4 * time.Minute
 
@@ -36,8 +43,7 @@ const startWithin = 4 * time.Minute
 // it from starting fails the test.
 func Start(t testing.TB, name string, more ...string) string {
 	t.Helper()
-	_, here, _, _ := runtime.Caller(0)
-	script := filepath.Join(filepath.Dir(here), "..", "..", "..", "..", "test", "servers", name+".sh")
+	script := filepath.Join(root(), "test", "servers", name+".sh")
 	folder := t.TempDir()
 	var stderr bytes.Buffer
 	ctx, cancel := context.WithTimeout(context.Background(), startWithin)
