@@ -1,0 +1,180 @@
+package elasticache
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	sdk "github.com/aws/aws-sdk-go-v2/service/elasticache"
+
+	"github.com/lifeboat-dr/lifeboat/driver"
+	"github.com/lifeboat-dr/lifeboat/drivers/aws/awsbase"
+	"github.com/lifeboat-dr/lifeboat/drivers/aws/awstest"
+	"github.com/lifeboat-dr/lifeboat/drivers/aws/awstest/emulator"
+	"github.com/lifeboat-dr/lifeboat/failure"
+	"github.com/lifeboat-dr/lifeboat/model"
+)
+
+// lab is the fake or an emulator, and a driver that reaches it.
+type lab struct {
+	ctx    context.Context
+	d      *Group
+	access func(region string) awsbase.Access
+	pause  time.Duration // between two looks
+	looks  int           // after so many, work is never over
+	groups map[model.SiteID]string
+	n      int
+}
+
+func newLab(t *testing.T, o awsbase.Options, access func(region string) awsbase.Access, pause time.Duration, looks int) *lab {
+	t.Helper()
+	base := awsbase.New(o)
+	t.Cleanup(base.Wait)
+	return &lab{ctx: t.Context(), d: NewGroup(base), access: access, pause: pause, looks: looks, groups: map[model.SiteID]string{"east": "sg-1", "west": "sg-1"}}
+}
+
+// resource is a request about a group of a name.
+func (l *lab) resource(name string, change func(*GroupSettings, *GroupSite)) driver.Request {
+	set, sites := GroupSettings{Engine: "redis", EngineVersion: "7.1", NodeType: "cache.r6g.large", Replicas: 1}, map[model.SiteID]json.RawMessage{}
+	for site, region := range regions {
+		at := GroupSite{AWS: l.access(region), Group: name, Drill: &GroupDrill{SubnetGroup: "default", SecurityGroups: []string{l.groups[site]}}}
+		if change != nil {
+			change(&set, &at)
+		}
+		sites[site] = raw(at)
+	}
+	r := model.Resource{ID: "cache", App: "shop", Kind: KindGroup, Settings: raw(set), Sites: sites}
+	return driver.Request{Target: driver.Target{App: "shop", Resource: r}, Operation: model.OpFailover, Mode: model.Planned, Run: "r1", Attempt: 1}
+}
+
+func raw(v any) json.RawMessage {
+	text, err := json.Marshal(v)
+	if err != nil {
+		panic(err)
+	}
+	return text
+}
+
+// do carries an action out, and says how it ended and which groups are at the site then.
+func (l *lab) do(req driver.Request, action model.Action, site model.SiteID) string {
+	l.n++
+	req = at(req, action, site)
+	req.Token = fmt.Sprintf("%s%d", strings.Repeat("l", 14), l.n)
+	return l.run(req)
+}
+
+func (l *lab) run(req driver.Request) string {
+	h, err := driver.Begin(l.ctx, l.d, req)
+	for n := 0; err == nil; n++ {
+		var seen driver.Observation
+		if seen, err = l.d.Observe(l.ctx, req, h); err == nil && seen.State != driver.Pending {
+			return string(seen.State) + " " + l.there(req)
+		} else if n == l.looks {
+			return "never: " + seen.Phase
+		}
+		time.Sleep(l.pause)
+	}
+	return failure.KindOf(err).String()
+}
+
+// there are the resource's groups at the site of a request, and what drills made of them.
+func (l *lab) there(req driver.Request) string {
+	p, err := l.d.place(l.ctx, req.Target, req.Site)
+	if err != nil {
+		return failure.KindOf(err).String()
+	}
+	found, err := p.api.DescribeReplicationGroups(l.ctx, &sdk.DescribeReplicationGroupsInput{})
+	if err != nil {
+		return failure.KindOf(err).String()
+	}
+	var all []string
+	for _, g := range found.ReplicationGroups {
+		c := &cache{ReplicationGroup: g}
+		if name, _, _ := strings.Cut(c.name(), "-lb-"); strings.TrimPrefix(name, "drill-") == p.at.Group {
+			all = append(all, name+": "+c.size())
+		}
+	}
+	return strings.Join(all, ", ")
+}
+
+func (l *lab) described(req driver.Request, site model.SiteID) string {
+	desc, err := l.d.Describe(l.ctx, at(req, "", site).Target)
+	if err != nil {
+		return failure.KindOf(err).String()
+	}
+	_, host := desc.Outputs["endpoint"]
+	return fmt.Sprintf("%s %t endpoint %t", desc.Role, desc.Healthy, host)
+}
+
+// TestEmulators moves a group on the fake, on moto and on ministack.
+func TestEmulators(t *testing.T) {
+	emulator.Compare(t, groupSteps(), func(t *testing.T, run func(*lab)) {
+		synctest.Test(t, func(t *testing.T) {
+			w := awstest.New(awstest.Options{})
+			c := w.Account(account)
+			t.Setenv("CACHE_KEY", c.AccessKey)
+			t.Setenv("CACHE_SECRET", c.SecretKey)
+			l := newLab(t, awsbase.Options{HTTP: w.Client()}, func(region string) awsbase.Access {
+				return awsbase.Access{Account: account, Region: region, AccessKey: "env:CACHE_KEY", SecretKey: "env:CACHE_SECRET"}
+			}, lookAgain, 1000)
+			for site, region := range regions {
+				_, _, groups := w.Network(account, region)
+				l.groups[site] = groups[0]
+			}
+			run(l)
+		})
+	}, func(t *testing.T, at emulator.Endpoint) *lab {
+		fast := awsbase.Options{HTTP: at.HTTP, Every: time.Millisecond, Rates: map[string]awsbase.Rate{"elasticache": {Max: 1000, Burst: 1000}}}
+		return newLab(t, fast, func(region string) awsbase.Access {
+			return awsbase.Access{Account: emulator.Account, Region: region, AccessKey: "exec:echo test", SecretKey: "exec:echo test", Endpoint: at.URL,
+				Attempt: model.Duration(time.Minute), Deadline: model.Duration(2 * time.Minute)}
+		}, 20*time.Millisecond, 10)
+	})
+}
+
+func groupSteps() []emulator.Step[*lab] {
+	cold := func(l *lab) driver.Request { return l.resource("cold", nil) }
+	small := func(l *lab) driver.Request {
+		return l.resource("small", func(_ *GroupSettings, at *GroupSite) { at.Standby = &GroupStandby{NodeType: "cache.t4g.small"} })
+	}
+	shards := func(l *lab) driver.Request {
+		return l.resource("shards", func(set *GroupSettings, _ *GroupSite) { set.Shards = 2 })
+	}
+	return []emulator.Step[*lab]{
+		{ID: "group-absent", Do: func(l *lab) string { return l.described(cold(l), "west") }, Want: "absent true endpoint false"},
+		{ID: "group-started", Do: func(l *lab) string { return l.do(cold(l), model.ActionPromote, "west") }, Want: "done cold: 1 shard of cache.r6g.large with 1 replica"},
+		{ID: "group-serves", Do: func(l *lab) string { return l.described(cold(l), "west") }, Want: "primary true endpoint true"},
+		{ID: "group-started-again", Do: func(l *lab) string { return l.do(cold(l), model.ActionPromote, "west") }, Want: "done cold: 1 shard of cache.r6g.large with 1 replica"},
+		{ID: "group-drilled", Do: func(l *lab) string {
+			req := at(cold(l), model.ActionDrill, "west")
+			req.Token = "drilldrilldrilldrill"
+			return l.run(req)
+		}, Want: "done cold: 1 shard of cache.r6g.large with 1 replica, drill-cold: 1 shard of cache.r6g.large with 0 replicas"},
+		{ID: "group-released", Do: func(l *lab) string {
+			req := cold(l)
+			req.Released = &driver.Released{Token: "drilldrilldrilldrill"}
+			return l.do(req, model.ActionRelease, "west")
+		}, Want: "done cold: 1 shard of cache.r6g.large with 1 replica", Moto: "never: group drill-cold-lb-drilldrilldrilld is being deleted", Why: "the fake and ministack: what is deleted is gone in the end"},
+		{ID: "group-home", Do: func(l *lab) string {
+			time.Sleep(2 * time.Second) // the tags count seconds
+			return l.do(cold(l), model.ActionPromote, "east")
+		}, Want: "done cold: 1 shard of cache.r6g.large with 1 replica"},
+		{ID: "group-made-ready", Do: func(l *lab) string { return l.do(cold(l), model.ActionReverse, "west") }, Want: "done ", Moto: "never: group cold is being deleted", Why: "the fake and ministack: what is deleted is gone in the end"},
+		{ID: "group-stands-by", Do: func(l *lab) string {
+			_ = l.do(small(l), model.ActionPromote, "east")
+			return l.do(small(l), model.ActionReverse, "west")
+		}, Want: "done small: 1 shard of cache.t4g.small with 0 replicas"},
+		{ID: "group-grown", Do: func(l *lab) string { return l.do(small(l), model.ActionPromote, "west") }, Want: "done small: 1 shard of cache.r6g.large with 1 replica", Moto: "indeterminate", Why: "the fake and ministack: moto does not know IncreaseReplicaCount, and fails by itself"},
+		{ID: "group-shards", Do: func(l *lab) string {
+			return l.do(shards(l), model.ActionPromote, "west")
+		}, Want: "done shards: 2 shards of cache.r6g.large with 1 replica", Ministack: "invalid", Why: "the fake and moto: AWS documents from 1 to 500 shards; ministack refuses two"},
+		{ID: "group-no-subnets", Do: func(l *lab) string {
+			return l.do(l.resource("lost", func(_ *GroupSettings, at *GroupSite) { at.SubnetGroup = "nowhere" }), model.ActionPromote, "west")
+		}, Want: "not_found", Moto: "done lost: 1 shard of cache.r6g.large with 1 replica", Ministack: "done lost: 1 shard of cache.r6g.large with 1 replica",
+			Why: "the fake: the subnet group has to be there"},
+	}
+}
