@@ -15,10 +15,12 @@
 package aurora
 
 import (
+	"context"
 	"time"
 
 	"github.com/lifeboat-dr/lifeboat/driver"
 	"github.com/lifeboat-dr/lifeboat/drivers/aws/awsbase"
+	"github.com/lifeboat-dr/lifeboat/failure"
 	"github.com/lifeboat-dr/lifeboat/model"
 )
 
@@ -38,40 +40,103 @@ const settle = time.Minute
 const besides = 5 * time.Second
 
 // Driver is the aws.aurora.global driver. It holds no state between calls.
-type Driver struct {
-	base  *awsbase.Base
-	now   func() time.Time
-	again time.Duration
-}
+type Driver struct{ base *awsbase.Base }
 
 // New makes the driver.
-func New(base *awsbase.Base) *Driver { return &Driver{base: base, now: time.Now, again: again} }
+func New(base *awsbase.Base) *Driver { return &Driver{base} }
 
 // Facts describes the driver.
 func (d *Driver) Facts() driver.Facts {
 	ends := map[string]model.ValueType{"endpoint": model.TypeEndpoint, "reader": model.TypeEndpoint}
 	return driver.Facts{
 		Kind:     Kind,
-		Summary:  "an Aurora global database: switchover, failover, rebuild of the old cluster, drills",
+		Summary:  "an Aurora global database: switchover, failover, rebuild of the old cluster, drills, snapshots",
 		Settings: &Settings{},
 		Site:     &Site{},
 		Shared:   map[string]any{"aws": (*awsbase.Access)(nil)},
-		Outputs:  map[model.Action]map[string]model.ValueType{model.ActionPromote: ends, model.ActionDrill: ends},
+		Outputs:  map[model.Action]map[string]model.ValueType{model.ActionPromote: ends, model.ActionDrill: ends, model.ActionRestore: ends, model.ActionCapture: pointOutputs},
 		Effects: map[model.Action]string{
 			model.ActionFence:   "takes the writer's role from the cluster: by a switchover, or unplanned by a failover that may lose what had not been replicated",
 			model.ActionPromote: "gives the cluster the writer's role, or detaches it when AWS cannot, which breaks the global database",
 			model.ActionReverse: "waits until the old cluster follows; one that was detached is snapshotted, the snapshot proved, and the cluster deleted and made again",
 			model.ActionDrill:   "makes a snapshot of the cluster, and a cluster with one instance of it in the isolated subnet group",
 			model.ActionRelease: "deletes the drill's instance, cluster and snapshot",
+			model.ActionCapture: "makes a snapshot of the cluster that serves",
+			model.ActionCopy:    "copies snapshots to the other sites",
+			model.ActionExpire:  "deletes snapshots that need not be kept, and their copies",
+			model.ActionProve:   "restores the snapshot apart, writes down what came of it, and deletes the cluster",
+			model.ActionRestore: "restores a cluster of its own under another name, with as many instances as the site says",
 		},
-		Destructive: []model.Action{model.ActionReverse},
+		Destructive: []model.Action{model.ActionExpire, model.ActionReverse},
 		Approved:    []model.Action{model.ActionReverse},
 		Timeouts: map[model.Action]time.Duration{
 			model.ActionFence: 20 * time.Minute, model.ActionPromote: 30 * time.Minute, model.ActionReverse: 6 * time.Hour,
 			model.ActionDrill: 2 * time.Hour, model.ActionRelease: time.Hour,
+			model.ActionCapture: 6 * time.Hour, model.ActionCopy: 24 * time.Hour, model.ActionExpire: 30 * time.Minute,
+			model.ActionProve: 8 * time.Hour, model.ActionRestore: 8 * time.Hour,
 		},
 		Stateful: true,
+		Vault:    driver.NoVault,
+		Named:    true,
 	}
+}
+
+// Capture makes a snapshot of the cluster at the site.
+func (d *Driver) Capture(ctx context.Context, req driver.Request) (driver.Handle, error) {
+	return places(d.place).begin(ctx, req)
+}
+
+// Copy brings what the retention of the other sites keeps to them.
+func (d *Driver) Copy(ctx context.Context, req driver.Request) (driver.Handle, error) {
+	return places(d.place).begin(ctx, req)
+}
+
+// Expire deletes snapshots at all sites that their retention does not keep.
+func (d *Driver) Expire(ctx context.Context, req driver.Request) (driver.Handle, error) {
+	return places(d.place).begin(ctx, req)
+}
+
+// Prove restores a snapshot apart and writes what came of it into its tags.
+func (d *Driver) Prove(ctx context.Context, req driver.Request) (driver.Handle, error) {
+	return places(d.place).begin(ctx, req)
+}
+
+// Restore brings a state back under a name of its own, outside of the global database.
+func (d *Driver) Restore(ctx context.Context, req driver.Request) (driver.Handle, error) {
+	return places(d.place).begin(ctx, req)
+}
+
+// Release removes what a drill or a proof made, by the names that its token gives.
+func (d *Driver) Release(ctx context.Context, req driver.Request) (driver.Handle, error) {
+	return places(d.place).begin(ctx, req)
+}
+
+// Points lists the snapshots at the site that can be restored, newest first.
+func (d *Driver) Points(ctx context.Context, t driver.Target) ([]model.Point, error) {
+	return places(d.place).points(ctx, t)
+}
+
+// Observe looks how far the work is, and takes the next step of what is not a single call.
+func (d *Driver) Observe(ctx context.Context, req driver.Request, dh driver.Handle) (driver.Observation, error) {
+	h, err := readHandle(req, dh)
+	if err != nil {
+		return driver.Observation{}, err
+	}
+	var seen driver.Observation
+	switch h.Action {
+	case model.ActionFence, model.ActionPromote:
+		seen, err = d.observeRole(ctx, req, h)
+	case model.ActionReverse:
+		seen, err = d.observeReverse(ctx, req)
+	case model.ActionDrill:
+		return d.observeDrill(ctx, req)
+	default:
+		return places(d.place).observe(ctx, req, h)
+	}
+	if seen.State == driver.Pending {
+		seen.Again = again
+	}
+	return seen, failure.Wrap(err, "observe", string(req.Resource.ID))
 }
 
 var (
@@ -82,4 +147,10 @@ var (
 	_ driver.Reverser          = (*Driver)(nil)
 	_ driver.Driller           = (*Driver)(nil)
 	_ driver.Releaser          = (*Driver)(nil)
+	_ driver.Capturer          = (*Driver)(nil)
+	_ driver.Copier            = (*Driver)(nil)
+	_ driver.Expirer           = (*Driver)(nil)
+	_ driver.Lister            = (*Driver)(nil)
+	_ driver.Prover            = (*Driver)(nil)
+	_ driver.Restorer          = (*Driver)(nil)
 )

@@ -61,6 +61,13 @@ func (d *Driver) Check(ctx context.Context, req driver.Request) ([]model.Finding
 		if v.status() != available {
 			f.add(model.Block, "aurora-status", fmt.Sprintf("the cluster %s is %s", p.at.Cluster, v.status()), "no snapshot can be made of it", "")
 		}
+	case model.ActionCapture, model.ActionCopy, model.ActionProve, model.ActionRestore:
+		w, err := places(d.place).work(ctx, req)
+		if err != nil {
+			return nil, err
+		}
+		err = w.checked(ctx, f, w.checkPoints)
+		return f.list, err
 	case model.ActionReverse:
 		if !req.Preview || req.Prepare {
 			return d.checkReverse(ctx, req, f)

@@ -17,6 +17,11 @@ type handle struct {
 	Asked time.Time `json:"asked,omitzero"`
 	// Why a managed move was not possible.
 	Why string `json:"why,omitempty"`
+	// Name is that of the cluster or the snapshot that is made.
+	Name string `json:"name,omitempty"`
+	// Point is the snapshot that is restored; Until the instant to restore to, or that of the newest snapshot that is copied.
+	Point string    `json:"point,omitempty"`
+	Until time.Time `json:"until,omitzero"`
 }
 
 // The ways in which a role moves.
@@ -28,10 +33,11 @@ const (
 	byAbsence    = "absent"     // there is nothing that could take writes
 )
 
-func pending(phase string) driver.Observation {
-	return driver.Observation{State: driver.Pending, Phase: phase}
-}
-
-func failed(err error) driver.Observation {
-	return driver.Observation{State: driver.Failed, Err: failure.From(err)}
+// readHandle reads what a begin for req left.
+func readHandle(req driver.Request, dh driver.Handle) (handle, error) {
+	h, err := driver.ReadHandle[handle](handleVersion, dh)
+	if err == nil && h.Action == "" {
+		err = failure.New(failure.Corrupt, "observe", string(req.Resource.ID), "this is no handle of %s", req.Resource.Kind)
+	}
+	return h, err
 }

@@ -25,26 +25,45 @@ type place struct {
 	id      model.SiteID
 	subject string
 	s       Settings
-	at      Site
+	at      ClusterSite // of a global database without what is for clusters alone
 	session *awsbase.Session
 	rds     *rds.Client
 	arn     string // of the cluster
 }
 
+// place opens a site of a global database.
 func (d *Driver) place(ctx context.Context, t driver.Target, site model.SiteID) (*place, error) {
-	if err := ctx.Err(); err != nil {
-		return nil, failure.Wrap(err, "", string(t.Resource.ID))
-	}
 	s, at, err := driver.SettingsOf[Settings, Site](t, site)
 	if err != nil {
 		return nil, err
 	}
-	p := &place{id: site, subject: string(t.Resource.ID) + " at " + string(site), s: s, at: at}
-	if p.session, err = d.base.Session(ctx, at.AWS); err != nil {
+	return open(ctx, d.base, t, &place{id: site, s: s, at: ClusterSite{Site: at}})
+}
+
+// place opens a site of a single cluster.
+func (d *Cluster) place(ctx context.Context, t driver.Target, site model.SiteID) (*place, error) {
+	s, at, err := driver.SettingsOf[ClusterSettings, ClusterSite](t, site)
+	if err != nil {
+		return nil, err
+	}
+	return open(ctx, d.base, t, &place{id: site, s: Settings{Copies: s.Copies}, at: at})
+}
+
+// open fills in what a place needs besides its settings.
+func open(ctx context.Context, base *awsbase.Base, t driver.Target, p *place) (*place, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, failure.Wrap(err, "", string(t.Resource.ID))
+	}
+	if p.at.Cluster == "" {
+		return nil, failure.New(failure.Invalid, "", string(t.Resource.ID), "nothing is said about it at site %s", p.id).WithHint("add sites.%s to the resource", p.id)
+	}
+	p.subject = string(t.Resource.ID) + " at " + string(p.id)
+	var err error
+	if p.session, err = base.Session(ctx, p.at.AWS); err != nil {
 		return nil, failure.Wrap(err, "", p.subject)
 	}
 	p.rds = rds.NewFromConfig(p.session.Config("rds"))
-	p.arn = p.session.ARN("rds", "cluster:"+strings.ToLower(at.Cluster))
+	p.arn = p.session.ARN("rds", "cluster:"+strings.ToLower(p.at.Cluster))
 	return p, nil
 }
 
@@ -63,40 +82,35 @@ type region struct {
 	globals   map[string]types.GlobalCluster
 }
 
-// list looks at clusters, their instances and all global databases of a region: three calls for however many wait.
-func list(ctx context.Context, s *awsbase.Session, ids []string) (map[string]region, error) {
+// filterMax is how many names one question asks for.
+const filterMax = 100
+
+// listClusters looks at clusters and their instances: two calls for however many wait.
+func listClusters(ctx context.Context, s *awsbase.Session, ids []string) (map[string]region, error) {
 	client := rds.NewFromConfig(s.Config("rds"))
 	r := region{clusters: map[string]types.DBCluster{}, instances: map[string][]types.DBInstance{}, globals: map[string]types.GlobalCluster{}}
-	only := []types.Filter{{Name: aws.String("db-cluster-id"), Values: ids}}
-	clusters := rds.NewDescribeDBClustersPaginator(client, &rds.DescribeDBClustersInput{Filters: only})
-	for clusters.HasMorePages() {
-		page, err := clusters.NextPage(ctx)
-		if err != nil {
-			return nil, err
+	for some := range slices.Chunk(ids, filterMax) {
+		only := []types.Filter{{Name: aws.String("db-cluster-id"), Values: some}}
+		clusters := rds.NewDescribeDBClustersPaginator(client, &rds.DescribeDBClustersInput{Filters: only})
+		for clusters.HasMorePages() {
+			page, err := clusters.NextPage(ctx)
+			if err != nil {
+				return nil, err
+			}
+			for _, c := range page.DBClusters {
+				r.clusters[aws.ToString(c.DBClusterIdentifier)] = c
+			}
 		}
-		for _, c := range page.DBClusters {
-			r.clusters[aws.ToString(c.DBClusterIdentifier)] = c
-		}
-	}
-	instances := rds.NewDescribeDBInstancesPaginator(client, &rds.DescribeDBInstancesInput{Filters: only})
-	for instances.HasMorePages() {
-		page, err := instances.NextPage(ctx)
-		if err != nil {
-			return nil, err
-		}
-		for _, i := range page.DBInstances {
-			id := aws.ToString(i.DBClusterIdentifier)
-			r.instances[id] = append(r.instances[id], i)
-		}
-	}
-	globals := rds.NewDescribeGlobalClustersPaginator(client, &rds.DescribeGlobalClustersInput{})
-	for globals.HasMorePages() {
-		page, err := globals.NextPage(ctx)
-		if err != nil {
-			return nil, err
-		}
-		for _, g := range page.GlobalClusters {
-			r.globals[aws.ToString(g.GlobalClusterIdentifier)] = g
+		instances := rds.NewDescribeDBInstancesPaginator(client, &rds.DescribeDBInstancesInput{Filters: only})
+		for instances.HasMorePages() {
+			page, err := instances.NextPage(ctx)
+			if err != nil {
+				return nil, err
+			}
+			for _, i := range page.DBInstances {
+				id := aws.ToString(i.DBClusterIdentifier)
+				r.instances[id] = append(r.instances[id], i)
+			}
 		}
 	}
 	out := map[string]region{}
@@ -106,25 +120,66 @@ func list(ctx context.Context, s *awsbase.Session, ids []string) (map[string]reg
 	return out, nil
 }
 
+// listGlobals looks at all global databases of a region too.
+func listGlobals(ctx context.Context, s *awsbase.Session, ids []string) (map[string]region, error) {
+	out, err := listClusters(ctx, s, ids)
+	if err != nil || len(out) == 0 {
+		return out, err
+	}
+	globals := rds.NewDescribeGlobalClustersPaginator(rds.NewFromConfig(s.Config("rds")), &rds.DescribeGlobalClustersInput{})
+	for globals.HasMorePages() {
+		page, err := globals.NextPage(ctx)
+		if err != nil {
+			return nil, err
+		}
+		for _, g := range page.GlobalClusters {
+			out[ids[0]].globals[aws.ToString(g.GlobalClusterIdentifier)] = g // one map for all
+		}
+	}
+	return out, nil
+}
+
 // look asks the site's region about the resource. Listings lag behind what was just made, so what they miss is asked for by name.
 func (p *place) look(ctx context.Context) (*view, error) {
 	id := strings.ToLower(p.at.Cluster)
-	r, _, err := awsbase.PollerOf(p.session, string(Kind), list).Get(ctx, id)
+	if p.s.Global == "" {
+		return p.lookAt(ctx, id)
+	}
+	r, _, err := awsbase.PollerOf(p.session, string(Kind), listGlobals).Get(ctx, id)
 	if err != nil {
 		return nil, failure.Wrap(err, "look at", p.subject)
 	}
-	v := &view{arn: p.arn, instances: r.instances[id]}
-	if c, ok := r.clusters[id]; ok {
-		v.cluster = &c
-	} else if v.cluster, err = p.cluster(ctx, id); err != nil {
+	v, err := p.viewOf(ctx, id, r)
+	if err != nil {
 		return nil, err
 	}
+	v.arn = p.arn
 	if g, ok := r.globals[strings.ToLower(p.s.Global)]; ok {
 		v.global = &g
 	} else if v.global, err = p.global(ctx); err != nil {
 		return nil, err
 	}
 	return v, nil
+}
+
+// lookAt asks about any cluster of the region by its name, and nothing of global databases.
+func (p *place) lookAt(ctx context.Context, id string) (*view, error) {
+	r, _, err := awsbase.PollerOf(p.session, string(ClusterKind), listClusters).Get(ctx, id)
+	if err != nil {
+		return nil, failure.Wrap(err, "look at", p.subject)
+	}
+	return p.viewOf(ctx, id, r)
+}
+
+func (p *place) viewOf(ctx context.Context, id string, r region) (*view, error) {
+	v := &view{arn: p.session.ARN("rds", "cluster:"+id), instances: r.instances[id]}
+	if c, ok := r.clusters[id]; ok {
+		v.cluster = &c
+		return v, nil
+	}
+	var err error
+	v.cluster, err = p.cluster(ctx, id)
+	return v, err
 }
 
 // cluster asks for one cluster by name; nil: there is none.
@@ -155,21 +210,6 @@ func (p *place) global(ctx context.Context) (*types.GlobalCluster, error) {
 		return nil, nil
 	}
 	return &out.GlobalClusters[0], nil
-}
-
-// snapshot asks for a snapshot of a cluster by name; nil: there is none.
-func (p *place) snapshot(ctx context.Context, id string) (*types.DBClusterSnapshot, error) {
-	out, err := p.rds.DescribeDBClusterSnapshots(ctx, &rds.DescribeDBClusterSnapshotsInput{DBClusterSnapshotIdentifier: &id})
-	if err != nil {
-		if failure.KindOf(err) == failure.NotFound {
-			return nil, nil
-		}
-		return nil, failure.Wrap(err, "look at", p.subject)
-	}
-	if len(out.DBClusterSnapshots) == 0 {
-		return nil, nil
-	}
-	return &out.DBClusterSnapshots[0], nil
 }
 
 // instance asks for an instance by name; nil: there is none.
@@ -265,16 +305,9 @@ func (d *Driver) Describe(ctx context.Context, t driver.Target) (model.Descripti
 		return desc, err
 	}
 	v, err := p.look(ctx)
-	desc.At = d.now()
+	desc.At = time.Now()
 	if err != nil {
-		switch {
-		case ctx.Err() != nil && failure.KindOf(err) == failure.Canceled:
-			return desc, err
-		case failure.KindOf(err) == failure.Unavailable || failure.KindOf(err) == failure.Throttled:
-			desc.Role, desc.Summary = model.RoleUnreachable, err.Error()
-			return desc, nil
-		}
-		return desc, err
+		return undescribed(ctx, desc, err)
 	}
 	if v.cluster == nil {
 		desc.Role, desc.Summary = model.RoleAbsent, fmt.Sprintf("there is no cluster %s in %s", p.at.Cluster, p.session.Region())

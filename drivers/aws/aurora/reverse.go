@@ -2,10 +2,7 @@ package aurora
 
 import (
 	"context"
-	"crypto/sha256"
-	"encoding/base32"
 	"fmt"
-	"strings"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/rds"
@@ -13,15 +10,9 @@ import (
 
 	"github.com/lifeboat-dr/lifeboat/driver"
 	"github.com/lifeboat-dr/lifeboat/drivers/aws/awsbase"
+	"github.com/lifeboat-dr/lifeboat/drivers/aws/snapshots"
 	"github.com/lifeboat-dr/lifeboat/failure"
 	"github.com/lifeboat-dr/lifeboat/model"
-)
-
-// The tags that say what a real restore of a snapshot showed.
-const (
-	tagProvedAt = "lifeboat:proved-at"
-	tagProvedBy = "lifeboat:proved-by"
-	tagProvedOK = "lifeboat:proved-ok"
 )
 
 // pair is the cluster that is to follow, and the one that serves.
@@ -53,8 +44,7 @@ func (d *Driver) pair(ctx context.Context, req driver.Request) (*pair, error) {
 	if w.hv, err = here.look(ctx); err != nil {
 		return nil, failure.Wrap(err, "reverse", here.subject)
 	}
-	sum := sha256.Sum256([]byte(string(req.Run) + "/" + string(req.App) + "/" + string(req.Resource.ID) + "/" + there.arn))
-	w.key = strings.ToLower(base32.StdEncoding.WithPadding(base32.NoPadding).EncodeToString(sum[:]))
+	w.key = runKey(req, there.arn)
 	for _, c := range []string{here.at.Instances.Class, w.hv.class(), w.tv.class()} {
 		if w.class == "" {
 			w.class = c
@@ -140,38 +130,38 @@ func (d *Driver) observeReverse(ctx context.Context, req driver.Request) (driver
 		return driver.Observation{}, err
 	}
 	if err := w.refuses(); err != nil {
-		return failed(err), nil
+		return driver.FailedWith(err), nil
 	}
 	if f := w.tv.moving(); f != nil {
-		return pending("the global database is " + string(f.Status)), nil
+		return driver.Waiting("the global database is %s", string(f.Status)), nil
 	}
 	if err := w.mayRebuild(); err != nil {
-		return failed(err), nil
+		return driver.FailedWith(err), nil
 	}
 	steps := []func(context.Context) (string, error){w.join}
 	if w.rebuilds() {
-		steps = []func(context.Context) (string, error){d.proved(w), w.clear}
+		steps = []func(context.Context) (string, error){w.proved, w.clear}
 	}
 	for _, step := range steps {
 		phase, err := step(ctx)
 		switch {
 		case err != nil && (failure.KindOf(err) == failure.Corrupt || failure.KindOf(err) == failure.NotFound || failure.KindOf(err) == failure.Exists):
-			return failed(err), nil
+			return driver.FailedWith(err), nil
 		case err != nil:
 			return driver.Observation{}, err
 		case phase != "":
-			return pending(phase), nil
+			return driver.Waiting("%s", phase), nil
 		}
 	}
 	if w.rebuilds() {
-		return pending("the old cluster is gone; the global database is made again"), nil
+		return driver.Waiting("the old cluster is gone; the global database is made again"), nil
 	}
 	m := w.tv.member(w.here.arn)
 	evidence := []model.Fact{{Name: "follows", Value: w.there.arn}, {Name: "synchronization", Value: sync(m)}, {Name: "instances", Value: fmt.Sprintf("%d available", w.hv.up())}}
-	if s, err := w.here.snapshot(ctx, w.final()); err == nil && s != nil {
-		evidence = append(evidence, model.Fact{Name: "old cluster", Value: "kept as the snapshot " + w.final() + ", proved " + tagMap(s.TagList)[tagProvedAt]})
+	if s, err := w.here.kept().Store.Get(ctx, w.final()); err == nil && s != nil {
+		evidence = append(evidence, driver.Fact("old cluster", "kept as the snapshot %s, proved %s", w.final(), s.Tags[snapshots.TagProvedAt]))
 	}
-	return done(evidence...), nil
+	return driver.Succeeded(evidence...), nil
 }
 
 // final is the name of the old cluster's proved snapshot, last that of what AWS keeps at the deletion itself.
@@ -180,92 +170,34 @@ func (w *pair) last() string  { return awsbase.NameFor(w.here.at.Cluster+"-last"
 
 // proved takes the next step towards a snapshot of the old cluster that was restored once. Nothing of the old cluster is changed
 // before that, and nothing of the restored copy is left after it.
-func (d *Driver) proved(w *pair) func(context.Context) (string, error) {
-	return func(ctx context.Context) (string, error) {
-		p, tags := w.here, tagsOf(w.origin, nil)
-		s, err := p.snapshot(ctx, w.final())
-		if err != nil {
-			return "", err
-		}
-		if s == nil {
-			if w.hv.status() == "deleting" {
-				return "", failure.New(failure.NotFound, "reverse", p.subject, "somebody deletes the old cluster, and there is no proved snapshot %s of it", w.final())
-			}
-			return "a snapshot of the old cluster is made: " + w.final(), p.makeSnapshot(ctx, w.final(), tags)
-		}
-		a := p.apartOf("proof", w.key, w.final(), tags)
-		if verdict := tagMap(s.TagList)[tagProvedOK]; verdict != "" {
-			phase, err := p.takeDown(ctx, a)
-			switch {
-			case err != nil:
-				return "", err
-			case phase != "":
-				return "the old cluster's snapshot was restored (good: " + verdict + "); " + phase, nil
-			case verdict != "true":
-				return "", failure.New(failure.Corrupt, "reverse", p.subject, "the old cluster's snapshot %s could not be brought up; the old cluster is left as it is", w.final()).
-					WithHint("look at the drill's subnet group, key and class; delete the snapshot, and retry for another proof")
-			}
-			return "", nil
-		}
-		class, err := p.drillClass(w.hv)
-		if err != nil {
-			if class = w.class; class == "" {
-				return "", err
-			}
-		}
-		c, phase, err := p.bringUp(ctx, a, class)
-		switch {
-		case err != nil && failure.KindOf(err) == failure.Corrupt:
-			return "the old cluster's snapshot is not good: " + err.Error(), d.judged(ctx, w, s, "false")
-		case err != nil:
-			return "", err
-		case c == nil:
-			return "the old cluster's snapshot is proved by a restore: " + phase, nil
-		}
-		return "the old cluster's snapshot was restored and came up", d.judged(ctx, w, s, "true")
+func (w *pair) proved(ctx context.Context) (string, error) {
+	p := w.here
+	s, err := p.kept().Store.Get(ctx, w.final())
+	switch {
+	case err != nil:
+		return "", err
+	case s == nil && w.hv.status() == "deleting":
+		return "", failure.New(failure.NotFound, "reverse", p.subject, "somebody deletes the old cluster, and there is no proved snapshot %s of it", w.final())
+	case s == nil:
+		return "a snapshot of the old cluster is made: " + w.final(), p.makeSnapshot(ctx, w.final(), w.origin.Tags(map[string]string{snapshots.TagOld: "true"}))
 	}
-}
-
-// judged writes what a restore showed to the snapshot itself.
-func (d *Driver) judged(ctx context.Context, w *pair, s *types.DBClusterSnapshot, ok string) error {
-	_, err := w.here.rds.AddTagsToResource(ctx, &rds.AddTagsToResourceInput{ResourceName: s.DBClusterSnapshotArn, Tags: awsbase.TagsAs([]awsbase.Tag{
-		{Key: tagProvedAt, Value: stamp(d.now())}, {Key: tagProvedBy, Value: string(w.req.Run)}, {Key: tagProvedOK, Value: ok},
-	}, func(k, v *string) types.Tag { return types.Tag{Key: k, Value: v} })})
-	return failure.Wrap(err, "reverse", w.here.subject)
+	seen, err := (&work{req: w.req, here: p}).tryOld(ctx, s, w.key)
+	if err == nil && seen.State == driver.Failed {
+		return "", seen.Err
+	}
+	return seen.Phase, err
 }
 
 // clear takes the next step towards an old cluster that is gone. Its snapshot is proved: see proved. What was written to it since
 // then is kept too, by the snapshot that AWS makes at the deletion.
 func (w *pair) clear(ctx context.Context) (string, error) {
 	p, v := w.here, w.hv
-	switch {
-	case v.status() == "deleting":
-		return "the old cluster is being deleted", nil
-	case v.global != nil && v.member(p.arn) != nil:
+	if v.status() != "deleting" && v.global != nil && v.member(p.arn) != nil {
 		_, err := p.rds.RemoveFromGlobalCluster(ctx, &rds.RemoveFromGlobalClusterInput{GlobalClusterIdentifier: &p.s.Global, DbClusterIdentifier: &p.arn})
 		return "the old cluster leaves the old global database", settled(failure.Wrap(err, "reverse", p.subject), failure.NotFound, failure.Conflict)
-	case aws.ToBool(v.cluster.DeletionProtection):
-		_, err := p.rds.ModifyDBCluster(ctx, &rds.ModifyDBClusterInput{DBClusterIdentifier: &p.at.Cluster, DeletionProtection: aws.Bool(false), ApplyImmediately: aws.Bool(true)})
-		return "the old cluster's deletion protection is taken off", settled(failure.Wrap(err, "reverse", p.subject), failure.NotFound, failure.Conflict)
-	case len(v.instances) > 0:
-		for _, i := range v.instances {
-			if aws.ToString(i.DBInstanceStatus) == "deleting" {
-				continue
-			}
-			id := aws.ToString(i.DBInstanceIdentifier)
-			if aws.ToBool(i.DeletionProtection) {
-				return "", failure.New(failure.Exists, "reverse", p.subject, "the old cluster's instance %s is protected from deletion", id).
-					WithHint("aws rds modify-db-instance --no-deletion-protection --db-instance-identifier %s; then retry", id)
-			}
-			if err := p.deleteInstance(ctx, id); err != nil {
-				return "", err
-			}
-		}
-		return fmt.Sprintf("the old cluster's %d instances are deleted", len(v.instances)), nil
 	}
 	last := w.last()
-	_, err := p.rds.DeleteDBCluster(ctx, &rds.DeleteDBClusterInput{DBClusterIdentifier: &p.at.Cluster, FinalDBSnapshotIdentifier: &last})
-	return "the old cluster is deleted, with a last snapshot " + last, settled(failure.Wrap(err, "reverse", p.subject), failure.NotFound, failure.Conflict)
+	return p.remove(ctx, v, &rds.DeleteDBClusterInput{FinalDBSnapshotIdentifier: &last})
 }
 
 // join takes the next step towards a cluster here that is a member, connected, with all its instances.
@@ -287,7 +219,7 @@ func (w *pair) join(ctx context.Context) (string, error) {
 		}
 		_, err := p.rds.CreateDBInstance(ctx, &rds.CreateDBInstanceInput{
 			DBInstanceIdentifier: &id, DBClusterIdentifier: &p.at.Cluster, Engine: v.cluster.Engine, DBInstanceClass: &w.class, PubliclyAccessible: aws.Bool(false),
-			DBParameterGroupName: optional(p.at.ParameterGroup), Tags: tagsOf(w.origin, nil),
+			DBParameterGroupName: optional(p.at.ParameterGroup), Tags: tagList(w.origin.Tags(nil)),
 		})
 		return "the instance " + id + " is created", settled(failure.Wrap(err, "reverse", p.subject), failure.Exists, failure.Conflict)
 	}
@@ -339,43 +271,15 @@ func (w *pair) create(ctx context.Context) (string, error) {
 		DBClusterIdentifier: &p.at.Cluster, Engine: from.Engine, EngineVersion: from.EngineVersion, GlobalClusterIdentifier: &p.s.Global,
 		DBSubnetGroupName: &p.at.SubnetGroup, VpcSecurityGroupIds: p.at.SecurityGroups, DBClusterParameterGroupName: optional(p.at.ClusterParameterGroup),
 		Port: from.Port, DeletionProtection: aws.Bool(p.at.protected()), CopyTagsToSnapshot: from.CopyTagsToSnapshot,
-		EnableIAMDatabaseAuthentication: from.IAMDatabaseAuthenticationEnabled, Tags: tagsOf(w.origin, nil),
+		EnableIAMDatabaseAuthentication: from.IAMDatabaseAuthenticationEnabled, Tags: tagList(w.origin.Tags(nil)),
 	}
 	if aws.ToBool(from.StorageEncrypted) {
 		in.StorageEncrypted = aws.Bool(true)
-		in.KmsKeyId = aws.String("alias/aws/rds")
-		if p.at.KMSKey != "" {
-			in.KmsKeyId = &p.at.KMSKey
-		}
+		in.KmsKeyId = aws.String(p.at.key())
 	}
 	if n := aws.ToInt32(from.BackupRetentionPeriod); n > 0 {
 		in.BackupRetentionPeriod = &n
 	}
 	_, err := p.rds.CreateDBCluster(ctx, in)
 	return "the cluster is made again as a member of " + p.s.Global, settled(failure.Wrap(err, "reverse", p.subject), failure.Exists, failure.Conflict)
-}
-
-// Observe looks how far the work is, and takes the next step of a rebuild, a drill or a release.
-func (d *Driver) Observe(ctx context.Context, req driver.Request, dh driver.Handle) (driver.Observation, error) {
-	h, err := driver.ReadHandle[handle](handleVersion, dh)
-	if err != nil {
-		return driver.Observation{}, err
-	}
-	var seen driver.Observation
-	switch h.Action {
-	case model.ActionFence, model.ActionPromote:
-		seen, err = d.observeRole(ctx, req, h)
-	case model.ActionReverse:
-		seen, err = d.observeReverse(ctx, req)
-	case model.ActionDrill:
-		seen, err = d.observeDrill(ctx, req)
-	case model.ActionRelease:
-		seen, err = d.observeRelease(ctx, req)
-	default:
-		err = failure.New(failure.Corrupt, "observe", string(req.Resource.ID), "a handle of %q", h.Action)
-	}
-	if seen.State == driver.Pending {
-		seen.Again = d.again
-	}
-	return seen, failure.Wrap(err, "observe", string(req.Resource.ID))
 }

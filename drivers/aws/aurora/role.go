@@ -37,7 +37,7 @@ func (d *Driver) move(ctx context.Context, req driver.Request, p *place, v *view
 			WithHint("wait until it is connected; `lifeboat status` shows it")
 	}
 	err := p.ask(ctx, h.Path)
-	h.Asked = d.now()
+	h.Asked = time.Now()
 	if err == nil {
 		return h, nil
 	}
@@ -165,7 +165,7 @@ func (d *Driver) Promote(ctx context.Context, req driver.Request) (driver.Handle
 			return driver.Handle{}, failure.Wrap(err, "detach", p.subject)
 		}
 	}
-	return driver.NewHandle(handleVersion, handle{Action: req.Action, Path: byDetaching, Asked: d.now(), Why: why})
+	return driver.NewHandle(handleVersion, handle{Action: req.Action, Path: byDetaching, Asked: time.Now(), Why: why})
 }
 
 // observeRole looks whether the role has moved from one site to another, and for a fence whether home agrees.
@@ -182,7 +182,7 @@ func (d *Driver) observeRole(ctx context.Context, req driver.Request, h handle) 
 		if _, err := d.fenceDetached(ctx, home); err != nil {
 			return driver.Observation{}, err
 		}
-		return done(model.Fact{Name: "old cluster", Value: "nothing of it runs"}), nil
+		return driver.Succeeded(model.Fact{Name: "old cluster", Value: "nothing of it runs"}), nil
 	}
 	p, err := d.place(ctx, req.Target, to)
 	if err != nil {
@@ -198,7 +198,7 @@ func (d *Driver) observeRole(ctx context.Context, req driver.Request, h handle) 
 	evidence := []model.Fact{{Name: "moved by", Value: h.Path}}
 	if v.alone() {
 		if req.Action == model.ActionFence {
-			return failed(unproven(nil, p.subject, "the cluster left the global database while its role was moved")), nil
+			return driver.FailedWith(unproven(nil, p.subject, "the cluster left the global database while its role was moved")), nil
 		}
 		evidence = append(evidence, model.Fact{Name: "global database", Value: "the cluster is alone: nothing follows it, and the old one is not fenced by it; a failback builds it again"})
 		if h.Why != "" {
@@ -211,12 +211,12 @@ func (d *Driver) observeRole(ctx context.Context, req driver.Request, h handle) 
 		return d.agrees(ctx, req, v, evidence)
 	}
 	if v.status() != available || v.up() == 0 {
-		return pending(fmt.Sprintf("it is the writer; the cluster is %s, %d of %d instances available", v.status(), v.up(), len(v.instances))), nil
+		return driver.Waiting("it is the writer; the cluster is %s, %d of %d instances available", v.status(), v.up(), len(v.instances)), nil
 	}
 	if m := v.member(p.arn); m != nil && m.SynchronizationStatus != "" && !following(m) {
-		return pending("it is the writer, and " + sync(m)), nil
+		return driver.Waiting("it is the writer, and %s", sync(m)), nil
 	}
-	seen := done(append(evidence, model.Fact{Name: "instances", Value: fmt.Sprintf("%d available", v.up())})...)
+	seen := driver.Succeeded(append(evidence, model.Fact{Name: "instances", Value: fmt.Sprintf("%d available", v.up())})...)
 	seen.Outputs = ends(v.cluster)
 	return seen, nil
 }
@@ -225,18 +225,18 @@ func (d *Driver) observeRole(ctx context.Context, req driver.Request, h handle) 
 func (d *Driver) arrived(p *place, v *view, h handle) (driver.Observation, bool) {
 	switch f := v.moving(); {
 	case v.cluster == nil:
-		return failed(failure.New(failure.NotFound, "promote", p.subject, "the cluster %s is gone", p.at.Cluster)), false
+		return driver.FailedWith(failure.New(failure.NotFound, "promote", p.subject, "the cluster %s is gone", p.at.Cluster)), false
 	case f != nil:
-		return pending(fmt.Sprintf("the global database is %s, towards %s", f.Status, aws.ToString(f.ToDbClusterArn))), false
+		return driver.Waiting("the global database is %s, towards %s", f.Status, aws.ToString(f.ToDbClusterArn)), false
 	case v.writer(p.arn), v.alone():
 		if n := v.writers(); n > 1 {
-			return pending(fmt.Sprintf("the global database names %d writers", n)), false
+			return driver.Waiting("the global database names %d writers", n), false
 		}
 		return driver.Observation{}, true
-	case h.Asked.IsZero() || d.now().Sub(h.Asked) < settle, h.Path == byDetaching:
-		return pending(fmt.Sprintf("the cluster is %s and not the writer yet", v.status())), false
+	case h.Asked.IsZero() || time.Now().Sub(h.Asked) < settle, h.Path == byDetaching:
+		return driver.Waiting("the cluster is %s and not the writer yet", v.status()), false
 	}
-	return failed(failure.New(failure.Unavailable, "move the writer's role", p.subject, "AWS gave the %s up: the roles are as before", h.Path).
+	return driver.FailedWith(failure.New(failure.Unavailable, "move the writer's role", p.subject, "AWS gave the %s up: the roles are as before", h.Path).
 		WithHint("the events of the global database say why: aws rds describe-events --source-type db-cluster; then retry")), false
 }
 
@@ -262,12 +262,12 @@ func (d *Driver) agrees(ctx context.Context, req driver.Request, v *view, eviden
 	switch m := v.member(home.arn); {
 	case m == nil:
 		if _, err := d.fenceDetached(ctx, home); err != nil {
-			return failed(err), nil
+			return driver.FailedWith(err), nil
 		}
 		evidence = append(evidence, model.Fact{Name: "old cluster", Value: "nothing of it runs, and it is no member"})
-		return done(evidence...), nil
+		return driver.Succeeded(evidence...), nil
 	case aws.ToBool(m.IsWriter):
-		return pending("the old cluster is still named a writer"), nil
+		return driver.Waiting("the old cluster is still named a writer"), nil
 	default:
 		evidence = append(evidence, model.Fact{Name: "old cluster", Value: "is no writer, " + sync(m)})
 	}
@@ -280,15 +280,11 @@ func (d *Driver) agrees(ctx context.Context, req driver.Request, v *view, eviden
 	case err != nil:
 		evidence = append(evidence, model.Fact{Name: "asked at home", Value: "no answer within " + besides.String() + ": " + err.Error()})
 	case at.writer(home.arn):
-		return pending("the recovery region says that the old cluster is no writer, and its own region says that it is"), nil
+		return driver.Waiting("the recovery region says that the old cluster is no writer, and its own region says that it is"), nil
 	default:
 		evidence = append(evidence, model.Fact{Name: "asked at home", Value: "says the same"})
 	}
-	return done(evidence...), nil
-}
-
-func done(evidence ...model.Fact) driver.Observation {
-	return driver.Observation{State: driver.Done, Evidence: evidence}
+	return driver.Succeeded(evidence...), nil
 }
 
 // stamp writes an instant as tags and evidence have it.

@@ -9,14 +9,21 @@ import (
 
 	"github.com/lifeboat-dr/lifeboat/driver"
 	"github.com/lifeboat-dr/lifeboat/drivers/aws/awsbase"
+	"github.com/lifeboat-dr/lifeboat/drivers/aws/snapshots"
 	"github.com/lifeboat-dr/lifeboat/failure"
 	"github.com/lifeboat-dr/lifeboat/model"
 )
 
 // Settings are a global database's settings, the same at all sites.
 type Settings struct {
-	Global        string `json:"global" jsonschema:"required,description=The identifier of the global database"`
-	AllowDataLoss *bool  `json:"allow_data_loss,omitempty" jsonschema:"description=Whether an unplanned failover may lose what had not reached the recovery region; true when left out. Without it only a switchover is tried, which needs both regions"`
+	Global        string            `json:"global" jsonschema:"required,description=The identifier of the global database"`
+	AllowDataLoss *bool             `json:"allow_data_loss,omitempty" jsonschema:"description=Whether an unplanned failover may lose what had not reached the recovery region; true when left out. Without it only a switchover is tried, which needs both regions"`
+	Copies        *snapshots.Copies `json:"copies,omitempty" jsonschema:"description=Which snapshots are kept at the sites where the app does not serve; left out: as where it serves"`
+}
+
+// ClusterSettings are a single cluster's settings, the same at all sites.
+type ClusterSettings struct {
+	Copies *snapshots.Copies `json:"copies,omitempty" jsonschema:"description=What is kept at the sites where the app does not serve; left out: as where it serves"`
 }
 
 // lossy reports whether an unplanned move may lose what had not been replicated.
@@ -34,6 +41,19 @@ type Site struct {
 	KMSKey                string         `json:"kms_key,omitempty" jsonschema:"description=The key of this region for its storage; aws/rds when left out and the database is encrypted"`
 	DeletionProtection    *bool          `json:"deletion_protection,omitempty" jsonschema:"description=Whether it gets deletion protection; true when left out"`
 	Drill                 *Drill         `json:"drill,omitempty" jsonschema:"description=Where copies are restored to apart from everything: for drills and before an old cluster is deleted"`
+}
+
+// ClusterSite is a single cluster at a site.
+type ClusterSite struct {
+	Site
+	Port            int    `json:"port,omitempty" jsonschema:"description=The port of what is restored; left out: that of the snapshot"`
+	BackupRetention int    `json:"backup_retention,omitempty" jsonschema:"minimum=1,maximum=35,description=For how many days AWS keeps its own backups of what is restored; left out: as AWS sets it"`
+	Fence           *Fence `json:"fence,omitempty" jsonschema:"description=How everybody is shut out of the cluster"`
+}
+
+// Fence is how a cluster is shut in.
+type Fence struct {
+	SecurityGroups []string `json:"security_groups" jsonschema:"required,minItems=1,description=The ids of security groups that let nobody in"`
 }
 
 // Instances are the instances of a cluster.
@@ -77,7 +97,40 @@ func validClass(field, text string) error {
 }
 
 // Validate checks what can be known without asking anybody. Texts with references in them are left for later.
-func (s *Settings) Validate() error { return validName("global", s.Global) }
+func (s *Settings) Validate() error {
+	if err := validName("global", s.Global); err != nil {
+		return err
+	}
+	return s.Copies.Validate()
+}
+
+// Validate checks what can be known without asking anybody.
+func (s *ClusterSettings) Validate() error { return s.Copies.Validate() }
+
+// Validate checks what can be known without asking anybody. Texts with references in them are left for later.
+func (s *ClusterSite) Validate() error {
+	if err := s.Site.Validate(); err != nil {
+		return err
+	}
+	switch {
+	case s.Instances.Class == "":
+		return fmt.Errorf("instances.class: is missing: a snapshot does not say which class its cluster's instances had")
+	case s.Port < 0 || s.Port > 65535:
+		return fmt.Errorf("port: %d is none", s.Port)
+	case s.BackupRetention < 0 || s.BackupRetention > 35:
+		return fmt.Errorf("backup_retention: %d is not from 1 to 35 days", s.BackupRetention)
+	case s.Fence == nil:
+		return nil
+	case len(s.Fence.SecurityGroups) == 0:
+		return fmt.Errorf("fence.security_groups: name at least one group that lets nobody in")
+	}
+	for _, g := range s.Fence.SecurityGroups {
+		if slices.Contains(s.SecurityGroups, g) {
+			return fmt.Errorf("fence.security_groups: %s is one of the groups that it serves in", g)
+		}
+	}
+	return nil
+}
 
 // Validate checks what can be known without asking anybody.
 func (s *Site) Validate() error {
@@ -112,18 +165,45 @@ func (s *Site) protected() bool { return s.DeletionProtection == nil || *s.Delet
 
 func (s *Site) number() int { return max(s.Instances.Number, 1) }
 
+// key is the site's own for what is encrypted there.
+func (s *Site) key() string {
+	if s.KMSKey == "" {
+		return "alias/aws/rds"
+	}
+	return s.KMSKey
+}
+
 // ValidateResource finds sites that are one and the same place: members of a global database are in regions of their own.
 func (d *Driver) ValidateResource(r model.Resource) error {
+	return apartFrom[Site](r, func(s Site) awsbase.Access { return s.AWS }, "a global database has one cluster in a region")
+}
+
+// ValidateResource finds sites that snapshots cannot be copied between.
+func (d *Cluster) ValidateResource(r model.Resource) error {
+	return apartFrom[ClusterSite](r, func(s ClusterSite) awsbase.Access { return s.AWS }, "copies of snapshots need another region")
+}
+
+// apartFrom finds sites that are in one region, or in several accounts.
+func apartFrom[S any](r model.Resource, access func(S) awsbase.Access, why string) error {
 	seen := map[string]model.SiteID{}
-	for _, id := range slices.Sorted(maps.Keys(r.Sites)) {
-		site, err := driver.Decode[Site](r.Sites[id])
+	var first awsbase.Access
+	ids := slices.Sorted(maps.Keys(r.Sites))
+	for n, id := range ids {
+		site, err := driver.Decode[S](r.Sites[id])
 		if err != nil {
 			return err
 		}
-		if other, ok := seen[site.AWS.Region]; ok {
-			return failure.New(failure.Invalid, "", "", "sites.%s.aws.region: %s is the region of site %s too: a global database has one cluster in a region", id, site.AWS.Region, other)
+		at := access(site)
+		if n == 0 {
+			first = at
 		}
-		seen[site.AWS.Region] = id
+		if other, ok := seen[at.Region]; ok {
+			return failure.New(failure.Invalid, "", "", "sites.%s.aws.region: %s is the region of site %s too: %s", id, at.Region, other, why)
+		}
+		if at.Account != first.Account {
+			return failure.New(failure.Invalid, "", "", "sites.%s.aws.account: is another one than that of site %s: snapshots are copied within one account", id, ids[0])
+		}
+		seen[at.Region] = id
 	}
 	return nil
 }

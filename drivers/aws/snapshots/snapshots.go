@@ -36,6 +36,8 @@ const (
 	// the site that served on, and is younger than points that hold more of what was written since: so no move takes it for the
 	// newest, and no retention deletes it. People can restore it by its name.
 	TagOld = "lifeboat:old"
+	// TagPassing is on a snapshot that is made to be restored once and deleted with what was restored: it is no point.
+	TagPassing = "lifeboat:passing"
 )
 
 // Snapshot is one at one site.
@@ -129,7 +131,7 @@ func (k *Keeper) Own(ctx context.Context, at *Site) ([]*Snapshot, error) {
 	}
 	var out []*Snapshot
 	for _, s := range all {
-		if o, ok := awsbase.ReadOrigin(s.Tags); ok && o.App == string(k.Target.App) && o.Resource == string(k.Target.Resource.ID) {
+		if o, ok := awsbase.ReadOrigin(s.Tags); ok && s.Tags[TagPassing] == "" && o.App == string(k.Target.App) && o.Resource == string(k.Target.Resource.ID) {
 			out = append(out, s)
 		}
 	}

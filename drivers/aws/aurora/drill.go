@@ -1,0 +1,50 @@
+package aurora
+
+import (
+	"context"
+
+	"github.com/lifeboat-dr/lifeboat/driver"
+	"github.com/lifeboat-dr/lifeboat/drivers/aws/awsbase"
+	"github.com/lifeboat-dr/lifeboat/drivers/aws/snapshots"
+	"github.com/lifeboat-dr/lifeboat/failure"
+)
+
+// Drill makes a snapshot of the site's own member: that the copy which follows can be brought up is what it shows.
+func (d *Driver) Drill(ctx context.Context, req driver.Request) (driver.Handle, error) {
+	p, err := d.place(ctx, req.Target, req.Site)
+	if err != nil {
+		return driver.Handle{}, err
+	}
+	if err := p.needsDrill("drill"); err != nil {
+		return driver.Handle{}, err
+	}
+	tags := awsbase.OriginOf(req).Tags(map[string]string{snapshots.TagPassing: "drill"})
+	if err := p.makeSnapshot(ctx, p.drillSnapshot(req.Token), tags); err != nil {
+		return driver.Handle{}, failure.Wrap(err, "drill", p.subject)
+	}
+	return driver.NewHandle(handleVersion, handle{Action: req.Action})
+}
+
+func (d *Driver) observeDrill(ctx context.Context, req driver.Request) (driver.Observation, error) {
+	w, err := places(d.place).work(ctx, req)
+	if err != nil {
+		return driver.Observation{}, err
+	}
+	return w.push(ctx, handle{Action: req.Action, Point: w.here.drillSnapshot(req.Token)})
+}
+
+// drill brings a snapshot up apart.
+func (w *work) drill(ctx context.Context, h handle) (driver.Observation, error) {
+	if err := w.here.needsDrill("drill"); err != nil {
+		return driver.Observation{}, err
+	}
+	v, err := w.here.look(ctx)
+	if err != nil {
+		return driver.Observation{}, err
+	}
+	l := w.apart("drill", h.Point)
+	if l.class, err = w.here.drillClass(v); err != nil {
+		return driver.Observation{}, err
+	}
+	return w.raise(ctx, l)
+}
