@@ -1,7 +1,6 @@
 package aurora_test
 
 import (
-	"log/slog"
 	"strings"
 	"testing"
 	"time"
@@ -9,7 +8,6 @@ import (
 	"github.com/lifeboat-dr/lifeboat/driver"
 	"github.com/lifeboat-dr/lifeboat/driver/drivertest"
 	"github.com/lifeboat-dr/lifeboat/drivers/aws/aurora"
-	"github.com/lifeboat-dr/lifeboat/drivers/aws/awsbase"
 	"github.com/lifeboat-dr/lifeboat/drivers/aws/awstest"
 	"github.com/lifeboat-dr/lifeboat/model"
 )
@@ -17,46 +15,67 @@ import (
 // lands is the call that carries out an action; it is made once for a token, however often the action is begun.
 var lands = map[model.Action]string{
 	model.ActionFence: "SwitchoverGlobalCluster", model.ActionPromote: "SwitchoverGlobalCluster", model.ActionReverse: "CreateGlobalCluster",
-	model.ActionDrill: "RestoreDBClusterFromSnapshot",
+	model.ActionDrill: "RestoreDBClusterFromSnapshot", model.ActionCapture: "CreateDBClusterSnapshot", model.ActionCopy: "CopyDBClusterSnapshot", model.ActionExpire: "DeleteDBClusterSnapshot",
+	model.ActionProve: "RestoreDBClusterFromSnapshot", model.ActionRestore: "RestoreDBClusterToPointInTime",
 }
 
-// TestConformance has a world of its own whose clock runs fast: the suite waits in real time.
-func TestConformance(t *testing.T) {
-	clock := awstest.NewClock(time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC), 3000)
-	fake := awstest.New(awstest.Options{Now: clock.Now, Unlimited: true})
-	w := &world{World: fake, key: fake.Account(account), kms: map[model.SiteID]string{}, pass: clock.Advance, deadline: "1s"}
-	t.Setenv("AURORA_KEY", w.key.AccessKey)
-	t.Setenv("AURORA_SECRET", w.key.SecretKey)
-	w.base = awsbase.New(awsbase.Options{HTTP: fake.Client(), Every: time.Millisecond, Silence: time.Millisecond,
-		Log: slog.New(slog.DiscardHandler), Rates: map[string]awsbase.Rate{"rds": {Max: 10000, Burst: 1000}}})
-	w.d = aurora.New(w.base)
-	w.network(t)
+func TestConformance(t *testing.T) { drivertest.RunTimed(t, conformance) }
+
+// conformance is how the driver of global databases is tried, in a world of its own.
+func conformance(t *testing.T) drivertest.Config {
+	w := newWorld(t)
 	before := map[string]int{} // by database
-	try := func(action model.Action, site, peer model.SiteID) drivertest.Action {
+	try := func(action model.Action, site, peer model.SiteID, change func(t testing.TB, req *driver.Request)) drivertest.Action {
 		return drivertest.Action{Request: func(t testing.TB) driver.Request {
 			name := w.database(t)
 			req := w.request(name, action, site, peer)
 			req.Token = ""
-			if action == model.ActionReverse {
-				w.detach(t, name)
-				req.Operation = model.OpFailback
+			if change != nil {
+				change(t, &req)
 			}
 			before[name] = w.named(lands[action], name)
 			return req
 		}}
 	}
-	drivertest.Run(t, drivertest.Config{
-		New:  func() driver.Driver { return aurora.New(w.base).LookingEvery(10 * time.Millisecond) },
-		Must: []model.Action{model.ActionFence, model.ActionPromote, model.ActionReverse, model.ActionDrill, model.ActionRelease},
-		Actions: map[model.Action]drivertest.Action{
-			model.ActionFence: try(model.ActionFence, "east", "west"), model.ActionPromote: try(model.ActionPromote, "west", "east"),
-			model.ActionReverse: try(model.ActionReverse, "east", "west"), model.ActionDrill: try(model.ActionDrill, "west", "east"),
-		},
-		Targets: func(t testing.TB) []driver.Target {
-			name := w.database(t)
-			return []driver.Target{w.request(name, "", "east", "").Target, w.request(name, "", "west", "").Target}
-		},
-		Effects: func(_ testing.TB, req driver.Request) int {
+	c := w.common(lands, before)
+	c.New = func() driver.Driver { return aurora.New(w.base) }
+	c.Must = []model.Action{model.ActionFence, model.ActionPromote, model.ActionReverse, model.ActionDrill, model.ActionRelease, model.ActionCapture, model.ActionCopy, model.ActionExpire,
+		model.ActionProve, model.ActionRestore, drivertest.Points}
+	c.Actions = map[model.Action]drivertest.Action{
+		model.ActionFence:   try(model.ActionFence, "east", "west", nil),
+		model.ActionPromote: try(model.ActionPromote, "west", "east", nil),
+		model.ActionReverse: try(model.ActionReverse, "east", "west", func(t testing.TB, req *driver.Request) {
+			w.detach(t, string(req.Resource.ID))
+			req.Operation = model.OpFailback
+		}),
+		model.ActionDrill:   try(model.ActionDrill, "west", "east", nil),
+		model.ActionCapture: try(model.ActionCapture, "east", "", nil),
+		model.ActionCopy:    try(model.ActionCopy, "east", "", func(t testing.TB, req *driver.Request) { w.points(t, *req, 1) }),
+		model.ActionExpire: try(model.ActionExpire, "east", "", func(t testing.TB, req *driver.Request) {
+			w.points(t, *req, 2)
+			req.Resource.Points = &model.PointPolicy{Keep: &model.Retention{Last: 1}}
+		}),
+		model.ActionProve: try(model.ActionProve, "east", "", func(t testing.TB, req *driver.Request) {
+			req.Prove = &model.ProveSpec{Point: w.points(t, *req, 1)[0]}
+		}),
+		model.ActionRestore: try(model.ActionRestore, "east", "", func(_ testing.TB, req *driver.Request) {
+			req.Restore = &model.RestoreSpec{Name: string(req.Resource.ID) + "-back"}
+		}),
+	}
+	c.Targets = func(t testing.TB) []driver.Target {
+		name := w.database(t)
+		return []driver.Target{w.request(name, "", "east", "").Target, w.request(name, "", "west", "").Target}
+	}
+	// AWS takes the role from a cluster that cannot be reached.
+	c.FencesBlind = true
+	return c
+}
+
+// common is what the suites of both kinds have in common. lands is the call that carries out an action; before is how often it was
+// made for a database before the suite's own request.
+func (w *world) common(lands map[model.Action]string, before map[string]int) drivertest.Config {
+	return drivertest.Config{
+		Effects: func(t testing.TB, req driver.Request) int {
 			name := string(req.Resource.ID)
 			return w.named(lands[req.Action], name) - before[name]
 		},
@@ -74,12 +93,23 @@ func TestConformance(t *testing.T) {
 			fault := w.Inject(awstest.Fault{Region: regions[site], How: awstest.Refuse})
 			return func() {
 				fault.Remove()
-				time.Sleep(5 * time.Millisecond) // until the base asks there again
+				time.Sleep(time.Minute) // until the base asks there again
 			}
 		},
-		// AWS takes the role from a cluster that cannot be reached.
-		FencesBlind: true,
-		Secret:      w.key.SecretKey,
-	})
-	w.base.Wait()
+		Secret: w.key.SecretKey,
+		Limit:  24 * time.Hour,
+	}
+}
+
+// points makes so many snapshots of a request's database, by the driver, and gives their ids.
+func (w *world) points(t testing.TB, req driver.Request, n int) []string {
+	t.Helper()
+	var out []string
+	for range n {
+		capture := req
+		capture.Action, capture.Step, capture.Token = model.ActionCapture, "before", w.token()
+		out = append(out, w.done(t, capture).Outputs["point"].Text)
+		time.Sleep(time.Minute)
+	}
+	return out
 }

@@ -29,30 +29,31 @@ var regions = map[model.SiteID]string{"east": "us-east-1", "west": "us-west-2"}
 // world is a fake AWS with our global databases, and the driver that moves them.
 type world struct {
 	*awstest.World
-	base *awsbase.Base
-	d    *aurora.Driver
-	key  awstest.Credentials
-	kms  map[model.SiteID]string
-	pass func(time.Duration) // lets the world's time pass
-	n    int
-	// deadline of calls, as settings say it
-	deadline string
+	base   *awsbase.Base
+	d      *aurora.Driver
+	key    awstest.Credentials
+	kms    map[model.SiteID]string
+	n      int // databases so far
+	tokens int
 }
 
 // bubble runs a test whose time is its own.
 func bubble(t *testing.T, test func(t *testing.T, w *world)) {
-	key := awstest.New(awstest.Options{}).Account(account)
-	t.Setenv("AURORA_KEY", key.AccessKey)
-	t.Setenv("AURORA_SECRET", key.SecretKey)
-	synctest.Test(t, func(t *testing.T) {
-		fake := awstest.New(awstest.Options{})
-		w := &world{World: fake, key: fake.Account(account), kms: map[model.SiteID]string{}, pass: time.Sleep, deadline: "6s"}
-		w.base = awsbase.New(awsbase.Options{HTTP: fake.Client()})
-		w.d = aurora.New(w.base)
-		w.network(t)
-		test(t, w)
-		w.base.Wait()
-	})
+	synctest.Test(t, func(t *testing.T) { test(t, newWorld(t)) })
+}
+
+// newWorld makes one, whose time is the bubble's.
+func newWorld(t *testing.T) *world {
+	t.Helper()
+	fake := awstest.New(awstest.Options{Unlimited: true})
+	w := &world{World: fake, key: fake.Account(account), kms: map[model.SiteID]string{}}
+	t.Setenv("AURORA_KEY", w.key.AccessKey)
+	t.Setenv("AURORA_SECRET", w.key.SecretKey)
+	w.base = awsbase.New(awsbase.Options{HTTP: fake.Client()})
+	t.Cleanup(w.base.Wait)
+	w.d = aurora.New(w.base)
+	w.network(t)
+	return w
 }
 
 // network makes what databases need: keys, and a subnet group for them and one that is apart.
@@ -93,7 +94,7 @@ func (w *world) database(t testing.TB) string {
 	for i := range 2 {
 		w.instance(t, "east", east, fmt.Sprintf("%s-%c", east, 'a'+i))
 	}
-	w.pass(10 * time.Minute)
+	time.Sleep(10 * time.Minute)
 	arn := w.arn("east", name)
 	_, err = w.rds("east").CreateGlobalCluster(ctx, &rds.CreateGlobalClusterInput{GlobalClusterIdentifier: &name, SourceDBClusterIdentifier: &arn, DeletionProtection: aws.Bool(true)})
 	must(t, err)
@@ -101,7 +102,7 @@ func (w *world) database(t testing.TB) string {
 		DBSubnetGroupName: aws.String("app"), KmsKeyId: aws.String(w.kms["west"]), DeletionProtection: aws.Bool(true)})
 	must(t, err)
 	w.instance(t, "west", west, west+"-a")
-	w.pass(10 * time.Minute)
+	time.Sleep(10 * time.Minute)
 	return name
 }
 
@@ -124,20 +125,30 @@ func (w *world) request(name string, action model.Action, site, peer model.SiteI
 		}
 		return b
 	}
-	r := model.Resource{ID: model.ResourceID(name), App: "shop", Kind: aurora.Kind, Settings: raw(map[string]any{"global": name}), Sites: map[model.SiteID]json.RawMessage{}}
+	r := model.Resource{ID: model.ResourceID(name), App: "shop", Kind: aurora.Kind, Settings: raw(map[string]any{"global": name}), Points: &model.PointPolicy{Keep: &model.Retention{Last: 2}}, Sites: map[model.SiteID]json.RawMessage{}}
 	for id, region := range regions {
 		n := 1
 		if id == "east" {
 			n = 2
 		}
 		r.Sites[id] = raw(map[string]any{
-			"aws":     map[string]any{"account": account, "region": region, "access_key": "env:AURORA_KEY", "secret_key": "env:AURORA_SECRET", "attempt": "1s", "deadline": w.deadline},
+			"aws":     map[string]any{"account": account, "region": region, "access_key": "env:AURORA_KEY", "secret_key": "env:AURORA_SECRET", "attempt": "1s", "deadline": "6s"},
 			"cluster": name + "-" + string(id), "subnet_group": "app", "kms_key": w.kms[id], "instances": map[string]any{"number": n},
 			"drill": map[string]any{"subnet_group": "isolated"},
 		})
 	}
 	return driver.Request{Target: driver.Target{App: "shop", Resource: r, Site: site, Peer: peer}, Action: action, Operation: model.OpFailover, Mode: model.Planned,
-		Run: "r1", Step: model.StepID(name + "." + string(action)), Attempt: 1, Token: strings.Repeat(fmt.Sprintf("%c", 'a'+w.n), 26)}
+		Run: "r1", Step: model.StepID(name + "." + string(action)), Attempt: 1, Token: w.token()}
+}
+
+// token is one of its own each time.
+func (w *world) token() string {
+	w.tokens++
+	var b strings.Builder
+	for n := w.tokens; n > 0; n /= 10 {
+		b.WriteByte(byte('a' + n%10))
+	}
+	return b.String() + strings.Repeat("z", 26-b.Len())
 }
 
 // with changes a request's settings of its own.
@@ -146,10 +157,18 @@ func with(req driver.Request, settings string) driver.Request {
 	return req
 }
 
+// driver is one of another process, for a request's kind.
+func (w *world) driver(req driver.Request) driver.Driver {
+	if req.Resource.Kind == aurora.ClusterKind {
+		return aurora.NewCluster(w.base)
+	}
+	return aurora.New(w.base)
+}
+
 // run begins and observes until it is over, each time by a driver of another process.
 func (w *world) run(t testing.TB, req driver.Request) driver.Observation {
 	t.Helper()
-	h, err := driver.Begin(t.Context(), aurora.New(w.base), req)
+	h, err := driver.Begin(t.Context(), w.driver(req), req)
 	if err != nil {
 		t.Fatalf("begin %s: %v (hint: %s)", req.Action, err, failure.HintOf(err))
 	}
@@ -160,7 +179,7 @@ func (w *world) watch(t testing.TB, req driver.Request, h driver.Handle) driver.
 	t.Helper()
 	end := time.Now().Add(12 * time.Hour)
 	for {
-		seen, err := aurora.New(w.base).Observe(t.Context(), req, h)
+		seen, err := w.driver(req).Observe(t.Context(), req, h)
 		switch {
 		case err != nil && !failure.KindOf(err).Retryable():
 			t.Fatalf("observe %s: %v", req.Action, err)
@@ -228,7 +247,7 @@ func (w *world) detach(t testing.TB, name string) {
 	arn := w.arn("west", name)
 	_, err := w.rds("west").RemoveFromGlobalCluster(t.Context(), &rds.RemoveFromGlobalClusterInput{GlobalClusterIdentifier: &name, DbClusterIdentifier: &arn})
 	must(t, err)
-	w.pass(10 * time.Minute)
+	time.Sleep(10 * time.Minute)
 }
 
 // inventory is all that there is, in words.

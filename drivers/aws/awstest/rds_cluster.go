@@ -287,7 +287,7 @@ func modifyCluster(c *call) (any, error) {
 	if err := cl.usable(); err != nil {
 		return nil, err
 	}
-	if c.p.has("VpcSecurityGroupIds") {
+	if c.p.list("VpcSecurityGroupIds") != nil {
 		var probe dbInstance
 		if err := c.r.guard(&probe, c.p); err != nil {
 			return nil, err
@@ -303,7 +303,10 @@ func modifyCluster(c *call) (any, error) {
 	cl.DeletionProtection = c.p.flag("DeletionProtection", cl.DeletionProtection)
 	cl.CopyTagsToSnapshot = c.p.flag("CopyTagsToSnapshot", cl.CopyTagsToSnapshot)
 	cl.BackupRetentionPeriod = c.p.numOr("BackupRetentionPeriod", cl.BackupRetentionPeriod)
-	if c.p.has("MasterUserPassword") {
+	switch {
+	case c.p.list("VpcSecurityGroupIds") != nil:
+		cl.run(c.action, []Phase{{"modifying", 30 * time.Second}}, c.now, nil)
+	case c.p.has("MasterUserPassword"):
 		cl.run(c.action, []Phase{{"resetting-master-credentials", 30 * time.Second}}, c.now, nil)
 	}
 	return cl.result(c), nil
