@@ -26,6 +26,7 @@ func Registry(log *slog.Logger) *driver.Registry {
 	base := awsbase.New(awsbase.Options{Log: log})
 	return driver.NewRegistry(
 		aurora.New(base),
+		aurora.NewCluster(base),
 		check.NewExec(log),
 		check.NewHTTP(),
 		check.NewSQL(),

@@ -12,7 +12,7 @@ import (
 
 func TestRegistry(t *testing.T) {
 	r := Registry(slog.New(slog.DiscardHandler))
-	want := []model.Kind{"aws.aurora.global", "aws.elasticache.global", "aws.elasticache.replicationgroup", "aws.rds.instance", "aws.route53.record", "command", "dns.record", "exec", "fake", "fake.stateful", "files", "http", "postgres", "sql", "tcp"}
+	want := []model.Kind{"aws.aurora.cluster", "aws.aurora.global", "aws.elasticache.global", "aws.elasticache.replicationgroup", "aws.rds.instance", "aws.route53.record", "command", "dns.record", "exec", "fake", "fake.stateful", "files", "http", "postgres", "sql", "tcp"}
 	if diff := cmp.Diff(want, r.Kinds()); diff != "" {
 		t.Errorf("kinds (-want +got):\n%s", diff)
 	}

@@ -1,6 +1,7 @@
-// Package aurora moves Aurora global databases between regions: kind "aws.aurora.global".
+// Package aurora moves Aurora clusters between regions: global databases, kind "aws.aurora.global", and clusters that are in none,
+// kind "aws.aurora.cluster".
 //
-// A global database has one cluster that takes writes and others, in other regions, that follow it. AWS itself takes the
+// A single cluster comes back in another region by a copy of its snapshots: see [Cluster]. A global database has one cluster that takes writes and others, in other regions, that follow it. AWS itself takes the
 // writer's role from one and gives it to another: by a switchover, which loses nothing and needs both, or by a failover with
 // allowed loss of data, which needs the target's region alone. So a [Driver] fences by that very move: the old cluster is no
 // writer any more, which the global database says, and the promotion that follows finds the role where it belongs. There is
@@ -10,8 +11,7 @@
 // takes no writes (a person accepts that), and the way back is a rebuild: the old cluster is kept as a snapshot, which is
 // proved by a restore, before it is deleted and made again as one that follows.
 //
-// It is no driver for clusters without a global database, it reads no data, and it changes no settings of what serves. Start
-// with [New] and docs/drivers/aws.aurora.global.md.
+// It reads no data, and changes no settings of what serves. Start with [New] or [NewCluster], and docs/drivers.
 package aurora
 
 import (

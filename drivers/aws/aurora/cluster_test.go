@@ -285,6 +285,7 @@ func TestClusterFailbackIsKilled(t *testing.T) {
 			w.clears(t, name, func(req driver.Request) {
 				// The call takes effect, its answer is lost, and nothing answers whoever made it.
 				dies := w.Inject(awstest.Fault{Changes: true, How: awstest.LoseAnswer, After: after, Times: 1})
+				defer dies.Remove()
 				for range 3000 {
 					h, err := w.driver(req).(*aurora.Cluster).Reverse(t.Context(), req)
 					req.Resumed = true
@@ -302,7 +303,7 @@ func TestClusterFailbackIsKilled(t *testing.T) {
 					if err != nil && !failure.KindOf(err).Retryable() {
 						t.Fatalf("killed after %d changes: %v", after, err)
 					}
-					time.Sleep(5 * time.Second)
+					time.Sleep(30 * time.Second)
 				}
 				t.Fatalf("killed after %d changes it is never over", after)
 			})
