@@ -185,7 +185,7 @@ func (d *Driver) Examine(ctx context.Context, x driver.Examination) ([]model.Fin
 			if err != nil || v.cluster == nil {
 				return err
 			}
-			for _, class := range classes(p.at, drills) {
+			for _, class := range classes(p.at.Site, drills) {
 				s.Offered(ctx, id, aws.ToString(v.cluster.Engine), aws.ToString(v.cluster.EngineVersion), class)
 			}
 			return nil

@@ -31,7 +31,7 @@ func TestPolicyIsEnoughAndNeeded(t *testing.T) {
 			home.Mode = model.Unplanned
 			w.done(t, home)
 			w.done(t, w.request(name, model.ActionPromote, "east", "west"))
-			w.pass(time.Hour) // until the old one follows again
+			time.Sleep(time.Hour) // until the old one follows again
 			detached(t, w, name)
 			back := change(w.request(name, model.ActionReverse, "east", "west"))
 			back.Operation, back.Prepare = model.OpFailback, true

@@ -233,7 +233,7 @@ func (d *Driver) arrived(p *place, v *view, h handle) (driver.Observation, bool)
 			return driver.Waiting("the global database names %d writers", n), false
 		}
 		return driver.Observation{}, true
-	case h.Asked.IsZero() || time.Now().Sub(h.Asked) < settle, h.Path == byDetaching:
+	case h.Asked.IsZero() || time.Since(h.Asked) < settle, h.Path == byDetaching:
 		return driver.Waiting("the cluster is %s and not the writer yet", v.status()), false
 	}
 	return driver.FailedWith(failure.New(failure.Unavailable, "move the writer's role", p.subject, "AWS gave the %s up: the roles are as before", h.Path).
