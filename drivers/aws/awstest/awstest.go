@@ -34,6 +34,8 @@ package awstest
 
 import (
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -68,6 +70,11 @@ type World struct {
 	held     [][5]string            // see Withhold
 	lags     map[string][]lagging   // by ARN
 	policies map[string][]statement // by the ARN of a user or a role
+	pace     float64                // of the transitions that the call at hand begins; 0: as usual
+
+	// What is offered: engines' versions and classes of RDS, versions and classes of ElastiCache.
+	engines, cacheVersions map[string][]string
+	classes, cacheClasses  []string
 }
 
 // account is one account, with what is the same in all its regions.
@@ -100,7 +107,8 @@ func New(o Options) *World {
 	if o.Now == nil {
 		o.Now = time.Now
 	}
-	w := &World{opts: o, accounts: map[string]*account{}, keys: map[string]*principal{}, buckets: map[bucketKey]*bucket{}, limits: limits(), policies: map[string][]statement{}}
+	w := &World{opts: o, accounts: map[string]*account{}, keys: map[string]*principal{}, buckets: map[bucketKey]*bucket{}, limits: limits(), policies: map[string][]statement{},
+		engines: maps.Clone(engines), classes: slices.Clone(classes), cacheVersions: maps.Clone(cacheVersions), cacheClasses: slices.Clone(cacheClasses)}
 	w.parts = services()
 	return w
 }

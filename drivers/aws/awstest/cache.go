@@ -213,10 +213,10 @@ func (c *call) checkCache(g *cacheGroup) error {
 	if _, ok := r.cache.groups.get(g.ReplicationGroupId); ok {
 		return refuse("ReplicationGroupAlreadyExists", "Replication group %s already exists.", g.ReplicationGroupId)
 	}
-	if !slices.Contains(cacheVersions[g.Engine], g.version) {
+	if !slices.Contains(r.w.cacheVersions[g.Engine], g.version) {
 		return refuse("InvalidParameterCombination", "Cannot find version %s for %s", g.version, g.Engine)
 	}
-	if !slices.Contains(cacheClasses, g.CacheNodeType) || r.withheld(g.Engine, g.version, g.CacheNodeType) {
+	if !slices.Contains(r.w.cacheClasses, g.CacheNodeType) || r.withheld(g.Engine, g.version, g.CacheNodeType) {
 		return refuse("InvalidParameterValue", "Invalid Cache Node Type: %s.", g.CacheNodeType)
 	}
 	if _, ok := r.cache.subnetGroups.get(g.subnets); !ok {

@@ -2,6 +2,7 @@ package awstest
 
 import (
 	"container/heap"
+	"context"
 	"path"
 	"slices"
 	"sync"
@@ -147,6 +148,14 @@ func fits(pattern, text string) bool {
 	return ok && err == nil
 }
 
+// paceKey is how a context carries a pace.
+type paceKey struct{}
+
+// Paced is a context for calls whose transitions take that many times as long as they usually do.
+func Paced(ctx context.Context, pace float64) context.Context {
+	return context.WithValue(ctx, paceKey{}, pace)
+}
+
 // scripted is the script for a transition.
 func (w *World) scripted(acct, in, action, name string) (Script, bool) {
 	for i := len(w.played) - 1; i >= 0; i-- {
@@ -177,10 +186,22 @@ type transition struct {
 	passed *Transition // what the world remembers of it
 }
 
+// paced is phases at the pace of the call at hand.
+func (w *World) paced(phases []Phase) []Phase {
+	if w.pace <= 0 {
+		return phases
+	}
+	phases = slices.Clone(phases)
+	for i := range phases {
+		phases[i].For = time.Duration(float64(phases[i].For) * w.pace)
+	}
+	return phases
+}
+
 // begin lets the transition begin now. Its first phase begins before begin returns.
 func (t transition) begin(now time.Time) {
 	s, _ := t.r.w.scripted(t.r.acct.id, t.r.name, t.action, t.name)
-	t.phases = s.phased(t.phases)
+	t.phases = t.r.w.paced(s.phased(t.phases))
 	t.passed = &Transition{Region: t.r.name, Action: t.action, Name: t.name, Began: now}
 	t.r.w.passed = append(t.r.w.passed, t.passed)
 	t.step(now, 0, s.End)

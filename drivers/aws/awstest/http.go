@@ -140,7 +140,9 @@ func (w *World) serve(ctx context.Context, req *http.Request, body []byte) answe
 	c.now = w.settle()
 	var out any
 	if err == nil {
+		w.pace, _ = ctx.Value(paceKey{}).(float64)
 		out, err = w.do(c, s, req, scope)
+		w.pace = 0
 	}
 	a := w.say(s.speaks, s, c, out, err)
 	w.record(c, a, err)

@@ -68,7 +68,7 @@ func license(engine string) string {
 // major is the part of a version that families and option groups go by.
 func major(engine, version string) string {
 	parts := strings.SplitN(version, ".", 3)
-	if strings.Contains(engine, "postgres") {
+	if strings.Contains(engine, "postgres") || len(parts) < 2 {
 		return parts[0]
 	}
 	return parts[0] + "." + parts[1]
@@ -78,7 +78,7 @@ func familyOf(engine, version string) string { return engine + major(engine, ver
 
 // version finds what a version given in short or not at all means.
 func (r *region) version(engine, version string) (string, error) {
-	known, ok := engines[engine]
+	known, ok := r.w.engines[engine]
 	if !ok {
 		return "", refuse("InvalidParameterValue", "Invalid DB engine: %s", engine)
 	}
@@ -95,7 +95,7 @@ func (r *region) version(engine, version string) (string, error) {
 
 // offers refuses classes and versions that the region does not have; World.Withhold takes some away.
 func (r *region) offers(engine, version, class string) error {
-	if slices.Contains(classes, class) && slices.Contains(engines[engine], version) && !r.withheld(engine, version, class) {
+	if slices.Contains(r.w.classes, class) && slices.Contains(r.w.engines[engine], version) && !r.withheld(engine, version, class) {
 		return nil
 	}
 	return refuse("InvalidParameterCombination", "RDS does not support creating a DB instance with the following combination: DBInstanceClass=%s, Engine=%s, EngineVersion=%s. For supported combinations of instance class and database engine version, see the documentation.", class, engine, version)
@@ -141,19 +141,27 @@ func (r *region) quota(name string, used int, code string) error {
 // furnish makes the default groups.
 func (s *rdsState) furnish(r *region) {
 	s.quotas = map[string]int{}
-	now := r.w.opts.Now()
-	s.subnetGroups.put(now, "default", r.subnetGroup("default", "default", r.net.subnets))
-	for engine, versions := range engines {
+	s.subnetGroups.put(r.w.opts.Now(), "default", r.subnetGroup("default", "default", r.net.subnets))
+	for engine, versions := range r.w.engines {
 		for _, v := range versions {
-			family, aurora := familyOf(engine, v), strings.HasPrefix(engine, "aurora")
-			name := "default." + family
-			s.parameterGroups.put(now, name, r.parameterGroup("pg:", name, family, "Default parameter group for "+family))
-			if aurora {
-				s.clusterGroups.put(now, name, r.parameterGroup("cluster-pg:", name, family, "Default cluster parameter group for "+family))
-			}
-			option := "default:" + engine + "-" + strings.ReplaceAll(major(engine, v), ".", "-")
-			s.optionGroups.put(now, option, &optionGroup{option, "Default option group for " + engine, engine, major(engine, v), r.arn("rds", "og:"+option), nil})
+			s.stock(r, engine, v)
 		}
+	}
+}
+
+// stock makes the default groups of an engine's version, where they are missing.
+func (s *rdsState) stock(r *region, engine, version string) {
+	now, family := r.w.opts.Now(), familyOf(engine, version)
+	name := "default." + family
+	if _, ok := s.parameterGroups.get(name); !ok {
+		s.parameterGroups.put(now, name, r.parameterGroup("pg:", name, family, "Default parameter group for "+family))
+	}
+	if _, ok := s.clusterGroups.get(name); !ok && strings.HasPrefix(engine, "aurora") {
+		s.clusterGroups.put(now, name, r.parameterGroup("cluster-pg:", name, family, "Default cluster parameter group for "+family))
+	}
+	option := "default:" + engine + "-" + strings.ReplaceAll(major(engine, version), ".", "-")
+	if _, ok := s.optionGroups.get(option); !ok {
+		s.optionGroups.put(now, option, &optionGroup{option, "Default option group for " + engine, engine, major(engine, version), r.arn("rds", "og:"+option), nil})
 	}
 }
 
@@ -299,8 +307,8 @@ func describeEngineVersions(c *call) (any, error) {
 		Versions []offered `xml:"DBEngineVersions>DBEngineVersion"`
 	}
 	engine, version, family := c.p.str("Engine"), c.p.str("EngineVersion"), c.p.str("DBParameterGroupFamily")
-	for _, e := range sortedKeys(engines) {
-		for _, v := range engines[e] {
+	for _, e := range sortedKeys(c.w.engines) {
+		for _, v := range c.w.engines[e] {
 			f := familyOf(e, v)
 			if engine != "" && e != engine || version != "" && v != version && !strings.HasPrefix(v, version+".") || family != "" && f != family || c.r.withheld(e, v, "") {
 				continue
@@ -325,8 +333,8 @@ func describeOrderable(c *call) (any, error) {
 	for _, s := range c.r.net.subnets {
 		zones = append(zones, zoneName{s.AvailabilityZone})
 	}
-	for _, v := range engines[engine] {
-		for _, cl := range classes {
+	for _, v := range c.w.engines[engine] {
+		for _, cl := range c.w.classes {
 			if (version == "" || v == version) && (class == "" || cl == class) && !c.r.withheld(engine, v, cl) {
 				aurora := strings.HasPrefix(engine, "aurora")
 				found = append(found, option{engine, v, cl, license(engine), "gp3", zones, true, !aurora, true, true, aurora})

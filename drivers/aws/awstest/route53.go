@@ -66,6 +66,7 @@ func (r Record) same(o Record) bool {
 // zone is a hosted zone: what was asked for, and what name servers already serve.
 type zone struct {
 	id, name, reference string
+	private             bool
 	records, served     []Record
 }
 
@@ -388,14 +389,16 @@ func getChange(c *call) (any, error) {
 	return struct{ ChangeInfo changeInfo }{ch.wire()}, nil
 }
 
+type zoneConfig struct{ PrivateZone bool }
+
 type hostedZone struct {
 	Id, Name, CallerReference string
-	Config                    struct{ PrivateZone bool }
+	Config                    zoneConfig
 	ResourceRecordSetCount    int
 }
 
 func (z *zone) wire() hostedZone {
-	return hostedZone{Id: "/hostedzone/" + z.id, Name: z.name, CallerReference: z.reference, ResourceRecordSetCount: len(z.records)}
+	return hostedZone{Id: "/hostedzone/" + z.id, Name: z.name, CallerReference: z.reference, Config: zoneConfig{z.private}, ResourceRecordSetCount: len(z.records)}
 }
 
 type delegationSet struct {
