@@ -205,6 +205,9 @@ func Actions(d Driver) []model.Action {
 
 // Begin begins req.Action on d. An action that d cannot do is failure.Unsupported.
 func Begin(ctx context.Context, d Driver, req Request) (Handle, error) {
+	if b, ok := d.(Beginner); ok {
+		return b.Begin(ctx, req)
+	}
 	if find, ok := begins[req.Action]; ok {
 		if f := find(d); f != nil {
 			return f(ctx, req)
@@ -212,6 +215,12 @@ func Begin(ctx context.Context, d Driver, req Request) (Handle, error) {
 	}
 	return Handle{}, failure.New(failure.Unsupported, string(req.Action), string(req.Resource.ID),
 		"a resource of kind %s cannot do this", d.Facts().Kind)
+}
+
+// Beginner is implemented by wrappers that stand before every action of what they wrap, such as a rehearsal's: [Begin] asks them
+// in place of the capability's own method. Which actions there are is still what the wrapped driver can do.
+type Beginner interface {
+	Begin(ctx context.Context, req Request) (Handle, error)
 }
 
 // As finds capability C in d or in what it wraps (a wrapper has a method Unwrap() Driver).

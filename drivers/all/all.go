@@ -22,8 +22,12 @@ import (
 // Registry makes every driver. Each call makes new ones; the fake's worlds are in memory unless a resource's settings
 // name a file for them.
 func Registry(log *slog.Logger) *driver.Registry {
+	return On(log, awsbase.New(awsbase.Options{Log: log}))
+}
+
+// On is Registry with what the drivers of AWS reach AWS by.
+func On(log *slog.Logger, base *awsbase.Base) *driver.Registry {
 	world := fake.NewWorld()
-	base := awsbase.New(awsbase.Options{Log: log})
 	return driver.NewRegistry(
 		aurora.New(base),
 		aurora.NewCluster(base),

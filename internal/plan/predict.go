@@ -18,7 +18,7 @@ func Predict(p *model.Plan, took map[model.StepID]time.Duration) (rto time.Durat
 			start = max(start, ends[n])
 		}
 		var d time.Duration
-		if counts(p, &s) {
+		if Counts(p, &s) {
 			known, ok := took[s.ID]
 			if !ok {
 				unknown = append(unknown, s.ID)
@@ -26,15 +26,15 @@ func Predict(p *model.Plan, took map[model.StepID]time.Duration) (rto time.Durat
 			d = known
 		}
 		ends[s.ID] = start + d
-		if counts(p, &s) {
+		if Counts(p, &s) {
 			rto = max(rto, ends[s.ID])
 		}
 	}
 	return rto, unknown
 }
 
-// counts says whether a step is one of those that clients wait for, or would wait for if the drill were real.
-func counts(p *model.Plan, s *model.Step) bool {
+// Counts says whether a step is one of those that clients wait for, or would wait for if the drill were real.
+func Counts(p *model.Plan, s *model.Step) bool {
 	switch s.Action {
 	case model.ActionApprove, model.ActionJoin:
 		return false

@@ -5,7 +5,6 @@ import (
 	"context"
 	"fmt"
 	"slices"
-	"sort"
 	"time"
 
 	"github.com/lifeboat-dr/lifeboat/api"
@@ -149,33 +148,51 @@ func (s *Service) ask(ctx context.Context, p *model.Plan) []model.Finding {
 	return out
 }
 
-// predict says what the operation would cost if it ran now.
-func (s *Service) predict(ctx context.Context, r *api.PlanReply) error {
+// Took is how long the steps of an operation on an app took in earlier runs that succeeded: the medians, and how many runs they are of.
+func (s *Service) Took(ctx context.Context, app model.AppID, op model.Operation) (took map[model.StepID]time.Duration, runs int, err error) {
+	return s.took(ctx, app, func(_ model.StepID, of model.Operation) bool { return of == op })
+}
+
+// took is Took for the steps that count, each with the operation of the run that it was in.
+func (s *Service) took(ctx context.Context, app model.AppID, counts func(model.StepID, model.Operation) bool) (took map[model.StepID]time.Duration, runs int, err error) {
 	past, err := s.past(ctx)
 	if err != nil {
-		return err
+		return nil, 0, err
 	}
 	samples := map[model.StepID][]time.Duration{}
 	for _, m := range past {
-		if m.App != r.Plan.App || r.Prediction.Runs >= historyRuns || m.Outcome != api.Succeeded {
+		if m.App != app || runs >= historyRuns || m.Outcome != api.Succeeded {
 			continue
 		}
 		used := false
 		for id, seconds := range m.Took {
-			if step, ok := r.Plan.Step(id); ok && step.Operation == m.Operation {
+			if counts(id, m.Operation) {
 				samples[id] = append(samples[id], time.Duration(seconds*float64(time.Second)))
 				used = true
 			}
 		}
 		if used {
-			r.Prediction.Runs++
+			runs++
 		}
 	}
-	took := map[model.StepID]time.Duration{}
+	took = map[model.StepID]time.Duration{}
 	for id, all := range samples {
-		sort.Slice(all, func(i, j int) bool { return all[i] < all[j] })
+		slices.Sort(all)
 		took[id] = all[len(all)/2]
 	}
+	return took, runs, nil
+}
+
+// predict says what the operation would cost if it ran now.
+func (s *Service) predict(ctx context.Context, r *api.PlanReply) error {
+	took, runs, err := s.took(ctx, r.Plan.App, func(id model.StepID, op model.Operation) bool {
+		step, ok := r.Plan.Step(id)
+		return ok && step.Operation == op
+	})
+	if err != nil {
+		return err
+	}
+	r.Prediction.Runs = runs
 	rto, unknown := plan.Predict(r.Plan, took)
 	r.Prediction.Unknown = unknown
 	if len(unknown) == 0 && len(took) > 0 {

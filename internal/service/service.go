@@ -30,7 +30,9 @@ import (
 
 // Options say which Lifeboat to open.
 type Options struct {
-	Config  string // path of lifeboat.yaml
+	Config string // path of lifeboat.yaml
+	// Loaded is a configuration that was read already, and changed perhaps. Config is not read then.
+	Loaded  *model.Config
 	State   string // a state folder in place of the configured one
 	Drivers *driver.Registry
 	Log     *slog.Logger
@@ -69,9 +71,11 @@ func Open(ctx context.Context, opts Options) (*Service, error) {
 	if opts.Log == nil {
 		opts.Log = slog.New(slog.DiscardHandler)
 	}
-	cfg, err := config.Load(opts.Config, opts.Drivers)
-	if err != nil {
-		return nil, err
+	cfg, err := opts.Loaded, error(nil)
+	if cfg == nil {
+		if cfg, err = config.Load(opts.Config, opts.Drivers); err != nil {
+			return nil, err
+		}
 	}
 	if opts.State != "" {
 		if cfg.State, err = filepath.Abs(opts.State); err != nil {

@@ -100,6 +100,7 @@ const cacheTakes = "ReplicationGroupId! ReplicationGroupDescription! GlobalRepli
 func cacheActions() map[string]action {
 	return map[string]action{
 		"CreateReplicationGroup":       {cacheTakes, createCache},
+		"DescribeCacheClusters":        {"CacheClusterId MaxRecords Marker ShowCacheNodeInfo ShowCacheClustersNotInReplicationGroups", describeCacheNodes},
 		"DescribeReplicationGroups":    {"ReplicationGroupId MaxRecords Marker", describeCaches},
 		"ModifyReplicationGroup":       {"ReplicationGroupId! ApplyImmediately ReplicationGroupDescription AutomaticFailoverEnabled MultiAZEnabled SecurityGroupIds CacheParameterGroupName CacheNodeType SnapshotRetentionLimit SnapshotWindow AuthToken AuthTokenUpdateStrategy", modifyCache},
 		"IncreaseReplicaCount":         {"ReplicationGroupId! ApplyImmediately! NewReplicaCount", growCache},

@@ -41,8 +41,6 @@ func learners() map[string]learner {
 			r.cache.parameterGroups.put(r.w.opts.Now(), v.CacheParameterGroupName, v)
 		}, "CacheParameterGroups>CacheParameterGroup"),
 
-		"ec2 DescribeSecurityGroups": learn(func(r *region, v *securityGroup) { r.allow(*v) }, "securityGroupInfo>item"),
-
 		"route53 ListHostedZonesByName":  learn(learnZone, "HostedZones>HostedZone"),
 		"route53 GetHostedZone":          learn(learnZone, "HostedZone"),
 		"route53 ListResourceRecordSets": learnRecords,
@@ -54,7 +52,7 @@ type accountQuota struct {
 	Max              int
 }
 
-// learn reads the list at a path of an answer. The Query protocol has a result around it, the others have not.
+// learn reads the list at a path of an answer.
 func learn[T any](keep func(r *region, v *T), path string) learner {
 	return func(r *region, a Answer) error {
 		items, err := listed[T](a.Body, strings.Split(path, ">"))

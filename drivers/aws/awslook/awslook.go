@@ -1,0 +1,244 @@
+// Package awslook reads what an app has in AWS, at all its sites, for a rehearsal. It is no driver: it knows what to list, and not
+// what that is for.
+//
+// It cannot change anything: all it asks goes through an [awstest.Glass], which refuses what is no look. What AWS answered is kept
+// as it came; [awstest.World.Learn] makes a world of it.
+//
+// Start with [Look].
+package awslook
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"log/slog"
+	"maps"
+	"net/http"
+	"slices"
+	"strings"
+	"sync"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	awshttp "github.com/aws/aws-sdk-go-v2/aws/transport/http"
+
+	"github.com/lifeboat-dr/lifeboat/drivers/aws/awsbase"
+	"github.com/lifeboat-dr/lifeboat/drivers/aws/awstest"
+	"github.com/lifeboat-dr/lifeboat/failure"
+	"github.com/lifeboat-dr/lifeboat/model"
+)
+
+// services say which of AWS's services a kind's resources live in.
+var services = map[string]string{"aws.rds.": "rds", "aws.aurora.": "rds", "aws.elasticache.": "elasticache", "aws.route53.": "route53"}
+
+// Known reports whether resources of a kind can be looked at here.
+func Known(kind model.Kind) bool { return serviceOf(kind) != "" }
+
+func serviceOf(kind model.Kind) string {
+	for prefix, service := range services {
+		if strings.HasPrefix(string(kind), prefix) {
+			return service
+		}
+	}
+	return ""
+}
+
+// AccessOf is where a resource's settings at a site say that the site is; false when they say nothing.
+func AccessOf(settings json.RawMessage) (awsbase.Access, bool) {
+	var s struct {
+		AWS awsbase.Access `json:"aws"`
+	}
+	err := json.Unmarshal(settings, &s)
+	return s.AWS, err == nil && s.AWS.Account != ""
+}
+
+// Seen is what there is.
+type Seen struct {
+	Answers []awstest.Answer `json:"answers"`
+	// Assumed are keys and security groups that the settings name, by account and region: nobody was asked about those.
+	Assumed []Assumed `json:"assumed,omitempty"`
+	Left    []Left    `json:"-"`
+	Calls   int       `json:"-"`
+}
+
+// Assumed are names that are taken for there.
+type Assumed struct {
+	Account string   `json:"account"`
+	Region  string   `json:"region"`
+	Names   []string `json:"names"`
+}
+
+// Left is what could not be looked at.
+type Left struct {
+	Site model.SiteID
+	What string
+	// Whole says that it is everything in that region.
+	Whole bool
+	Err   error
+}
+
+// Look lists what the app's resources of AWS can need at each of their sites, all sites side by side. Sites that do not answer
+// are in Seen.Left. The error is ctx's, or failure.Invalid. HTTP reaches AWS; nil: as the SDK does.
+func Look(ctx context.Context, log *slog.Logger, through awstest.HTTP, app model.App) (*Seen, error) {
+	places, err := placesOf(app)
+	if err != nil {
+		return nil, err
+	}
+	out := make([]*Seen, len(places))
+	var group sync.WaitGroup
+	for i, p := range places {
+		group.Go(func() { out[i] = p.look(ctx, log, through) })
+	}
+	group.Wait()
+	if ctx.Err() != nil {
+		return nil, failure.Wrap(context.Cause(ctx), "look at", string(app.ID))
+	}
+	all := &Seen{}
+	for _, s := range out {
+		all.Answers, all.Assumed, all.Left = append(all.Answers, s.Answers...), append(all.Assumed, s.Assumed...), append(all.Left, s.Left...)
+		all.Calls += s.Calls
+	}
+	return all, nil
+}
+
+// place is one account and region, as somebody, with what the app has there.
+type place struct {
+	site     model.SiteID
+	access   awsbase.Access
+	services []string
+	zones    []zone
+	texts    []string // all that the settings there say
+	groups   []string // security groups
+	keys     []string
+}
+
+// placesOf finds the places of an app.
+func placesOf(app model.App) ([]*place, error) {
+	var places []*place
+	for _, r := range app.Resources {
+		service := serviceOf(r.Kind)
+		if service == "" {
+			continue
+		}
+		for _, site := range slices.Sorted(maps.Keys(r.Sites)) {
+			access, ok := AccessOf(r.Sites[site])
+			if !ok {
+				return nil, failure.New(failure.Invalid, "look at", string(r.ID)+" at "+string(site), "its settings do not say where in AWS it is")
+			}
+			p := find(places, access)
+			if p == nil {
+				p = &place{site: site, access: access}
+				places = append(places, p)
+			}
+			if !slices.Contains(p.services, service) {
+				p.services = append(p.services, service)
+			}
+			if service == "route53" {
+				var z zone
+				if err := json.Unmarshal(r.Settings, &z); err != nil {
+					return nil, failure.WrapAs(failure.Invalid, err, "look at", string(r.ID))
+				}
+				p.zones = append(p.zones, z)
+			}
+			if err := p.read(r.Sites[site]); err != nil {
+				return nil, failure.WrapAs(failure.Invalid, err, "look at", string(r.ID))
+			}
+		}
+	}
+	return places, nil
+}
+
+// find finds the place of an access.
+func find(places []*place, access awsbase.Access) *place {
+	want, _ := json.Marshal(access)
+	for _, p := range places {
+		if have, _ := json.Marshal(p.access); string(have) == string(want) {
+			return p
+		}
+	}
+	return nil
+}
+
+// read finds what settings name.
+func (p *place) read(settings json.RawMessage) error {
+	var doc any
+	if err := json.Unmarshal(settings, &doc); err != nil {
+		return err
+	}
+	p.walk("", doc)
+	return nil
+}
+
+func (p *place) walk(name string, v any) {
+	switch v := v.(type) {
+	case map[string]any:
+		for k, inner := range v {
+			if k != "aws" {
+				p.walk(k, inner)
+			}
+		}
+	case []any:
+		for _, inner := range v {
+			p.walk(name, inner)
+		}
+	case string:
+		p.texts = append(p.texts, v)
+		switch {
+		case strings.HasPrefix(v, "sg-"):
+			p.groups = append(p.groups, v)
+		case name == "kms_key":
+			p.keys = append(p.keys, v)
+		}
+	}
+}
+
+// door is the glass as a client that can be given certificates, which the SDK wants where AWS_CA_BUNDLE is set.
+type door struct {
+	*awstest.Glass
+	account string
+	inner   *awshttp.BuildableClient
+}
+
+// WithTransportOptions gives a door whose connections are made so.
+func (d door) WithTransportOptions(opts ...func(*http.Transport)) aws.HTTPClient {
+	inner := d.inner.WithTransportOptions(opts...)
+	return door{awstest.NewGlass(inner, d.account), d.account, inner}
+}
+
+// look lists one place.
+func (p *place) look(ctx context.Context, log *slog.Logger, through awstest.HTTP) *Seen {
+	glass := awstest.NewGlass(through, p.access.Account)
+	var client aws.HTTPClient = glass
+	if through == nil {
+		inner := awshttp.NewBuildableClient()
+		glass = awstest.NewGlass(inner, p.access.Account)
+		client = door{glass, p.access.Account, inner}
+	}
+	base := awsbase.New(awsbase.Options{Log: log, HTTP: client})
+	seen := &Seen{}
+	if names := slices.Concat(p.groups, p.keys); len(names) > 0 {
+		seen.Assumed = []Assumed{{p.access.Account, p.access.Region, names}}
+	}
+	session, err := base.Session(ctx, p.access)
+	if err != nil {
+		seen.Left = []Left{{p.site, "everything in " + p.access.Region, true, err}}
+		return seen
+	}
+	for _, l := range p.lists(session) {
+		err := l.do(ctx)
+		switch {
+		case err == nil:
+			continue
+		case failure.KindOf(err) == failure.Unavailable:
+			seen.Left = append(seen.Left, Left{p.site, "everything in " + p.access.Region, true, err})
+			seen.Answers = nil
+			return seen
+		}
+		seen.Left = append(seen.Left, Left{p.site, l.what + " in " + p.access.Region, false, err})
+		if errors.Is(err, context.Canceled) {
+			break
+		}
+	}
+	seen.Answers = glass.Answers()
+	seen.Calls = len(seen.Answers)
+	return seen
+}

@@ -1,0 +1,163 @@
+package rehearsal
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"io"
+	"log/slog"
+	"os"
+	"os/exec"
+	"strings"
+	"testing"
+	"testing/synctest"
+
+	"github.com/lifeboat-dr/lifeboat/api"
+	"github.com/lifeboat-dr/lifeboat/failure"
+	"github.com/lifeboat-dr/lifeboat/model"
+)
+
+// Program is the hidden program that plays a job: the binary's first argument.
+const Program = "rehearsal-stage"
+
+// line is what the program writes: one of these a line, the last one being Done or Err.
+type line struct {
+	Step *api.RehearsedStep `json:"step,omitempty"`
+	Done *api.Rehearsal     `json:"done,omitempty"`
+	Err  *failure.Error     `json:"err,omitempty"`
+}
+
+// Apart plays jobs in a process of its own, which is the program at path with Program as its argument. The process gets neither
+// credentials nor settings of AWS.
+func Apart(path string) Play {
+	return func(ctx context.Context, job *Job, tell func(api.RehearsedStep)) (*api.Rehearsal, error) {
+		text, err := json.Marshal(job)
+		if err != nil {
+			return nil, failure.WrapAs(failure.Internal, err, "write down", "the rehearsal")
+		}
+		cmd := exec.CommandContext(ctx, path, Program)
+		cmd.Stdin = bytes.NewReader(text)
+		cmd.Env = environment(os.Environ())
+		var said tail
+		cmd.Stderr = &said
+		out, err := cmd.StdoutPipe()
+		if err == nil {
+			err = cmd.Start()
+		}
+		if err != nil {
+			return nil, failure.WrapAs(failure.Internal, err, "start", path)
+		}
+		done, readErr := listen(out, tell)
+		err = cmd.Wait()
+		switch {
+		case ctx.Err() != nil:
+			return nil, failure.Wrap(context.Cause(ctx), "rehearse", "")
+		case readErr != nil && failure.Classified(readErr):
+			return nil, readErr
+		case err != nil || readErr != nil || done == nil:
+			return nil, failure.WrapAs(failure.Internal, errors.Join(err, readErr, errors.New(said.String())), "rehearse", "")
+		}
+		return done, nil
+	}
+}
+
+// listen reads what the program writes, to its end.
+func listen(r io.Reader, tell func(api.RehearsedStep)) (done *api.Rehearsal, err error) {
+	dec := json.NewDecoder(r)
+	for {
+		var l line
+		switch e := dec.Decode(&l); {
+		case e == io.EOF:
+			return done, err
+		case e != nil:
+			_, _ = io.Copy(io.Discard, r) // let it end
+			return nil, e
+		}
+		switch {
+		case l.Step != nil:
+			tell(*l.Step)
+		case l.Done != nil:
+			done = l.Done
+		case l.Err != nil:
+			err = l.Err
+		}
+	}
+}
+
+// environment leaves out what says how to become somebody in AWS, and what changes how Go keeps time.
+func environment(all []string) (out []string) {
+	for _, v := range all {
+		if !strings.HasPrefix(v, "AWS_") && !strings.HasPrefix(v, "GODEBUG=") {
+			out = append(out, v)
+		}
+	}
+	return out
+}
+
+// tail keeps the end of what is written to it.
+type tail struct{ kept []byte }
+
+const tailSize = 16 << 10
+
+// Write keeps the end.
+func (t *tail) Write(b []byte) (int, error) {
+	t.kept = append(t.kept, b...)
+	if over := len(t.kept) - tailSize; over > 0 {
+		t.kept = t.kept[over:]
+	}
+	return len(b), nil
+}
+
+func (t *tail) String() string { return string(t.kept) }
+
+// Main is the program: it reads a job from standard input and writes lines to standard output. It does not return: it is run by
+// package testing, which alone makes the *testing.T that a bubble of testing/synctest is made from, and which ends the process.
+func Main(drivers Drivers) {
+	out := json.NewEncoder(os.Stdout)
+	os.Stdout = os.Stderr // package testing says there that all is well
+	write := func(l line) {
+		if err := out.Encode(l); err != nil {
+			os.Exit(1) // nobody listens any more
+		}
+	}
+	var job Job
+	if err := json.NewDecoder(os.Stdin).Decode(&job); err != nil {
+		write(line{Err: failure.From(failure.WrapAs(failure.Internal, err, "read", "the job of a rehearsal"))})
+		os.Exit(1)
+	}
+	os.Args = os.Args[:1] // package testing reads flags from there
+	testing.Main(func(string, string) (bool, error) { return true, nil }, []testing.InternalTest{{Name: "rehearsal", F: func(t *testing.T) {
+		bubble := func(f func(ctx context.Context)) { synctest.Test(t, func(t *testing.T) { f(t.Context()) }) }
+		done, err := perform(bubble, &job, drivers, func(s api.RehearsedStep) { write(line{Step: &s}) })
+		if err != nil {
+			write(line{Err: failure.From(err)})
+			return
+		}
+		write(line{Done: done})
+	}}}, nil, nil)
+}
+
+// perform plays a job, each time in a bubble of its own. Where earlier runs of the app measured how long steps take, it is played
+// twice: the first time finds out how long they take in the world as it usually is, and by how much it has to be slower or faster.
+func perform(bubble func(func(context.Context)), job *Job, drivers Drivers, tell func(api.RehearsedStep)) (out *api.Rehearsal, err error) {
+	log := slog.New(slog.DiscardHandler)
+	job.Pace = map[model.StepID]float64{}
+	for _, id := range job.Request.Stuck {
+		job.Pace[id] = never
+	}
+	if len(job.Took) > 0 {
+		bubble(func(ctx context.Context) { out, err = play(ctx, job, drivers, log, func(api.RehearsedStep) {}) })
+		if err != nil {
+			return nil, err
+		}
+		for _, s := range out.Steps {
+			measured, ok := job.Took[s.ID]
+			if _, set := job.Pace[s.ID]; ok && !set && !s.StoodIn && s.Status == api.StepDone && s.Took > 0 && measured > 0 {
+				job.Pace[s.ID] = measured.Std().Seconds() / s.Took.Std().Seconds()
+			}
+		}
+	}
+	bubble(func(ctx context.Context) { out, err = play(ctx, job, drivers, log, tell) })
+	return out, err
+}
