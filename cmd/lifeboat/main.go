@@ -25,6 +25,7 @@ import (
 	"github.com/lifeboat-dr/lifeboat/internal/demo/world"
 	"github.com/lifeboat-dr/lifeboat/internal/pglog"
 	"github.com/lifeboat-dr/lifeboat/internal/pgrestore/ask"
+	"github.com/lifeboat-dr/lifeboat/internal/rehearsal"
 	"github.com/lifeboat-dr/lifeboat/internal/service"
 	"github.com/lifeboat-dr/lifeboat/internal/vaultservice"
 	"github.com/lifeboat-dr/lifeboat/model"
@@ -38,6 +39,9 @@ func main() {
 		os.Exit(ask.Main(os.Args[2:], os.Stderr))
 	}
 	ctx := context.Background()
+	if len(os.Args) > 1 && os.Args[1] == rehearsal.Program {
+		rehearsal.Main(all.On)
+	}
 	if len(os.Args) > 1 {
 		if program, ok := hidden()[os.Args[1]]; ok {
 			runHidden(ctx, program)
@@ -56,9 +60,20 @@ func main() {
 		Documents: service.Documents{Drivers: all.Registry(slog.New(slog.DiscardHandler))},
 		Vaults:    vaults,
 		Demo:      runDemo,
-		Version:   version,
-		Signals:   signals,
+		Rehearsals: func(opt cli.OpenOptions) api.Rehearsals {
+			return rehearsal.New(rehearsal.Options{Config: opt.Config, State: opt.State, Drivers: all.On, Log: opt.Log, Play: rehearsal.Apart(self())})
+		},
+		Version: version,
+		Signals: signals,
 	}))
+}
+
+// self is this program, to be started again; the name that it was started by where the system does not tell.
+func self() string {
+	if path, err := os.Executable(); err == nil {
+		return path
+	}
+	return os.Args[0]
 }
 
 // hidden are the programs that this binary starts by itself: the demonstration's, and the jobs of drivers on hosts.

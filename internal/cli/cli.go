@@ -38,6 +38,8 @@ type Deps struct {
 	Vaults func(opt OpenOptions, stderr io.Writer) api.Vaults
 	// Demo runs the demonstration; nil where this build has none.
 	Demo func(ctx context.Context, opt DemoOptions) error
+	// Rehearsals makes what rehearses for one command; nil where this build has none.
+	Rehearsals func(opt OpenOptions) api.Rehearsals
 	// Version of this build.
 	Version string
 

@@ -72,7 +72,7 @@ func newRoot(inv *invocation) *cobra.Command {
 	}
 	add(groupStart, newInit(inv), newValidate(inv), newSchema(inv), newDemo(inv))
 	add(groupLook, newStatus(inv), newDoctor(inv), newPoints(inv), newProtect(inv), newProve(inv))
-	add(groupOperate, newPlan(inv), newDrill(inv), newFailover(inv), newFailback(inv), newRestore(inv))
+	add(groupOperate, newPlan(inv), newRehearse(inv), newDrill(inv), newFailover(inv), newFailback(inv), newRestore(inv))
 	add(groupRuns, newRun(inv), newReport(inv))
 	add(groupVault, newVault(inv))
 	add(groupOther, newAWS(inv), newVersion(inv), newCompletion())

@@ -62,6 +62,13 @@ func Apart(path string) Play {
 	}
 }
 
+// Here plays jobs in this process and in its time, hours taking hours: for tests that are in a bubble of testing/synctest already.
+func Here(drivers Drivers) Play {
+	return func(ctx context.Context, job *Job, tell func(api.RehearsedStep)) (*api.Rehearsal, error) {
+		return perform(func(f func(context.Context)) { f(ctx) }, job, drivers, tell)
+	}
+}
+
 // listen reads what the program writes, to its end.
 func listen(r io.Reader, tell func(api.RehearsedStep)) (done *api.Rehearsal, err error) {
 	dec := json.NewDecoder(r)
