@@ -87,7 +87,7 @@ func exitCodesHelp() string {
 	}
 	b.WriteString(`
 An operation (failover, failback, drill, prove, restore, run start, run resume, run watch) ends with 0 only if its run
-succeeded.
+succeeded, rehearse only if the plan got through within the objectives.
 Commands that only look (plan, status, run list, run show) end with 0 whatever they have to show; doctor ends with 7 when
 something blocks an operation. vault backup ends with 3
 when the point is not complete, vault check with 11 when something is wrong, vault restore with 1 when something could not

@@ -35,6 +35,9 @@ Shown are how it goes, what people would be asked (they are taken to agree, at o
 steps it is made of. How long a step takes is what earlier runs of this app measured, else what is usual for small
 databases. What is not in AWS is stood in for: it does nothing, and takes the time that was measured.
 
+--with home=HOW says how the site is lost: ` + "`" + strings.Join(api.LostHow(), "`, `") + "`" + ` (the first one is the default).
+--with stuck=STEP lets the work of a step never end.
+
 The exit code is 0 only if the plan gets through within the app's objectives.`,
 		Example: `  lifeboat rehearse shop
   lifeboat rehearse shop --with home=hanging
@@ -53,11 +56,11 @@ The exit code is 0 only if the plan gets through within the app's objectives.`,
 		return runRehearse(cmd.Context(), inv, req)
 	}
 	flags := cmd.Flags()
-	flags.StringVar(&opt.operation, "operation", rehearsed[0], "rehearse this `OPERATION`: "+strings.Join(rehearsed, ", "))
-	flags.StringVar(&opt.to, "to", "", "recover at `SITE` (default: the app's first recovery site, or home for a failback)")
-	flags.StringVar(&opt.lost, "lost", "", "lose this `SITE` first (default: of an unplanned failover, the one where the app serves)")
+	flags.StringVar(&opt.operation, "operation", rehearsed[0], "rehearse this `OPERATION`")
+	flags.StringVar(&opt.to, "to", "", "recover at `SITE` (default: the first recovery site; home in a failback)")
+	flags.StringVar(&opt.lost, "lost", "", "lose this `SITE` first (default: where the app serves, if unplanned)")
 	flags.BoolVar(&opt.planned, "planned", false, "a failover in which both sites cooperate: none is lost")
-	flags.StringArrayVar(&opt.with, "with", nil, "go wrong like `THIS`: home="+strings.Join(api.LostHow(), "|")+" says how the lost site fails (default: "+api.LostHow()[0]+"), stuck=STEP that a step never ends; may be repeated")
+	flags.StringArrayVar(&opt.with, "with", nil, "how it goes `WRONG`: home=HOW, stuck=STEP; may be repeated")
 	complete(cmd, "operation", cobra.FixedCompletions(rehearsed, cobra.ShellCompDirectiveNoFileComp))
 	for _, flag := range []string{"to", "lost", "with"} {
 		complete(cmd, flag, cobra.NoFileCompletions)

@@ -61,7 +61,7 @@ func play(ctx context.Context, job *Job, drivers Drivers, log *slog.Logger, tell
 	defer os.RemoveAll(dir)
 	cfg := *job.Config
 	cfg.State = dir
-	st.svc, err = service.Open(ctx, service.Options{Loaded: &cfg, Drivers: registry, Log: log,
+	st.svc, err = service.Open(ctx, service.Options{Loaded: &cfg, Drivers: registry, Log: log, Archive: memory.NewArchive(),
 		Journal: func(context.Context) (journal.Store, error) { return memory.New(), nil }})
 	if err != nil {
 		return nil, err
@@ -200,7 +200,7 @@ func why(s *api.StepView) string {
 	if s.Err == nil {
 		return s.Title
 	}
-	return s.Title + ": " + s.Err.Error()
+	return s.Err.Error()
 }
 
 // asked notes a question, once.

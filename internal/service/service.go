@@ -36,8 +36,10 @@ type Options struct {
 	State   string // a state folder in place of the configured one
 	Drivers *driver.Registry
 	Log     *slog.Logger
-	// Journal replaces the configured journal. For tests.
+	// Journal replaces the configured journal. For tests and rehearsals.
 	Journal func(ctx context.Context) (journal.Store, error)
+	// Archive replaces the one in the state folder. For tests and rehearsals.
+	Archive journal.Archive
 	// Failpoint is the engine's. For tests.
 	Failpoint func(ctx context.Context, point string) error
 }
@@ -83,7 +85,9 @@ func Open(ctx context.Context, opts Options) (*Service, error) {
 		}
 	}
 	s := &Service{opts: opts, cfg: cfg, log: opts.Log, driven: map[model.RunID]bool{}, given: map[model.RunID]error{}}
-	s.archive = archive.New(filepath.Join(cfg.State, "runs"))
+	if s.archive = opts.Archive; s.archive == nil {
+		s.archive = archive.New(filepath.Join(cfg.State, "runs"))
+	}
 	s.driving, s.stop = context.WithCancel(context.WithoutCancel(ctx))
 	return s, nil
 }

@@ -26,12 +26,13 @@ func RehearsedStep(w io.Writer, s api.RehearsedStep, style Style) error {
 	case api.StepRetrying, api.StepAsking, api.StepFailed:
 		look = bad
 		if s.Err != nil {
-			text += ": " + s.Err.Error()
+			text = s.Err.Error()
 		}
 	case api.StepApproval, api.StepWaived, api.StepSkipped, api.StepCanceled:
 		look = warn
 	}
-	p.text(0, 19, span{pad("+"+units.Duration(at), 9), dim}, span{pad(word, 10), look}, span{string(s.ID) + "  ", bold}, span{text, plain})
+	when := "+" + units.Duration(at)
+	p.text(0, 19, span{when + pad(when, 9), dim}, span{word, look}, span{pad(word, 10), plain}, span{string(s.ID) + "  ", bold}, span{text, plain})
 	return p.flush(w)
 }
 
