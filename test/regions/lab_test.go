@@ -54,6 +54,7 @@ type lab struct {
 	*awstest.World
 	t     testing.TB
 	db    *memory.DB
+	past  journal.Archive
 	path  string
 	app   model.AppID
 	key   awstest.Credentials
@@ -84,7 +85,7 @@ func bubble(t *testing.T, o awstest.Options, test func(l *lab)) {
 
 func newLab(t testing.TB, w *awstest.World, dir string) *lab {
 	t.Helper()
-	l := &lab{World: w, t: t, db: memory.NewDB(), path: filepath.Join(dir, "lifeboat.yaml"), app: "shop", key: w.Account(account), plain: map[model.SiteID]aws.Config{}, zones: map[string]string{}}
+	l := &lab{World: w, t: t, db: memory.NewDB(), past: memory.NewArchive(), path: filepath.Join(dir, "lifeboat.yaml"), app: "shop", key: w.Account(account), plain: map[model.SiteID]aws.Config{}, zones: map[string]string{}}
 	for site, region := range regions {
 		l.plain[site] = aws.Config{Region: region, HTTPClient: w.Client(), Credentials: credentials.NewStaticCredentialsProvider(l.key.AccessKey, l.key.SecretKey, ""), RetryMaxAttempts: 1}
 	}
@@ -104,6 +105,7 @@ func (l *lab) open(failpoint func(context.Context, string) error) *service.Servi
 		Config:    l.path,
 		Drivers:   driver.NewRegistry(rds.New(base), aurora.New(base), elasticache.NewGlobal(base), route53.New(base)),
 		Journal:   func(context.Context) (journal.Store, error) { return l.db.Open(), nil },
+		Archive:   l.past,
 		Failpoint: failpoint,
 	})
 	must(l.t, err)
