@@ -22,8 +22,6 @@ import (
 	"github.com/lifeboat-dr/lifeboat/test/program"
 )
 
-func TestMain(m *testing.M) { os.Exit(program.Main(m)) }
-
 // rehearse rehearses in the bubble's time.
 func (l *lab) rehearse(req api.RehearseRequest) *api.Rehearsal {
 	l.t.Helper()
