@@ -311,12 +311,7 @@ func TestTransitionsThatFail(t *testing.T) {
 					w.done(t, w.request(target, model.ActionCopy, "east", ""))
 					req = w.request(target, model.ActionPromote, "west", "east")
 				}
-				played := w.w.Play(awstest.Script{Action: action, Phases: []awstest.Phase{{Status: "creating", For: time.Minute}}, End: awstest.Fail, Times: 1})
-				if seen := w.run(t, req); seen.State != driver.Failed || seen.Err.Kind != failure.Unavailable || seen.Err.Hint == "" || played.Times() != 1 {
-					t.Fatalf("it is %s after %d failures: %v %v\n%s", seen.State, played.Times(), seen.Err, seen.Evidence, w.state(t))
-				}
-				req.Attempt, req.Token = 2, strings.Repeat("c", 26)
-				w.done(t, req)
+				w.doneAgain(t, req, action)
 				if recovery == bySnapshot {
 					w.holds(t, target, "west", "one")
 				}

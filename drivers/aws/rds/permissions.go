@@ -1,6 +1,7 @@
 package rds
 
 import (
+	"slices"
 	"strings"
 
 	"github.com/lifeboat-dr/lifeboat/driver"
@@ -19,11 +20,13 @@ type page struct {
 func (d *Driver) Permissions(req driver.Request) ([]driver.Permission, error) {
 	book := preflight.NewBook(req.App)
 	pages := map[model.SiteID]page{}
+	replicated := false
 	for _, id := range sitesOf(req.Resource) {
-		_, set, err := driver.SettingsOf[Settings, Site](req.Target, id)
+		own, set, err := driver.SettingsOf[Settings, Site](req.Target, id)
 		if err != nil {
 			return nil, err
 		}
+		replicated = own.replicated()
 		pages[id] = page{book.Page(id, set.AWS), set}
 	}
 	here := pages[req.Site]
@@ -37,22 +40,39 @@ func (d *Driver) Permissions(req driver.Request) ([]driver.Permission, error) {
 	switch req.Action {
 	case "":
 		here.looks()
+		if replicated {
+			here.Look("to see how far the replica is behind", preflight.Any, "cloudwatch:GetMetricData")
+		}
 	case model.ActionCapture:
 		here.captures()
 	case model.ActionCopy:
-		others(func(to page) { to.copies(here) })
+		others(func(to page) {
+			to.copies(here)
+			if replicated {
+				to.follows(here)
+			}
+		})
 	case model.ActionExpire:
 		here.expires()
 		others(page.expires)
 	case model.ActionPromote:
 		here.launches(here.set.Instance, false)
 		here.regroups()
+		if replicated {
+			here.Change("to make the replica an instance of its own", here.db(here.set.Instance), "rds:PromoteReadReplica")
+		}
 	case model.ActionRestore:
 		here.launches("*", true)
 	case model.ActionDrill:
 		here.launches(here.apart("drill"), false)
+		if replicated {
+			here.captures()
+		}
 	case model.ActionRelease:
 		here.removes(here.apart("drill"), here.apart("prove"))
+		if replicated {
+			here.expires()
+		}
 	case model.ActionProve:
 		here.proves()
 	case model.ActionFence:
@@ -67,6 +87,9 @@ func (d *Driver) Permissions(req driver.Request) ([]driver.Permission, error) {
 		if from, ok := pages[req.Peer]; ok {
 			from.captures()
 			here.copies(from)
+			if replicated {
+				here.follows(from)
+			}
 		}
 		if (&work{req: req}).makesWay() {
 			here.fences()
@@ -146,6 +169,30 @@ func (p page) launches(name string, toTime bool) {
 	if toTime {
 		p.Change("to restore to a time", append(on, p.db(p.set.Instance)...), "rds:RestoreDBInstanceToPointInTime")
 	}
+	p.discards(name)
+}
+
+// discards are the calls that delete what never came up, so that it can be made again.
+func (p page) discards(name string) {
+	p.ChangeOurs("to delete what never came up, and make it again", p.db(name), "rds:DeleteDBInstance")
+	if p.set.DeletionProtection {
+		p.ChangeOurs("to lift the deletion protection of what never came up", p.db(name), "rds:ModifyDBInstance")
+	}
+}
+
+// follows are the calls that make a replica here of another site's instance; AWS asks the other region with this site's permissions.
+func (p page) follows(from page) {
+	mine := p.db(p.set.Instance)
+	p.Change("to make a replica", slices.Concat(mine, from.db(from.set.Instance), p.groups()), "rds:CreateDBInstanceReadReplica")
+	p.Within("rds:CreateDBInstanceReadReplica", "to tag the replica", mine, "rds:AddTagsToResource")
+	if p.set.KMSKey != "" {
+		p.Within("rds:CreateDBInstanceReadReplica", "to encrypt the replica", p.key(), "kms:CreateGrant", "kms:DescribeKey")
+	}
+	if p.set.ParameterGroup != "" {
+		p.Change("to give the replica its parameter group", append(p.groups(), mine...), "rds:ModifyDBInstance")
+		p.Change("to give the replica its parameter group", mine, "rds:RebootDBInstance")
+	}
+	p.discards(p.set.Instance)
 }
 
 // groups are those of settings and networks that instances are restored with.

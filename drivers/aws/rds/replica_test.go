@@ -284,13 +284,18 @@ func TestOtherReplicas(t *testing.T) {
 	})
 }
 
+// tuned makes a parameter group at both sites.
+func (w *world) tuned(t testing.TB) {
+	t.Helper()
+	for _, site := range []model.SiteID{"east", "west"} {
+		must(w.api(t, site).CreateDBParameterGroup(t.Context(), &sdk.CreateDBParameterGroupInput{DBParameterGroupName: aws.String("tuned"), DBParameterGroupFamily: aws.String("postgres17"), Description: aws.String("x")}))(t)
+	}
+}
+
 // An engine whose replicas take no parameter group when they are made gets it later.
 func TestReplicaGetsItsParameterGroup(t *testing.T) {
 	bubble(t, func(t *testing.T, w *world) {
-		for _, site := range []model.SiteID{"east", "west"} {
-			family := aws.ToString(must(w.api(t, site).DescribeDBEngineVersions(t.Context(), &sdk.DescribeDBEngineVersionsInput{Engine: aws.String("postgres"), DefaultOnly: aws.Bool(true)}))(t).DBEngineVersions[0].DBParameterGroupFamily)
-			must(w.api(t, site).CreateDBParameterGroup(t.Context(), &sdk.CreateDBParameterGroupInput{DBParameterGroupName: aws.String("tuned"), DBParameterGroupFamily: &family, Description: aws.String("x")}))(t)
-		}
+		w.tuned(t)
 		target := w.replicated(t, func(_ model.SiteID, s *Site) { s.ParameterGroup = "tuned" })
 		groups := w.instance(t, "west", string(target.App)).DBParameterGroups
 		if len(groups) != 1 || aws.ToString(groups[0].DBParameterGroupName) != "tuned" || aws.ToString(groups[0].ParameterApplyStatus) != "in-sync" {
