@@ -29,7 +29,7 @@ type examination struct {
 func (d *Driver) Examine(ctx context.Context, x driver.Examination) ([]model.Finding, error) {
 	e := examination{d: d, x: x, newest: map[model.ResourceID]string{}}
 	return preflight.Examine(ctx, d.base, x, d, func(ctx context.Context, s *preflight.Site, req driver.Request) error {
-		p, _, err := d.place(ctx, req.Target, x.Site)
+		p, own, err := d.place(ctx, req.Target, x.Site)
 		if err != nil {
 			return err
 		}
@@ -38,7 +38,10 @@ func (d *Driver) Examine(ctx context.Context, x driver.Examination) ([]model.Fin
 			e.newest[req.Resource.ID] = ""
 			e.copies(ctx, req.Target, p)
 		}
-		e.work(ctx, req, p)
+		if own.replicated() {
+			e.replicas(ctx, req, p)
+		}
+		e.work(ctx, req, p, own)
 		return nil
 	})
 }
@@ -79,7 +82,7 @@ func (e examination) copies(ctx context.Context, t driver.Target, p *place) {
 }
 
 // work looks for what one step of the work needs at the site.
-func (e examination) work(ctx context.Context, req driver.Request, p *place) {
+func (e examination) work(ctx context.Context, req driver.Request, p *place, own Settings) {
 	id, here := req.Resource.ID, req.Site == e.x.Site
 	set := p.set
 	switch req.Action {
@@ -101,7 +104,7 @@ func (e examination) work(ctx context.Context, req driver.Request, p *place) {
 			e.launch(ctx, req, p, true)
 		}
 	case model.ActionPromote, model.ActionRestore:
-		if here {
+		if here && (req.Action == model.ActionRestore || !own.replicated()) {
 			e.launch(ctx, req, p, false)
 		}
 	case model.ActionDrill, model.ActionProve:
@@ -111,6 +114,36 @@ func (e examination) work(ctx context.Context, req driver.Request, p *place) {
 	}
 	if here && (req.Action == model.ActionFence || req.Action == model.ActionQuiesce) && set.Fence != nil {
 		e.Security(ctx, id, set.Fence.SecurityGroups)
+	}
+}
+
+// replicas looks for what a replica needs that a step would make here, where one is to be.
+func (e examination) replicas(ctx context.Context, req driver.Request, p *place) {
+	id, set, here := req.Resource.ID, p.set, req.Site == e.x.Site
+	switch {
+	case req.Action == model.ActionCopy && !here, req.Action == model.ActionReverse && here:
+		e.Key(ctx, id, set.KMSKey, "the replica is encrypted with it")
+		e.Ask(ctx, func(ctx context.Context) error {
+			i, err := p.instanceByName(ctx, set.Instance)
+			if err == nil && i == nil {
+				e.Makes("DBInstances", 1)
+			}
+			return err
+		})
+		e.Network(ctx, id, set.SubnetGroup, set.SecurityGroups)
+		e.Group(ctx, id, preflight.ParameterGroup, set.ParameterGroup)
+		e.Group(ctx, id, preflight.OptionGroup, set.OptionGroup)
+	case req.Action == model.ActionCapture && here:
+		e.Ask(ctx, func(ctx context.Context) error {
+			i, err := p.instanceByName(ctx, set.Instance)
+			if err != nil || i == nil || i.replica() {
+				return err
+			}
+			if why, fix := i.cannotLead(); why != "" {
+				e.Find(model.Finding{Severity: model.Warn, Code: "rds-no-replica-possible", Resource: id, What: "instance " + i.name() + ": " + why, Why: "recovery is said to be by replica", Fix: fix})
+			}
+			return nil
+		})
 	}
 }
 

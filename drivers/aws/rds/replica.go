@@ -57,16 +57,17 @@ func (i *instance) stalled() string {
 	return ""
 }
 
-// cannotLead says why AWS makes no replica of an instance; nothing when it does (RDS User Guide, "Working with DB instance read
+// cannotLead says why AWS makes no replica of an instance, and how to mend it; nothing when it does (RDS User Guide, "Working with DB instance read
 // replicas", and "Password management with Amazon RDS and AWS Secrets Manager", limitations).
-func (i *instance) cannotLead() string {
+func (i *instance) cannotLead() (why, fix string) {
+	modify := "aws rds modify-db-instance --apply-immediately --db-instance-identifier " + i.name()
 	switch {
 	case aws.ToInt32(i.BackupRetentionPeriod) == 0:
-		return "its automated backups are off: AWS makes no replica of it"
+		return "its automated backups are off: AWS makes no replica of it", modify + " --backup-retention-period 7"
 	case i.MasterUserSecret != nil && !strings.HasPrefix(aws.ToString(i.Engine), "sqlserver"):
-		return "its master password is in Secrets Manager: AWS makes no replica of it"
+		return "its master password is in Secrets Manager: AWS makes no replica of it", modify + " --no-manage-master-user-password --master-user-password …; or recovery: snapshot"
 	}
-	return ""
+	return "", ""
 }
 
 func (p *place) lagOf() metric.Series {
@@ -204,8 +205,8 @@ func (w *work) replicas(ctx context.Context, others []*place) (driver.Observatio
 			all.Evidence = append(all.Evidence, driver.Fact("replica at "+string(at.id), "none: an instance %s is there that follows nothing of ours; a failback clears it", i.name()))
 			continue
 		}
-		if why := source.cannotLead(); i == nil && why != "" {
-			return driver.FailedWith(failure.New(failure.Conflict, "", source.name(), "%s", why).WithHint("recovery: snapshot needs none; or mend that in %s", w.here.s.Region())), nil
+		if why, fix := source.cannotLead(); i == nil && why != "" {
+			return driver.FailedWith(failure.New(failure.Conflict, "", source.name(), "%s", why).WithHint("%s", fix)), nil
 		}
 		seen, err := w.replicate(ctx, at, w.here, source)
 		if err != nil || seen.State != driver.Done {
@@ -364,8 +365,8 @@ func (w *work) checkLead(ctx context.Context) ([]model.Finding, error) {
 		return nil, err
 	}
 	var found []model.Finding
-	if why := i.cannotLead(); why != "" && !i.replica() {
-		found = append(found, w.finding(model.Warn, "rds-no-replica-possible", "instance "+i.name()+": "+why, "the last state goes by a snapshot, which takes longer", ""))
+	if why, fix := i.cannotLead(); why != "" && !i.replica() {
+		found = append(found, w.finding(model.Warn, "rds-no-replica-possible", "instance "+i.name()+": "+why, "the last state goes by a snapshot, which takes longer", fix))
 	}
 	if w.req.Peer == "" {
 		return found, nil

@@ -339,3 +339,35 @@ func TestDrillByReplicaLeavesNothing(t *testing.T) {
 		}
 	})
 }
+
+func TestExaminationByReplica(t *testing.T) {
+	bubble(t, func(t *testing.T, w *world) {
+		target := w.resource(t, nil)
+		target.Resource.Settings = []byte(`{"recovery": "replica"}`)
+		w.create(t, target, "east")
+		look := func(site model.SiteID) string {
+			t.Helper()
+			x := driver.Examination{App: target.App, Site: site, Work: []driver.Request{w.request(target, model.ActionCapture, "east", ""), w.request(target, model.ActionCopy, "east", "")}}
+			found, err := w.driver().Examine(t.Context(), x)
+			if err != nil {
+				t.Fatal(err)
+			}
+			var out []string
+			for _, f := range found {
+				if f.Severity != model.Note {
+					out = append(out, f.Code)
+				}
+			}
+			return strings.Join(out, " ")
+		}
+		w.w.Quota(account, regions["west"], "DBInstances", 0)
+		if got := look("east") + look("west"); got != "aws-quota" {
+			t.Errorf("with no room for a replica: %q", got)
+		}
+		w.w.Quota(account, regions["west"], "DBInstances", 1)
+		w.done(t, w.request(target, model.ActionCopy, "east", ""))
+		if got := look("east") + look("west"); got != "" {
+			t.Errorf("with a replica that leaves no room: %q", got)
+		}
+	})
+}

@@ -41,7 +41,7 @@ func (w *work) reverse(ctx context.Context) (driver.Observation, error) {
 			return last, err
 		}
 	}
-	if why := serving.cannotLead(); w.set.replicated() && why != "" {
+	if why, _ := serving.cannotLead(); w.set.replicated() && why != "" {
 		last.Evidence = append(last.Evidence, driver.Fact("replica", "none, but a copy: instance %s at %s: %s", serving.name(), peer.id, why))
 	} else if w.set.replicated() && (i == nil || last.State == driver.Done) {
 		return w.replicate(ctx, w.here, peer, serving)
