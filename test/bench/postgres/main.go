@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
+
+	"github.com/lifeboat-dr/lifeboat/test/bench/measured"
 )
 
 // options are the flags.
@@ -50,7 +52,7 @@ func run(ctx context.Context, o options) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, c.remove()) }()
-	b := &bench{cluster: c, results: map[key][]measurement{}}
+	b := &bench{cluster: c, results: map[key][]measured.Process{}}
 	for i := range o.rounds {
 		if err := b.round(ctx, i); err != nil {
 			return err

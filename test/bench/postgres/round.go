@@ -1,21 +1,18 @@
 package main
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
-	"io/fs"
 	"os"
 	"path/filepath"
 	"runtime"
 	"slices"
 	"strconv"
 	"strings"
-	"syscall"
-	"time"
+
+	"github.com/lifeboat-dr/lifeboat/test/bench/measured"
 )
 
 // The tools.
@@ -38,17 +35,10 @@ var steps = []string{full, restore, changed, unchanged, protocol}
 // key is a cell of the table.
 type key struct{ tool, step string }
 
-// measurement is what one process took, with those that it started.
-type measurement struct {
-	wall, cpu time.Duration
-	rss       int64 // peak of the largest process, bytes
-	added     int64 // to the repository, bytes
-}
-
 type bench struct {
 	*cluster
 	counted
-	results map[key][]measurement
+	results map[key][]measured.Process
 }
 
 // round does every step once with each tool, in repositories of their own. Who goes first changes.
@@ -126,23 +116,23 @@ func (b *bench) step(ctx context.Context, n int, s, t string) error {
 	default:
 		args = capture
 	}
-	before, err := size(repo)
+	before, err := measured.Size(repo)
 	if err != nil {
 		return err
 	}
-	m, err := b.measure(ctx, program, args)
+	m, err := measured.Run(b.command(ctx, program, args...))
 	if err != nil {
 		return fmt.Errorf("%s, %s: %w", t, s, err)
 	}
-	after, err := size(repo)
+	after, err := measured.Size(repo)
 	if err != nil {
 		return err
 	}
-	m.added = after - before
+	m.Added = after - before
 	b.results[key{t, s}] = append(b.results[key{t, s}], m)
 	load, _ := os.ReadFile("/proc/loadavg") // elsewhere it is not said
 	fmt.Fprintf(os.Stderr, "round %d: %-10s %-26s %6.2f s, %6.2f s of processors, %4d MiB, %+.1f MB stored (load %s)\n",
-		n+1, t, s, m.wall.Seconds(), m.cpu.Seconds(), m.rss>>20, float64(m.added)/1e6, strings.TrimSpace(string(load)))
+		n+1, t, s, m.Wall.Seconds(), m.CPU.Seconds(), m.RSS>>20, float64(m.Added)/1e6, strings.TrimSpace(string(load)))
 	return nil
 }
 
@@ -154,52 +144,12 @@ func (b *bench) emptyFolder(name string) error {
 	return os.Chown(b.path(name), int(b.who.Uid), int(b.who.Gid))
 }
 
-// measure runs one command to its end. What earlier ones wrote is on disk before it starts, and in the page cache.
-func (b *bench) measure(ctx context.Context, program string, args []string) (measurement, error) {
-	syscall.Sync()
-	cmd := b.command(ctx, program, args...)
-	var out bytes.Buffer
-	cmd.Stdout, cmd.Stderr = &out, &out
-	begun := time.Now()
-	err := cmd.Run()
-	m := measurement{wall: time.Since(begun)}
-	if err != nil {
-		return m, fmt.Errorf("%s: %w\n%s", filepath.Base(program), err, out.String())
-	}
-	usage, ok := cmd.ProcessState.SysUsage().(*syscall.Rusage)
-	if !ok {
-		return m, errors.New("this system does not say what a process used")
-	}
-	m.cpu = cmd.ProcessState.UserTime() + cmd.ProcessState.SystemTime()
-	m.rss = peak(usage)
-	return m, nil
-}
-
-// size is how much lies in a folder.
-func size(dir string) (n int64, err error) {
-	err = filepath.WalkDir(dir, func(_ string, d fs.DirEntry, err error) error {
-		if err != nil || d.IsDir() {
-			return err
-		}
-		info, err := d.Info()
-		if err == nil {
-			n += info.Size()
-		}
-		return err
-	})
-	return n, err
-}
-
 // same compares what both restored with the data: nothing has written to it since. Then it removes what they restored.
 func (b *bench) same() error {
-	// The memory is the same for all: a child's peak begins with what this process has.
-	var buffers [2][]byte
-	for i := range buffers {
-		buffers[i] = make([]byte, 256<<10)
-	}
+	var buffers measured.Buffers
 	err := relations(b.path("data"), func(rel, path string) error {
 		for _, t := range []string{ours, theirs} {
-			if err := sameFile(path, filepath.Join(b.path("restored-"+t), rel), buffers); err != nil {
+			if err := buffers.SameFile(path, filepath.Join(b.path("restored-"+t), rel)); err != nil {
 				return err
 			}
 		}
@@ -235,31 +185,4 @@ func (b *bench) count(ctx context.Context) (c counted, err error) {
 		return c, err
 	}
 	return c, json.Unmarshal(out, &c)
-}
-
-func sameFile(want, got string, buffers [2][]byte) error {
-	a, err := os.Open(want)
-	if err != nil {
-		return err
-	}
-	defer a.Close()
-	b, err := os.Open(got)
-	if err != nil {
-		return err
-	}
-	defer b.Close()
-	x, y := buffers[0], buffers[1]
-	for {
-		n, errA := io.ReadFull(a, x)
-		m, errB := io.ReadFull(b, y)
-		if n != m || !bytes.Equal(x[:n], y[:m]) {
-			return fmt.Errorf("%s was not restored as it is", want)
-		}
-		if errA != nil || errB != nil {
-			if (errA == io.EOF || errA == io.ErrUnexpectedEOF) && (errB == io.EOF || errB == io.ErrUnexpectedEOF) {
-				return nil
-			}
-			return errors.Join(errA, errB)
-		}
-	}
 }

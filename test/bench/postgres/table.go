@@ -7,8 +7,9 @@ import (
 	"io"
 	"os"
 	"runtime"
-	"slices"
 	"strings"
+
+	"github.com/lifeboat-dr/lifeboat/test/bench/measured"
 )
 
 // print writes the medians as a table of Markdown.
@@ -25,18 +26,18 @@ func (b *bench) print(w io.Writer, rounds int) error {
 	fmt.Fprintln(w, "|---|---|---|---|---|---|---|---|---|")
 	for _, s := range steps {
 		us, them := b.results[key{ours, s}], b.results[key{theirs, s}]
-		wall := func(m measurement) float64 { return m.wall.Seconds() }
-		cpu := func(m measurement) float64 { return m.cpu.Seconds() }
-		rss := func(m measurement) float64 { return float64(m.rss) / (1 << 20) }
-		added := func(m measurement) float64 { return float64(m.added) / 1e6 }
+		wall := func(m measured.Process) float64 { return m.Wall.Seconds() }
+		cpu := func(m measured.Process) float64 { return m.CPU.Seconds() }
+		rss := func(m measured.Process) float64 { return float64(m.RSS) / (1 << 20) }
+		added := func(m measured.Process) float64 { return float64(m.Added) / 1e6 }
 		if s == protocol {
 			them = b.results[key{theirs, full}]
 		}
 		fmt.Fprintf(w, "| %s | %.2f s | %.2f s | %s | %.1f s, %.1f s | %s | %.0f MiB, %.0f MiB | %.1f MB, %.1f MB | %s |\n", s,
-			median(us, wall), median(them, wall), ratio(median(them, wall), median(us, wall)),
-			median(us, cpu), median(them, cpu), ratio(median(them, cpu), median(us, cpu)),
-			median(us, rss), median(them, rss),
-			median(us, added), median(them, added), ratio(median(them, added), median(us, added)))
+			measured.Median(us, wall), measured.Median(them, wall), ratio(measured.Median(them, wall), measured.Median(us, wall)),
+			measured.Median(us, cpu), measured.Median(them, cpu), ratio(measured.Median(them, cpu), measured.Median(us, cpu)),
+			measured.Median(us, rss), measured.Median(them, rss),
+			measured.Median(us, added), measured.Median(them, added), ratio(measured.Median(them, added), measured.Median(us, added)))
 	}
 	return nil
 }
@@ -47,17 +48,4 @@ func ratio(a, b float64) string {
 		return "-"
 	}
 	return fmt.Sprintf("%.2f x", a/b)
-}
-
-func median(all []measurement, of func(measurement) float64) float64 {
-	if len(all) == 0 {
-		return 0
-	}
-	var values []float64
-	for _, m := range all {
-		values = append(values, of(m))
-	}
-	slices.Sort(values)
-	n := len(values)
-	return (values[(n-1)/2] + values[n/2]) / 2
 }

@@ -9,6 +9,8 @@ import (
 	"os/exec"
 	"os/signal"
 	"path/filepath"
+
+	"github.com/lifeboat-dr/lifeboat/test/bench/measured"
 )
 
 // options are the flags.
@@ -60,7 +62,7 @@ func run(ctx context.Context, o options) (err error) {
 	if err != nil {
 		return err
 	}
-	b := &bench{dir: dir, data: d, scale: o.scale, tools: tools, results: map[key][]measurement{}}
+	b := &bench{dir: dir, data: d, scale: o.scale, tools: tools, results: map[key][]measured.Process{}}
 	for i := range o.rounds {
 		if err := b.round(ctx, i); err != nil {
 			return err

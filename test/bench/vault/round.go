@@ -1,19 +1,17 @@
 package main
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
-	"syscall"
-	"time"
+
+	"github.com/lifeboat-dr/lifeboat/test/bench/measured"
 )
 
 // tool is a program that speaks restic's command line.
@@ -47,20 +45,13 @@ const changeBefore = "2 % of the pages changed"
 // key is a cell of the table.
 type key struct{ tool, step string }
 
-// measurement is what one process took.
-type measurement struct {
-	wall, cpu time.Duration
-	rss       int64 // peak, bytes
-	added     int64 // to the repository, bytes
-}
-
 type bench struct {
 	dir     string
 	data    dataset
 	scale   int
 	changed int64
 	tools   []tool
-	results map[key][]measurement
+	results map[key][]measured.Process
 }
 
 // round does every step once with each tool, in repositories of their own. Who goes first changes.
@@ -82,7 +73,7 @@ func (b *bench) round(ctx context.Context, n int) error {
 			}
 		}
 		for _, t := range tools {
-			before, err := b.stored(t)
+			before, err := measured.Size(b.repo(t))
 			if err != nil {
 				return err
 			}
@@ -90,15 +81,15 @@ func (b *bench) round(ctx context.Context, n int) error {
 			if err != nil {
 				return err
 			}
-			after, err := b.stored(t)
+			after, err := measured.Size(b.repo(t))
 			if err != nil {
 				return err
 			}
-			m.added = after - before
+			m.Added = after - before
 			k := key{t.name, s.name}
 			b.results[k] = append(b.results[k], m)
 			fmt.Fprintf(os.Stderr, "round %d: %-9s %-26s %7.2f s, %6.2f s of processors, %4d MiB, %+d MB stored\n",
-				n+1, t.name, s.name, m.wall.Seconds(), m.cpu.Seconds(), m.rss>>20, m.added/1e6)
+				n+1, t.name, s.name, m.Wall.Seconds(), m.CPU.Seconds(), m.RSS>>20, m.Added/1e6)
 			if s.name == "restore" {
 				if err := b.restored(t); err != nil {
 					return fmt.Errorf("%s: %w", t.name, err)
@@ -118,7 +109,7 @@ func (b *bench) repo(t tool) string   { return filepath.Join(b.dir, "repo-"+t.na
 func (b *bench) target(t tool) string { return filepath.Join(b.dir, "target-"+t.name) }
 
 // measure runs one command to its end. What earlier ones wrote is on disk before it starts, and in the page cache.
-func (b *bench) measure(ctx context.Context, t tool, args []string) (measurement, error) {
+func (b *bench) measure(ctx context.Context, t tool, args []string) (measured.Process, error) {
 	args = slices.Concat(t.prefix, args)
 	for i, a := range args {
 		switch a {
@@ -131,46 +122,21 @@ func (b *bench) measure(ctx context.Context, t tool, args []string) (measurement
 		}
 	}
 	args = slices.DeleteFunc(args, func(a string) bool { return a == "" })
-	syscall.Sync()
 	cmd := exec.CommandContext(ctx, t.path, args...)
 	cmd.Dir = b.dir
 	cmd.Env = append(os.Environ(), "RESTIC_REPOSITORY="+b.repo(t), "RESTIC_PASSWORD=benchmark", "XDG_CACHE_HOME="+filepath.Join(b.dir, "cache-"+t.name))
-	var out bytes.Buffer
-	cmd.Stdout, cmd.Stderr = &out, &out
-	begun := time.Now()
-	err := cmd.Run()
-	m := measurement{wall: time.Since(begun)}
+	m, err := measured.Run(cmd)
 	if err != nil {
-		return m, fmt.Errorf("%s %s: %w\n%s", t.name, strings.Join(args, " "), err, out.String())
+		return m, fmt.Errorf("%s %s: %w", t.name, strings.Join(args, " "), err)
 	}
-	usage, ok := cmd.ProcessState.SysUsage().(*syscall.Rusage)
-	if !ok {
-		return m, errors.New("this system does not say what a process used")
-	}
-	m.cpu = cmd.ProcessState.UserTime() + cmd.ProcessState.SystemTime()
-	m.rss = peak(usage)
 	return m, nil
-}
-
-// stored is the size of a tool's repository.
-func (b *bench) stored(t tool) (n int64, err error) {
-	err = filepath.WalkDir(b.repo(t), func(_ string, d fs.DirEntry, err error) error {
-		if err != nil || d.IsDir() {
-			return err
-		}
-		info, err := d.Info()
-		if err == nil {
-			n += info.Size()
-		}
-		return err
-	})
-	return n, err
 }
 
 // restored compares what a tool restored with the data, byte by byte, and removes it.
 func (b *bench) restored(t tool) error {
 	root := filepath.Join(b.target(t), b.data.root)
 	files := 0
+	var buffers measured.Buffers
 	err := filepath.WalkDir(b.data.root, func(path string, d fs.DirEntry, err error) error {
 		if err != nil || d.IsDir() {
 			return err
@@ -180,38 +146,10 @@ func (b *bench) restored(t tool) error {
 		if err != nil {
 			return err
 		}
-		return sameFile(path, filepath.Join(root, rel))
+		return buffers.SameFile(path, filepath.Join(root, rel))
 	})
 	if err == nil && files != b.data.files {
 		err = fmt.Errorf("the data set has %d files instead of %d", files, b.data.files)
 	}
 	return errors.Join(err, os.RemoveAll(b.target(t)))
-}
-
-func sameFile(want, got string) error {
-	a, err := os.Open(want)
-	if err != nil {
-		return err
-	}
-	defer a.Close()
-	b, err := os.Open(got)
-	if err != nil {
-		return err
-	}
-	defer b.Close()
-	x, y := make([]byte, 256<<10), make([]byte, 256<<10)
-	for {
-		n, errA := io.ReadFull(a, x)
-		m, errB := io.ReadFull(b, y)
-		if n != m || !bytes.Equal(x[:n], y[:m]) {
-			return fmt.Errorf("%s was not restored as it is", want)
-		}
-		switch {
-		case n == len(x) && errA == nil && errB == nil:
-		case (errA == io.EOF || errA == io.ErrUnexpectedEOF) && (errB == io.EOF || errB == io.ErrUnexpectedEOF):
-			return nil
-		default:
-			return errors.Join(errA, errB)
-		}
-	}
 }

@@ -6,9 +6,10 @@ import (
 	"io"
 	"os"
 	"runtime"
-	"slices"
 	"strings"
 	"time"
+
+	"github.com/lifeboat-dr/lifeboat/test/bench/measured"
 )
 
 // print writes the medians as tables of Markdown.
@@ -20,15 +21,15 @@ func (b *bench) print(w io.Writer, rounds int) {
 	fmt.Fprintln(w, "|---|---|---|---|---|---|---|---|---|---|")
 	for _, s := range steps {
 		ours, theirs := b.results[key{"lifeboat", s.name}], b.results[key{"restic", s.name}]
-		wall := func(m measurement) float64 { return m.wall.Seconds() }
-		cpu := func(m measurement) float64 { return m.cpu.Seconds() }
-		rss := func(m measurement) float64 { return float64(m.rss) / (1 << 20) }
-		added := func(m measurement) float64 { return float64(m.added) / 1e6 }
+		wall := func(m measured.Process) float64 { return m.Wall.Seconds() }
+		cpu := func(m measured.Process) float64 { return m.CPU.Seconds() }
+		rss := func(m measured.Process) float64 { return float64(m.RSS) / (1 << 20) }
+		added := func(m measured.Process) float64 { return float64(m.Added) / 1e6 }
 		fmt.Fprintf(w, "| %s | %s | %s | %s | %.1f s, %.1f s | %s | %.0f MiB, %.0f MiB | %s | %.1f MB, %.1f MB | %s |\n", s.name,
-			b.speed(s, median(ours, wall)), b.speed(s, median(theirs, wall)), ratio(median(theirs, wall), median(ours, wall), "%.2f x"),
-			median(ours, cpu), median(theirs, cpu), ratio(median(theirs, cpu), median(ours, cpu), "%.2f x"),
-			median(ours, rss), median(theirs, rss), ratio(median(ours, rss), median(theirs, rss), "%.2f"),
-			median(ours, added), median(theirs, added), ratio(median(ours, added), median(theirs, added), "%.3f"))
+			b.speed(s, measured.Median(ours, wall)), b.speed(s, measured.Median(theirs, wall)), ratio(measured.Median(theirs, wall), measured.Median(ours, wall), "%.2f x"),
+			measured.Median(ours, cpu), measured.Median(theirs, cpu), ratio(measured.Median(theirs, cpu), measured.Median(ours, cpu), "%.2f x"),
+			measured.Median(ours, rss), measured.Median(theirs, rss), ratio(measured.Median(ours, rss), measured.Median(theirs, rss), "%.2f"),
+			measured.Median(ours, added), measured.Median(theirs, added), ratio(measured.Median(ours, added), measured.Median(theirs, added), "%.3f"))
 	}
 	fmt.Fprintf(w, "\nChanged pages: %.1f MB.\n", float64(b.changed)/1e6)
 }
@@ -48,19 +49,6 @@ func ratio(a, b float64, format string) string {
 		return "-"
 	}
 	return fmt.Sprintf(format, a/b)
-}
-
-func median(all []measurement, of func(measurement) float64) float64 {
-	if len(all) == 0 {
-		return 0
-	}
-	var values []float64
-	for _, m := range all {
-		values = append(values, of(m))
-	}
-	slices.Sort(values)
-	n := len(values)
-	return (values[(n-1)/2] + values[n/2]) / 2
 }
 
 // rate runs do until a second has gone by, and gives bytes per second.
