@@ -118,8 +118,9 @@ var rules = []rule{
 	{"cmd/lifeboat", with("driver", "drivers", "drivers/files", "drivers/postgres", "internal/pglog", "api", "internal/cli", "internal/config", "internal/service", "internal/demo",
 		"internal/pgrestore/ask", "internal/rehearsal", "internal/report", "internal/term", "internal/vaultservice"), nil},
 	{"test", with("api", "driver", "driver/fake"), nil},
-	{"test/bench/postgres", []string{"internal/pgbase", "internal/pgpoint", "internal/vault", "internal/vault/blob", "internal/vault/restorer"}, nil},
-	{"test/bench/vault", []string{"internal/vault/chunk", "internal/vault/crypto", "internal/vault/object"}, nil},
+	{"test/bench/measured", nil, std},
+	{"test/bench/postgres", []string{"test/bench/measured", "internal/pgbase", "internal/pgpoint", "internal/vault", "internal/vault/blob", "internal/vault/restorer"}, nil},
+	{"test/bench/vault", []string{"test/bench/measured", "internal/vault/chunk", "internal/vault/crypto", "internal/vault/object"}, nil},
 }
 
 func with(more ...string) []string { return append(slices.Clone(leaves), more...) }

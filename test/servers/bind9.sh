@@ -15,15 +15,7 @@
 #   PID, LOG
 set -euo pipefail
 
-say() { echo "bind9.sh: $*" >&2; }
-
-free_port() {
-  local port
-  while :; do
-    port=$((20000 + RANDOM % 12000))
-    (exec 3<>"/dev/tcp/127.0.0.1/$port") 2>/dev/null || { echo "$port"; return; }
-  done
-}
+. "$(dirname "${BASH_SOURCE[0]}")/serve.sh"
 
 install_named() {
   export PATH=$PATH:/usr/sbin:/usr/local/sbin
@@ -102,17 +94,9 @@ start_once() { # port
   : >"$folder/named.log"
   "$named" -4 -n 1 -U 1 -c "$folder/named.conf" -L "$folder/named.log" || return 1
   if grep -q 'address in use' "$folder/named.log"; then
-    stop_pid "$(cat "$folder/named.pid")"
+    quit "$folder" named
     return 1
   fi
-}
-
-stop_pid() {
-  kill "$1" 2>/dev/null || return 0
-  while kill -0 "$1" 2>/dev/null; do
-    [ "$(sed 's/.*) //; s/ .*//' "/proc/$1/stat" 2>/dev/null)" != Z ] || return 0
-    sleep 0.02
-  done
 }
 
 start() {
@@ -160,6 +144,6 @@ start() {
 case ${1:-} in
   start) shift; start "$@" ;;
   port) free_port ;;
-  stop) [ ! -s "$2/named.pid" ] || stop_pid "$(cat "$2/named.pid")" ;;
+  stop) quit "$2" named ;;
   *) sed -n '2,17p' "$0" >&2; exit 2 ;;
 esac

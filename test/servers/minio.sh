@@ -10,11 +10,10 @@
 #
 # start prints ENDPOINT (http://host:port, or https), ACCESS_KEY, SECRET_KEY, PID and LOG.
 set -euo pipefail
+. "$(dirname "${BASH_SOURCE[0]}")/serve.sh"
 
 version=v0.0.0-20260212201848-7aac2a2c5b7c
 cache=${XDG_CACHE_HOME:-$HOME/.cache}/lifeboat/servers/minio-$version
-
-say() { echo "minio.sh: $*" >&2; }
 
 build() {
   if [ ! -x "$cache/minio" ]; then
@@ -29,63 +28,34 @@ build() {
   echo "$cache/minio"
 }
 
-free_port() {
-  local port
-  while :; do
-    port=$((20000 + RANDOM % 12000))
-    (exec 3<>"/dev/tcp/127.0.0.1/$port") 2>/dev/null || { echo "$port"; return; }
-  done
-}
-
 start() {
-  local minio port secret pid scheme=http
+  local minio secret folder
   minio=$(build)
   mkdir -p "$1/data" "$1/certs"
   folder=$(cd "$1" && pwd)
+  scheme=http
   if [ -s "$folder/certs/public.crt" ]; then
     command -v curl >/dev/null || { say "curl is missing, and a MinIO with TLS is asked with it"; exit 1; }
     scheme=https
   fi
   secret=$(head -c 18 /dev/urandom | od -An -tx1 | tr -d ' \n')
-  for _ in 1 2 3 4 5; do
-    port=$(free_port)
-    MINIO_ROOT_USER=lifeboat MINIO_ROOT_PASSWORD=$secret MINIO_BROWSER=off HOME=$folder \
-      setsid "$minio" server --quiet --certs-dir "$folder/certs" --address "127.0.0.1:$port" "$folder/data" >"$folder/minio.log" 2>&1 </dev/null &
-    pid=$!
-    echo "$pid" >"$folder/minio.pid"
-    while kill -0 "$pid" 2>/dev/null; do
-      if grep -q '^HTTP/1.1 200' < <(answer "$scheme" "$port"); then
-        printf '%s\n' "ENDPOINT=$scheme://127.0.0.1:$port" ACCESS_KEY=lifeboat "SECRET_KEY=$secret" "PID=$pid" "LOG=$folder/minio.log"
-        return
-      fi
-      sleep 0.1
-    done
-  done
-  say "MinIO does not start:"; tail -n 5 "$folder/minio.log" >&2; exit 1
+  serve "$folder" minio ready MINIO_ROOT_USER=lifeboat "MINIO_ROOT_PASSWORD=$secret" MINIO_BROWSER=off \
+    "$minio" server --quiet --certs-dir "$folder/certs" --address 127.0.0.1:%p "$folder/data"
+  printf '%s\n' "ENDPOINT=$scheme://127.0.0.1:$port" ACCESS_KEY=lifeboat "SECRET_KEY=$secret" "PID=$pid" "LOG=$folder/minio.log"
 }
 
-answer() { # scheme port
-  if [ "$1" = https ]; then
-    curl --silent --insecure --http1.1 --head --max-time 5 "https://127.0.0.1:$2/minio/health/ready" || true
+# ready PORT says whether it would serve: it answers before it does.
+ready() {
+  if [ "$scheme" = https ]; then
+    curl --silent --insecure --http1.1 --head --max-time 5 "https://127.0.0.1:$1/minio/health/ready" | grep -q '^HTTP/1.1 200'
     return
   fi
-  { exec 3<>"/dev/tcp/127.0.0.1/$2" && printf 'GET /minio/health/ready HTTP/1.0\r\nHost: 127.0.0.1\r\nUser-Agent: minio.sh\r\n\r\n' >&3 && head -n 1 <&3 | sed 's|HTTP/1.0|HTTP/1.1|'; } 2>/dev/null || true
-}
-
-stop() {
-  [ -s "$1/minio.pid" ] || return 0
-  local pid
-  pid=$(cat "$1/minio.pid")
-  kill "$pid" 2>/dev/null || return 0
-  while kill -0 "$pid" 2>/dev/null; do
-    [ "$(sed 's/.*) //; s/ .*//' "/proc/$pid/stat" 2>/dev/null)" != Z ] || return 0
-    sleep 0.02
-  done
+  { exec 3<>"/dev/tcp/127.0.0.1/$1" && printf 'GET /minio/health/ready HTTP/1.0\r\nHost: 127.0.0.1\r\nUser-Agent: minio.sh\r\n\r\n' >&3 && head -n 1 <&3 | grep -q '^HTTP/1.. 200'; } 2>/dev/null
 }
 
 case ${1:-} in
   build) build ;;
   start) start "$2" ;;
-  stop) stop "$2" ;;
+  stop) quit "$2" minio ;;
   *) sed -n '2,12p' "$0" >&2; exit 2 ;;
 esac

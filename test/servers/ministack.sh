@@ -14,7 +14,7 @@ case ${1:-} in
   build) echo "$(venv ministack)/bin/python" ;;
   start)
     v=$(venv ministack)
-    serve "$2" ministack /_ministack/health BIND_HOST=127.0.0.1 MINISTACK_ACCOUNT_ID=123456789012 IOT_MTLS_ENABLED=0 \
+    emulate "$2" ministack /_ministack/health BIND_HOST=127.0.0.1 MINISTACK_ACCOUNT_ID=123456789012 IOT_MTLS_ENABLED=0 \
       GATEWAY_PORT=%p "$v/bin/python" -m ministack
     ;;
   stop) quit "$2" ministack ;;

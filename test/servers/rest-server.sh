@@ -9,11 +9,10 @@
 # start prints URL (http://host:port/), DATA (the folder of the repositories), PID and LOG. Without options of its own
 # (--htpasswd-file, --append-only, --private-repos) it asks nobody for a password.
 set -euo pipefail
+. "$(dirname "${BASH_SOURCE[0]}")/serve.sh"
 
 version=v0.14.0
 cache=${XDG_CACHE_HOME:-$HOME/.cache}/lifeboat/servers/rest-server-$version
-
-say() { echo "rest-server.sh: $*" >&2; }
 
 build() {
   if [ ! -x "$cache/rest-server" ]; then
@@ -31,52 +30,23 @@ build() {
   echo "$cache/rest-server"
 }
 
-free_port() {
-  local port
-  while :; do
-    port=$((20000 + RANDOM % 12000))
-    (exec 3<>"/dev/tcp/127.0.0.1/$port") 2>/dev/null || { echo "$port"; return; }
-  done
-}
+listens() { (exec 3<>"/dev/tcp/127.0.0.1/$1") 2>/dev/null; }
 
 start() {
-  local program port pid folder options
+  local program folder options
   program=$(build)
   mkdir -p "$1/data"
   folder=$(cd "$1" && pwd)
   shift
   options=("$@")
   [[ " $* " == *" --htpasswd-file "* ]] || options+=(--no-auth)
-  for _ in 1 2 3 4 5; do
-    port=$(free_port)
-    setsid "$program" --listen "127.0.0.1:$port" --path "$folder/data" "${options[@]}" >"$folder/rest-server.log" 2>&1 </dev/null &
-    pid=$!
-    echo "$pid" >"$folder/rest-server.pid"
-    while kill -0 "$pid" 2>/dev/null; do
-      if (exec 3<>"/dev/tcp/127.0.0.1/$port") 2>/dev/null; then
-        printf '%s\n' "URL=http://127.0.0.1:$port/" "DATA=$folder/data" "PID=$pid" "LOG=$folder/rest-server.log"
-        return
-      fi
-      sleep 0.05
-    done
-  done
-  say "rest-server does not start:"; tail -n 5 "$folder/rest-server.log" >&2; exit 1
-}
-
-stop() {
-  [ -s "$1/rest-server.pid" ] || return 0
-  local pid
-  pid=$(cat "$1/rest-server.pid")
-  kill "$pid" 2>/dev/null || return 0
-  while kill -0 "$pid" 2>/dev/null; do
-    [ "$(sed 's/.*) //; s/ .*//' "/proc/$pid/stat" 2>/dev/null)" != Z ] || return 0
-    sleep 0.02
-  done
+  serve "$folder" rest-server listens "$program" --listen 127.0.0.1:%p --path "$folder/data" "${options[@]}"
+  printf '%s\n' "URL=http://127.0.0.1:$port/" "DATA=$folder/data" "PID=$pid" "LOG=$folder/rest-server.log"
 }
 
 case ${1:-} in
   build) build ;;
   start) shift; start "$@" ;;
-  stop) stop "$2" ;;
+  stop) quit "$2" rest-server ;;
   *) sed -n '2,10p' "$0" >&2; exit 2 ;;
 esac
