@@ -33,20 +33,30 @@ type place struct {
 
 // place opens a site of a global database.
 func (d *Driver) place(ctx context.Context, t driver.Target, site model.SiteID) (*place, error) {
-	s, at, err := driver.SettingsOf[Settings, Site](t, site)
+	s, at, err := d.settings(t, site)
 	if err != nil {
 		return nil, err
 	}
-	return open(ctx, d.base, t, &place{id: site, s: s, at: ClusterSite{Site: at}})
+	return open(ctx, d.base, t, &place{id: site, s: s, at: at})
+}
+
+func (d *Driver) settings(t driver.Target, site model.SiteID) (Settings, ClusterSite, error) {
+	s, at, err := driver.SettingsOf[Settings, Site](t, site)
+	return s, ClusterSite{Site: at}, err
 }
 
 // place opens a site of a single cluster.
 func (d *Cluster) place(ctx context.Context, t driver.Target, site model.SiteID) (*place, error) {
-	s, at, err := driver.SettingsOf[ClusterSettings, ClusterSite](t, site)
+	s, at, err := d.settings(t, site)
 	if err != nil {
 		return nil, err
 	}
-	return open(ctx, d.base, t, &place{id: site, s: Settings{Copies: s.Copies}, at: at})
+	return open(ctx, d.base, t, &place{id: site, s: s, at: at})
+}
+
+func (d *Cluster) settings(t driver.Target, site model.SiteID) (Settings, ClusterSite, error) {
+	s, at, err := driver.SettingsOf[ClusterSettings, ClusterSite](t, site)
+	return Settings{Copies: s.Copies}, at, err
 }
 
 // open fills in what a place needs besides its settings.

@@ -1,10 +1,9 @@
 package aurora
 
 import (
-	"context"
+	"maps"
+	"slices"
 	"strings"
-
-	"github.com/aws/aws-sdk-go-v2/aws"
 
 	"github.com/lifeboat-dr/lifeboat/driver"
 	"github.com/lifeboat-dr/lifeboat/drivers/aws/awsbase"
@@ -16,47 +15,133 @@ import (
 type page struct {
 	*preflight.Page
 	set Settings
-	at  Site
+	at  ClusterSite
+}
+
+// pages are those of a request.
+type pages struct {
+	book   *preflight.Book
+	here   page
+	peer   page // here when the request names none
+	others []page
+}
+
+// pagesOf opens them for a kind's settings.
+func pagesOf(req driver.Request, settings func(driver.Target, model.SiteID) (Settings, ClusterSite, error)) (*pages, error) {
+	p := &pages{book: preflight.NewBook(req.App)}
+	all := map[model.SiteID]page{}
+	for _, id := range slices.Sorted(maps.Keys(req.Resource.Sites)) {
+		set, at, err := settings(req.Target, id)
+		if err != nil {
+			return nil, err
+		}
+		all[id] = page{p.book.Page(id, at.AWS), set, at}
+		if id != req.Site {
+			p.others = append(p.others, all[id])
+		}
+	}
+	p.here, p.peer = all[req.Site], all[req.Site]
+	if peer, ok := all[req.Peer]; ok {
+		p.peer = peer
+	}
+	return p, nil
 }
 
 // Permissions lists the calls that a request's work makes.
 func (d *Driver) Permissions(req driver.Request) ([]driver.Permission, error) {
-	book := preflight.NewBook(req.App)
-	turn := func(id model.SiteID) (page, error) {
-		set, at, err := driver.SettingsOf[Settings, Site](req.Target, id)
-		return page{book.Page(id, at.AWS), set, at}, err
-	}
-	here, err := turn(req.Site)
+	p, err := pagesOf(req, d.settings)
 	if err != nil {
 		return nil, err
 	}
-	there := here
-	if req.Peer != "" {
-		if there, err = turn(req.Peer); err != nil {
-			return nil, err
-		}
-	}
+	here := p.here
 	switch req.Action {
 	case "":
 		here.looks()
+		here.Look("to see what is there", []string{here.ARN("rds", "*"), here.Global("rds", "global-cluster:*")}, "rds:DescribeGlobalClusters")
+		here.Look("to see how far a follower is behind", preflight.Any, "cloudwatch:GetMetricData")
 	case model.ActionFence: // the peer takes the role
-		there.moves()
+		p.peer.moves()
 	case model.ActionPromote:
 		here.moves()
 		here.Change("to take the cluster out of the global database where AWS cannot move the role", here.both(), "rds:RemoveFromGlobalCluster")
 	case model.ActionDrill:
-		here.Change("to make the drill's snapshot", append(here.cluster(), here.snapshots("drill")...), "rds:CreateDBClusterSnapshot")
-		here.Within("rds:CreateDBClusterSnapshot", "to tag it", here.snapshots("drill"), "rds:AddTagsToResource")
-		here.bringsUp("drill", here.snapshots("drill"))
+		here.captures()
+		here.raises("drill")
 	case model.ActionRelease:
-		here.takesDown("drill")
-		here.ChangeOurs("to remove the drill's snapshot", here.snapshots("drill"), "rds:DeleteDBClusterSnapshot")
+		p.points(req.Action)
+		here.expires()
 	case model.ActionReverse:
 		if req.Prepare || req.Operation == model.OpFailback {
-			here.rebuilds(there)
+			here.rebuilds(p.peer)
 		}
+	default:
+		p.points(req.Action)
 	}
-	return book.Permissions(), nil
+	return p.book.Permissions(), nil
+}
+
+// Permissions lists the calls that a request's work makes.
+func (d *Cluster) Permissions(req driver.Request) ([]driver.Permission, error) {
+	p, err := pagesOf(req, d.settings)
+	if err != nil {
+		return nil, err
+	}
+	here, peer := p.here, p.peer
+	switch req.Action {
+	case "":
+		here.looks()
+	case model.ActionPromote:
+		here.launches(here.cluster(), here.own())
+		here.regroups()
+	case model.ActionDrill:
+		here.raises("drill")
+	case model.ActionFence:
+		here.fences()
+	case model.ActionQuiesce:
+		here.fences()
+		here.captures()
+		peer.copies(here)
+	case model.ActionReverse:
+		peer.captures()
+		here.copies(peer)
+		if (&work{req: req}).makesWay() {
+			here.fences()
+			here.captures()
+			here.tries("proof")
+			here.removes()
+		}
+	default:
+		p.points(req.Action)
+	}
+	return p.book.Permissions(), nil
+}
+
+// points are the calls of what both kinds do with snapshots.
+func (p *pages) points(action model.Action) {
+	here := p.here
+	switch action {
+	case model.ActionCapture:
+		here.captures()
+	case model.ActionCopy:
+		for _, to := range p.others {
+			to.copies(here)
+		}
+	case model.ActionExpire:
+		here.expires()
+		for _, at := range p.others {
+			at.expires()
+		}
+	case model.ActionProve:
+		here.tries("prove")
+	case model.ActionRestore:
+		clusters, instances := here.clusters("*"), here.instances("*")
+		here.launches(clusters, instances)
+		here.Change("to restore to a time", append(clusters, here.groups()...), "rds:RestoreDBClusterToPointInTime")
+		here.Within("rds:RestoreDBClusterToPointInTime", "to tag what is restored", clusters, "rds:AddTagsToResource")
+	case model.ActionRelease:
+		here.takesDown("drill")
+		here.takesDown("prove")
+	}
 }
 
 func (p page) clusters(pattern string) []string {
@@ -66,10 +151,20 @@ func (p page) cluster() []string { return p.clusters(p.at.Cluster) }
 func (p page) apart(what string) string {
 	return awsbase.NamesFor(p.at.Cluster+"-"+what, nameLimit)
 }
-func (p page) snapshots(what string) []string {
-	return []string{p.ARN("rds", "cluster-snapshot:"+p.apart(what))}
+func (p page) instances(pattern string) []string {
+	return []string{p.ARN("rds", "db:"+strings.ToLower(pattern))}
 }
-func (p page) instances(pattern string) []string { return []string{p.ARN("rds", "db:"+pattern)} }
+
+// own are the cluster's instances, as Lifeboat calls those that it makes.
+func (p page) own() []string { return p.instances(p.at.Cluster + "-*") }
+
+// snapshots are those that Lifeboat makes and copies.
+func (p page) snapshots() []string { return []string{p.ARN("rds", "cluster-snapshot:*-lb-*")} }
+
+// groups are those of networks and settings that clusters are restored with.
+func (p page) groups() []string {
+	return []string{p.ARN("rds", "subgrp:*"), p.ARN("rds", "cluster-pg:*")}
+}
 
 // global is the global database's ARN, which is in no region; both is that with the site's cluster.
 func (p page) global() []string {
@@ -80,9 +175,7 @@ func (p page) both() []string { return append(p.global(), p.cluster()...) }
 func (p page) looks() {
 	p.Common()
 	region := []string{p.ARN("rds", "*")}
-	p.Look("to see what is there", append(region, p.Global("rds", "global-cluster:*")), "rds:DescribeGlobalClusters")
 	p.Look("to see what is there", region, "rds:DescribeDBClusters", "rds:DescribeDBInstances", "rds:DescribeDBClusterSnapshots")
-	p.Look("to see how far a follower is behind", preflight.Any, "cloudwatch:GetMetricData")
 	p.Look("to see what AWS offers and how much of it may be used", preflight.Any, "rds:DescribeAccountAttributes", "rds:DescribeOrderableDBInstanceOptions")
 	if p.at.SubnetGroup != "" || p.at.Drill != nil {
 		p.Look("to see whether the subnet groups exist", region, "rds:DescribeDBSubnetGroups")
@@ -93,7 +186,7 @@ func (p page) looks() {
 	if p.at.ClusterParameterGroup != "" {
 		p.Look("to see whether the cluster parameter group exists", region, "rds:DescribeDBClusterParameterGroups")
 	}
-	if len(p.at.SecurityGroups) > 0 || p.at.Drill != nil && len(p.at.Drill.SecurityGroups) > 0 {
+	if len(p.at.SecurityGroups) > 0 || p.at.Drill != nil && len(p.at.Drill.SecurityGroups) > 0 || p.at.Fence != nil {
 		p.Look("to see whether the security groups exist, and in which network", preflight.Any, "ec2:DescribeSecurityGroups")
 	}
 	if p.at.KMSKey != "" {
@@ -112,13 +205,36 @@ func (p page) moves() {
 	}
 }
 
-// bringsUp are the calls that restore a copy apart, and takesDown those that remove it.
-func (p page) bringsUp(what string, snapshots []string) {
-	cluster, one := p.clusters(p.apart(what)), p.instances(p.apart(what+"-one"))
-	p.Change("to restore a copy apart", append(append(append([]string{}, cluster...), snapshots...), p.ARN("rds", "subgrp:*"), p.ARN("rds", "cluster-pg:*")), "rds:RestoreDBClusterFromSnapshot")
-	p.Within("rds:RestoreDBClusterFromSnapshot", "to tag it", cluster, "rds:AddTagsToResource")
-	p.Change("to bring the copy up", append(append([]string{p.ARN("rds", "pg:*"), p.ARN("rds", "subgrp:*")}, cluster...), one...), "rds:CreateDBInstance")
-	p.Within("rds:CreateDBInstance", "to tag it", one, "rds:AddTagsToResource")
+func (p page) captures() {
+	p.Change("to make snapshots", append(p.cluster(), p.snapshots()...), "rds:CreateDBClusterSnapshot")
+	p.Within("rds:CreateDBClusterSnapshot", "to tag them", p.snapshots(), "rds:AddTagsToResource")
+}
+
+// copies are the calls that bring snapshots of another site here; AWS asks the other region with this site's permissions.
+func (p page) copies(from page) {
+	p.Change("to copy snapshots", append(p.snapshots(), from.snapshots()...), "rds:CopyDBClusterSnapshot")
+	p.Within("rds:CopyDBClusterSnapshot", "to tag the copies", p.snapshots(), "rds:AddTagsToResource")
+	p.ChangeOurs("to make a copy again that has failed", p.snapshots(), "rds:DeleteDBClusterSnapshot")
+	if p.at.KMSKey != "" {
+		p.Within("rds:CopyDBClusterSnapshot", "to encrypt the copies", p.key(), "kms:CreateGrant", "kms:DescribeKey")
+	}
+}
+
+func (p page) expires() {
+	p.ChangeOurs("to delete snapshots that need not be kept", p.snapshots(), "rds:DeleteDBClusterSnapshot")
+}
+
+// launches are the calls that restore a cluster with its instances.
+func (p page) launches(clusters, instances []string) {
+	p.Change("to restore a snapshot", slices.Concat(clusters, p.snapshots(), p.groups()), "rds:RestoreDBClusterFromSnapshot")
+	p.Within("rds:RestoreDBClusterFromSnapshot", "to tag what is restored", clusters, "rds:AddTagsToResource")
+	p.Change("to bring it up", slices.Concat(clusters, instances, []string{p.ARN("rds", "pg:*"), p.ARN("rds", "subgrp:*")}), "rds:CreateDBInstance")
+	p.Within("rds:CreateDBInstance", "to tag its instances", instances, "rds:AddTagsToResource")
+}
+
+// raises are the calls that restore a copy apart, and takesDown those that remove it.
+func (p page) raises(what string) {
+	p.launches(p.clusters(p.apart(what)), p.instances(p.apart(what+"-one")))
 }
 
 func (p page) takesDown(what string) {
@@ -126,87 +242,50 @@ func (p page) takesDown(what string) {
 	p.ChangeOurs("to remove a copy that was only looked at", p.clusters(p.apart(what)), "rds:DeleteDBCluster")
 }
 
+// tries are the calls of a proof.
+func (p page) tries(what string) {
+	p.raises(what)
+	p.takesDown(what)
+	p.ChangeOurs("to write down what the proof came to", p.snapshots(), "rds:AddTagsToResource")
+}
+
+// regroups are the calls that move a cluster between security groups.
+func (p page) regroups() {
+	p.Change("to shut clients out of the cluster, and to let them in again", p.cluster(), "rds:ModifyDBCluster", "rds:AddTagsToResource")
+}
+
+func (p page) fences() {
+	p.regroups()
+	p.Change("to end the sessions that are open", p.instances("*"), "rds:RebootDBInstance", "rds:AddTagsToResource")
+}
+
+// removes are the calls that delete the old cluster.
+func (p page) removes() {
+	p.Change("to take the old cluster's deletion protection off", p.cluster(), "rds:ModifyDBCluster")
+	p.Change("to delete the old cluster, once its last state is proved", p.instances("*"), "rds:DeleteDBInstance")
+	p.Change("to delete the old cluster, once its last state is proved", append(p.cluster(), p.snapshots()...), "rds:DeleteDBCluster")
+}
+
 // rebuilds are the calls that delete the old cluster, once its last state is proved, and make it again as one that follows.
 func (p page) rebuilds(there page) {
-	final, last := p.snapshots("final"), p.snapshots("last")
-	p.Change("to keep the old cluster's last state", append(p.cluster(), final...), "rds:CreateDBClusterSnapshot")
-	p.Within("rds:CreateDBClusterSnapshot", "to tag it", final, "rds:AddTagsToResource")
-	p.bringsUp("proof", final)
-	p.takesDown("proof")
-	p.ChangeOurs("to write down what the proof came to", final, "rds:AddTagsToResource")
-	own := p.instances(strings.ToLower(p.at.Cluster) + "-*")
+	p.captures()
+	p.tries("proof")
+	p.removes()
 	p.Change("to take the old cluster out of the old global database", p.both(), "rds:RemoveFromGlobalCluster")
-	p.Change("to take the old cluster's deletion protection off", p.cluster(), "rds:ModifyDBCluster")
-	p.Change("to delete the old cluster, once its last state is proved", []string{p.ARN("rds", "db:*")}, "rds:DeleteDBInstance")
-	p.Change("to delete the old cluster, once its last state is proved", append(p.cluster(), last...), "rds:DeleteDBCluster")
 	for _, at := range []page{p, there} {
 		at.Change("to remove the old global database when it is empty", at.global(), "rds:ModifyGlobalCluster", "rds:DeleteGlobalCluster")
 	}
 	there.Change("to make the global database again", there.both(), "rds:CreateGlobalCluster")
-	p.Change("to make the cluster again", append(p.both(), p.ARN("rds", "subgrp:*"), p.ARN("rds", "cluster-pg:*")), "rds:CreateDBCluster")
+	p.Change("to make the cluster again", append(p.both(), p.groups()...), "rds:CreateDBCluster")
 	p.Within("rds:CreateDBCluster", "to tag it", p.cluster(), "rds:AddTagsToResource")
-	p.Change("to make its instances again", append(append(p.cluster(), own...), p.ARN("rds", "pg:*"), p.ARN("rds", "subgrp:*")), "rds:CreateDBInstance")
-	p.Within("rds:CreateDBInstance", "to tag them", own, "rds:AddTagsToResource")
+	p.Change("to make its instances again", append(append(p.cluster(), p.own()...), p.ARN("rds", "pg:*"), p.ARN("rds", "subgrp:*")), "rds:CreateDBInstance")
+	p.Within("rds:CreateDBInstance", "to tag them", p.own(), "rds:AddTagsToResource")
 	if p.at.KMSKey != "" {
 		p.Within("rds:CreateDBCluster", "to encrypt its storage", p.key(), "kms:CreateGrant", "kms:DescribeKey")
 	}
 }
 
-// Examine looks for what work will miss at a site.
-func (d *Driver) Examine(ctx context.Context, x driver.Examination) ([]model.Finding, error) {
-	return preflight.Examine(ctx, d.base, x, d, func(ctx context.Context, s *preflight.Site, req driver.Request) error {
-		if req.Site != x.Site {
-			return nil
-		}
-		p, err := d.place(ctx, req.Target, x.Site)
-		if err != nil {
-			return err
-		}
-		drills := req.Action == model.ActionDrill
-		rebuilds := req.Action == model.ActionReverse && (req.Prepare || req.Operation == model.OpFailback)
-		if !drills && !rebuilds {
-			return nil
-		}
-		id := req.Resource.ID
-		s.Makes("ManualClusterSnapshots", 1)
-		s.Makes("DBClusters", 1)
-		s.Makes("DBInstances", 1)
-		if p.at.Drill != nil {
-			s.Network(ctx, id, p.at.Drill.SubnetGroup, p.at.Drill.SecurityGroups)
-		}
-		s.Group(ctx, id, preflight.ParameterGroup, p.at.ParameterGroup)
-		s.Group(ctx, id, preflight.ClusterParameterGroup, p.at.ClusterParameterGroup)
-		if rebuilds {
-			s.Network(ctx, id, p.at.SubnetGroup, p.at.SecurityGroups)
-			s.Key(ctx, id, p.at.KMSKey, "the cluster that is made again is encrypted with it")
-		}
-		s.Ask(ctx, func(ctx context.Context) error {
-			v, err := p.look(ctx)
-			if err != nil || v.cluster == nil {
-				return err
-			}
-			for _, class := range classes(p.at.Site, drills) {
-				s.Offered(ctx, id, aws.ToString(v.cluster.Engine), aws.ToString(v.cluster.EngineVersion), class)
-			}
-			return nil
-		})
-		return nil
-	})
-}
-
-// classes are those that settings name for what is made at a site.
-func classes(at Site, drills bool) []string {
-	out := []string{at.Instances.Class}
-	if at.Drill != nil && at.Drill.Class != "" {
-		out = append(out, at.Drill.Class)
-	}
-	if drills {
-		out = out[len(out)-1:]
-	}
-	return out
-}
-
 var (
 	_ driver.Permitter = (*Driver)(nil)
-	_ driver.Examiner  = (*Driver)(nil)
+	_ driver.Permitter = (*Cluster)(nil)
 )
