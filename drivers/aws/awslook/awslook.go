@@ -54,7 +54,7 @@ func AccessOf(settings json.RawMessage) (awsbase.Access, bool) {
 // Seen is what there is.
 type Seen struct {
 	Answers []awstest.Answer `json:"answers"`
-	// Assumed are keys and security groups that the settings name, by account and region: nobody was asked about those.
+	// Assumed are keys and security groups that the settings name and that could not be looked at, by account and region.
 	Assumed []Assumed `json:"assumed,omitempty"`
 	Left    []Left    `json:"-"`
 	Calls   int       `json:"-"`
@@ -109,6 +109,7 @@ type place struct {
 	texts    []string // all that the settings there say
 	groups   []string // security groups
 	keys     []string
+	assumed  []string // groups and keys that could not be asked for
 }
 
 // placesOf finds the places of an app.
@@ -183,9 +184,9 @@ func (p *place) walk(name string, v any) {
 	case string:
 		p.texts = append(p.texts, v)
 		switch {
-		case strings.HasPrefix(v, "sg-"):
+		case strings.HasPrefix(v, "sg-") && !slices.Contains(p.groups, v):
 			p.groups = append(p.groups, v)
-		case name == "kms_key":
+		case name == "kms_key" && !slices.Contains(p.keys, v):
 			p.keys = append(p.keys, v)
 		}
 	}
@@ -215,9 +216,6 @@ func (p *place) look(ctx context.Context, log *slog.Logger, through awstest.HTTP
 	}
 	base := awsbase.New(awsbase.Options{Log: log, HTTP: client})
 	seen := &Seen{}
-	if names := slices.Concat(p.groups, p.keys); len(names) > 0 {
-		seen.Assumed = []Assumed{{p.access.Account, p.access.Region, names}}
-	}
 	session, err := base.Session(ctx, p.access)
 	if err != nil {
 		seen.Left = []Left{{p.site, "everything in " + p.access.Region, true, err}}
@@ -237,6 +235,9 @@ func (p *place) look(ctx context.Context, log *slog.Logger, through awstest.HTTP
 		if errors.Is(err, context.Canceled) {
 			break
 		}
+	}
+	if len(p.assumed) > 0 {
+		seen.Assumed = []Assumed{{p.access.Account, p.access.Region, p.assumed}}
 	}
 	seen.Answers = glass.Answers()
 	seen.Calls = len(seen.Answers)

@@ -2,7 +2,9 @@ package awslook
 
 import (
 	"context"
+	"net/url"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
@@ -11,6 +13,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/route53"
 
 	"github.com/lifeboat-dr/lifeboat/drivers/aws/awsbase"
+	"github.com/lifeboat-dr/lifeboat/failure"
 )
 
 // list is one listing, whole.
@@ -39,6 +42,22 @@ func all[O, P any](what string, p pager[O, P]) list {
 
 // lists are all listings of a place.
 func (p *place) lists(s *awsbase.Session) (out []list) {
+	if len(p.groups) > 0 {
+		out = append(out, list{"security groups", func(ctx context.Context) error { return p.security(ctx, s) }})
+	}
+	for _, key := range p.keys {
+		out = append(out, list{"the key " + key, func(ctx context.Context) error {
+			var any struct{}
+			err := s.JSON(ctx, "kms", "TrentService", "DescribeKey", struct{ KeyId string }{key}, &any)
+			switch {
+			case err != nil && failure.KindOf(err) == failure.NotFound:
+				return nil // then it is not there in the rehearsal either
+			case err != nil:
+				p.assumed = append(p.assumed, key)
+			}
+			return err
+		}})
+	}
 	if slices.Contains(p.services, "rds") {
 		out = append(out, databases(rds.NewFromConfig(s.Config("rds")))...)
 	}
@@ -52,6 +71,19 @@ func (p *place) lists(s *awsbase.Session) (out []list) {
 		}
 	}
 	return out
+}
+
+// security asks for the security groups that the settings name: those that are there.
+func (p *place) security(ctx context.Context, s *awsbase.Session) error {
+	params := url.Values{"Filter.1.Name": {"group-id"}}
+	for i, id := range p.groups {
+		params.Set("Filter.1.Value."+strconv.Itoa(i+1), id)
+	}
+	err := s.Query(ctx, "ec2", "2016-11-15", "DescribeSecurityGroups", params, nil)
+	if err != nil {
+		p.assumed = append(p.assumed, p.groups...)
+	}
+	return err
 }
 
 func databases(c *rds.Client) []list {

@@ -2,6 +2,7 @@ package awstest
 
 import (
 	"cmp"
+	"encoding/json"
 	"encoding/xml"
 	"fmt"
 	"io"
@@ -40,6 +41,9 @@ func learners() map[string]learner {
 		"elasticache DescribeCacheParameterGroups": learn(func(r *region, v *cacheParameterGroup) {
 			r.cache.parameterGroups.put(r.w.opts.Now(), v.CacheParameterGroupName, v)
 		}, "CacheParameterGroups>CacheParameterGroup"),
+
+		"ec2 DescribeSecurityGroups": learn(func(r *region, v *securityGroup) { r.allow(*v) }, "securityGroupInfo>item"),
+		"kms DescribeKey":            learnKey,
 
 		"route53 ListHostedZonesByName":  learn(learnZone, "HostedZones>HostedZone"),
 		"route53 GetHostedZone":          learn(learnZone, "HostedZone"),
@@ -128,18 +132,51 @@ func (w *World) Learn(answers []Answer) error {
 	return nil
 }
 
-// Assume takes for there what nobody was asked about: security groups (sg-…) by their ids, KMS keys by id, ARN or alias.
+// network is the network that databases are put into, as far as the subnet groups tell: nobody tells of assumed groups.
+func (r *region) network() string {
+	for _, name := range sortedKeys(r.rds.subnetGroups.live) {
+		if g := r.rds.subnetGroups.live[name].v; name != "default" {
+			return g.VpcId
+		}
+	}
+	return r.net.vpc
+}
+
+// Assume takes for there what nobody could be asked about: security groups (sg-…) by their ids, KMS keys by id, ARN or alias. It
+// comes after Learn.
 func (w *World) Assume(acct, in string, names ...string) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	r := w.region(acct, in)
 	for _, name := range names {
 		if strings.HasPrefix(name, "sg-") {
-			r.allow(securityGroup{r.acct.id, name, name, "", r.net.vpc})
+			r.allow(securityGroup{r.acct.id, name, name, "", r.network()})
 			continue
 		}
 		r.trust(name)
 	}
+}
+
+// learnKey keeps a key, under the name that was asked for too.
+func learnKey(r *region, a Answer) error {
+	var said struct {
+		KeyMetadata struct {
+			Arn     string
+			Enabled bool
+		}
+	}
+	if err := json.Unmarshal(a.Body, &said); err != nil {
+		return err
+	}
+	key := said.KeyMetadata
+	r.trust(key.Arn)
+	if name := a.Params["KeyId"]; name != "" {
+		r.keys[name] = key.Arn
+	}
+	if !key.Enabled {
+		r.disabled[key.Arn] = true
+	}
+	return nil
 }
 
 // allow adds a security group.
@@ -236,11 +273,11 @@ func (i *dbInstance) connect(r *region, now time.Time) {
 	}
 	r.offer(i.Engine, i.EngineVersion, i.DBInstanceClass)
 	r.trust(i.KmsKeyId)
-	for _, g := range i.VpcSecurityGroups {
-		r.allow(securityGroup{r.acct.id, g.VpcSecurityGroupId, g.VpcSecurityGroupId, "", r.net.vpc})
-	}
 	if i.DBSubnetGroup == nil {
 		i.DBSubnetGroup, _ = r.rds.subnetGroups.get("default")
+	}
+	for _, g := range i.VpcSecurityGroups {
+		r.allow(securityGroup{r.acct.id, g.VpcSecurityGroupId, g.VpcSecurityGroupId, "", i.DBSubnetGroup.VpcId})
 	}
 	if len(i.OptionGroupMemberships) == 0 {
 		i.OptionGroupMemberships = []optionMember{{"default:" + i.Engine + "-" + strings.ReplaceAll(major(i.Engine, i.EngineVersion), ".", "-"), "in-sync"}}
