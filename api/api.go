@@ -56,12 +56,22 @@ type PlanRequest struct {
 	To        model.SiteID    `json:"to,omitempty"`   // empty: the app's first recovery site, or home for a failback
 	From      model.SiteID    `json:"from,omitempty"` // empty: where the app serves now, as seen
 	Custom    string          `json:"custom,omitempty"`
+	// Payload is a StatePayload document that is the plan Custom, in place of one of lifeboat.yaml.
+	Payload *PayloadAsk `json:"payload,omitempty"`
 	// Resources are those to protect or to prove; empty: all that have recovery points. A restore takes exactly one, other
 	// operations none.
 	Resources []model.ResourceID `json:"resources,omitempty"`
 	// Prove says what a prove proves, nil: what the policies say. Restore says what a restore restores, and where.
 	Prove   *ProveAsk          `json:"prove,omitempty"`
 	Restore *model.RestoreSpec `json:"restore,omitempty"`
+}
+
+// PayloadAsk is a StatePayload document, and where it is to run.
+type PayloadAsk struct {
+	File    string       `json:"file"` // for people
+	Content []byte       `json:"content"`
+	Site    model.SiteID `json:"site"`           // where the databases are brought up, or made to follow again
+	Peer    model.SiteID `json:"peer,omitempty"` // the other site; empty: the only other one that is in AWS
 }
 
 // ProveAsk says which points are proved, and how.
@@ -366,6 +376,9 @@ type Documents interface {
 	Validate(ctx context.Context, path string) (*ValidateReply, error)
 	// Schema is the JSON Schema of lifeboat.yaml, for editors.
 	Schema(ctx context.Context) ([]byte, error)
+	// Payload reads a StatePayload document of AWS's DR Orchestrator Framework. What is wrong with it is in its remarks. File is
+	// its name for people.
+	Payload(ctx context.Context, file string, content []byte) (*model.Payload, error)
 	// Render writes a report as html, json, md or junit.
 	Render(ctx context.Context, r *Report, format string) ([]byte, error)
 	// VerifyReport checks a JSON report's hash chain and signature, offline.

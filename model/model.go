@@ -140,6 +140,8 @@ type Limits struct {
 type Site struct {
 	ID          SiteID `json:"id"`
 	Description string `json:"description,omitempty"`
+	// AWS is where it is in AWS, in the words of awsbase.Access, if it is there; checked when the configuration was read.
+	AWS json.RawMessage `json:"aws,omitempty"`
 }
 
 // Objective is what the business accepts to lose: RTO in time without service, RPO in time of lost writes.
@@ -223,10 +225,11 @@ type Hook struct {
 	Step   CustomStep  `json:"step"`
 }
 
-// CustomPlan is a plan that the user wrote.
+// CustomPlan is a plan that the user wrote: Steps, or a StatePayload document.
 type CustomPlan struct {
-	Name  string       `json:"name"`
-	Steps []CustomStep `json:"steps"`
+	Name    string       `json:"name"`
+	Steps   []CustomStep `json:"steps,omitempty"`
+	Payload *PayloadPlan `json:"payload,omitempty"`
 }
 
 // CustomStep is a step of the user's own: exactly one of Kind (a driver that can run it), Approve, Plan (another of

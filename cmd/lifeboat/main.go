@@ -55,7 +55,8 @@ func main() {
 	signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE)
 	os.Exit(cli.Main(ctx, os.Args[1:], cli.Deps{
 		Open: func(ctx context.Context, opt cli.OpenOptions) (api.Service, error) {
-			return service.Open(ctx, service.Options{Config: opt.Config, State: opt.State, Drivers: all.Registry(opt.Log), Log: opt.Log})
+			drivers, payloads := all.Drivers(opt.Log)
+			return service.Open(ctx, service.Options{Config: opt.Config, State: opt.State, Drivers: drivers, Payloads: payloads, Log: opt.Log})
 		},
 		Documents: service.Documents{Drivers: all.Registry(slog.New(slog.DiscardHandler))},
 		Vaults:    vaults,

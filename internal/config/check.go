@@ -1,6 +1,7 @@
 package config
 
 import (
+	"encoding/json"
 	"net/url"
 	"path/filepath"
 	"regexp"
@@ -38,8 +39,9 @@ func (c *checker) config(abs string) *model.Config {
 	}
 	cfg.Journal = c.journal(d.Journal)
 	for _, id := range c.ids(d.Node.get("sites"), "site") {
-		c.site(id, d.Sites[id])
-		cfg.Sites = append(cfg.Sites, model.Site{ID: model.SiteID(id), Description: d.Sites[id].Description})
+		site := model.Site{ID: model.SiteID(id), Description: d.Sites[id].Description}
+		site.AWS = c.site(id, d.Sites[id])
+		cfg.Sites = append(cfg.Sites, site)
 	}
 	cfg.Limits = c.limits(d.Limits)
 	cfg.Vaults = c.vaults()
@@ -58,29 +60,32 @@ func (c *checker) config(abs string) *model.Config {
 	if n := d.Node.get("sites"); len(d.Sites) == 0 && n != nil && n.kind == mapping {
 		c.p.add(d.Node.place("sites"), "name at least the home site and a recovery site", "there are no sites")
 	}
-	if n := d.Node.get("apps"); len(d.Apps) == 0 && n != nil && n.kind == mapping {
+	documents := slices.ContainsFunc(cfg.Plans, func(p model.CustomPlan) bool { return p.Payload != nil })
+	if n := d.Node.get("apps"); len(d.Apps) == 0 && !documents && (n == nil || n.kind == mapping) {
 		c.p.add(d.Node.place("apps"), "lifeboat init writes a commented example", "there are no apps")
 	}
 	return cfg
 }
 
-// site checks what a site says for all resources of a family of kinds.
-func (c *checker) site(id string, d siteDoc) {
+// site checks what a site says for all resources of a family of kinds, and gives it.
+func (c *checker) site(id string, d siteDoc) json.RawMessage {
 	if d.AWS == nil {
-		return
+		return nil
 	}
 	proto := c.shared("aws")
 	if proto == nil {
 		c.p.add(d.Node.place("aws"), "remove it", "no kind of this build is in AWS")
-		return
+		return nil
 	}
 	w := (&where{what: theFile}).sub("sites").sub(quote(id)).sub("aws")
-	if _, ok := c.bindSettings(d.AWS, proto, w); !ok {
+	raw, ok := c.bindSettings(d.AWS, proto, w)
+	if !ok {
 		if c.unsound == nil {
 			c.unsound = map[*node]bool{}
 		}
 		c.unsound[d.AWS] = true
 	}
+	return json.RawMessage(raw)
 }
 
 // shared is the type of a field that sites can say for a family of kinds; nil when no kind has it.

@@ -17,7 +17,7 @@ type document struct {
 	Limits  limitsDoc           `json:"limits,omitempty" jsonschema_description:"How many steps run at once. Without a limit, all that can."`
 	Sites   map[string]siteDoc  `json:"sites" jsonschema:"required" jsonschema_description:"The failure domains, by name: a data centre, an account and region, a cluster, a group of hosts."`
 	Vaults  map[string]vaultDoc `json:"vaults,omitempty" jsonschema_description:"Where recovery points' bytes are kept, by name: repositories in restic's format."`
-	Apps    map[string]appDoc   `json:"apps" jsonschema:"required" jsonschema_description:"What the business wants back, by name."`
+	Apps    map[string]appDoc   `json:"apps,omitempty" jsonschema_description:"What the business wants back, by name. A file whose plans are StatePayload documents may have none."`
 	Plans   map[string]planDoc  `json:"plans,omitempty" jsonschema_description:"Plans of your own, by name, which may call each other and the operations of apps."`
 }
 
@@ -175,8 +175,24 @@ type hookStep struct {
 }
 
 type planDoc struct {
-	Node  *node     `json:"-"`
-	Steps []stepDoc `json:"steps" jsonschema:"required,minItems=1" jsonschema_description:"The steps. What does not need each other runs at once."`
+	Node         *node       `json:"-"`
+	Steps        []stepDoc   `json:"steps,omitempty" jsonschema:"minItems=1" jsonschema_description:"Either: the steps. What does not need each other runs at once."`
+	StatePayload string      `json:"state_payload,omitempty" jsonschema:"minLength=1" jsonschema_description:"Or: the file of a StatePayload document of AWS's DR Orchestrator Framework, which is run as it is. Relative to this file."`
+	Site         string      `json:"site,omitempty" jsonschema_description:"Of a document: the site that it runs at, where databases are brought up or made to follow again."`
+	Peer         string      `json:"peer,omitempty" jsonschema_description:"Of a document: the other site. Default: the only other one that is in AWS."`
+	Isolated     *networkDoc `json:"isolated,omitempty" jsonschema_description:"Of a document that deletes old primaries: where their last snapshots are restored first, to prove them."`
+	Fence        *fenceDoc   `json:"fence,omitempty" jsonschema_description:"Of a document that promotes replicas of RDS: how everybody is shut out of their sources."`
+}
+
+type networkDoc struct {
+	Node           *node    `json:"-"`
+	SubnetGroup    string   `json:"subnet_group" jsonschema:"required,minLength=1" jsonschema_description:"A DB subnet group without a way to anywhere else."`
+	SecurityGroups []string `json:"security_groups" jsonschema:"required,minItems=1" jsonschema_description:"The ids of security groups of the same network."`
+}
+
+type fenceDoc struct {
+	Node           *node    `json:"-"`
+	SecurityGroups []string `json:"security_groups" jsonschema:"required,minItems=1" jsonschema_description:"The ids of security groups that let nobody in."`
 }
 
 type stepDoc struct {

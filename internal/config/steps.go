@@ -117,6 +117,19 @@ func (c *checker) appStep(n *node, d Work, w *where) {
 func (c *checker) plan(name string, d planDoc) model.CustomPlan {
 	plan := model.CustomPlan{Name: name}
 	w := &where{what: "plan " + quote(name)}
+	switch {
+	case d.Node.get("state_payload") != nil:
+		plan.Payload = c.payload(d, w)
+		return plan
+	case d.Node.get("steps") == nil:
+		c.p.add(d.Node.head, "add steps, or state_payload with the file of a document", "%s has neither steps nor a document", w)
+		return plan
+	}
+	for _, key := range payloadFields {
+		if d.Node.get(key) != nil {
+			c.p.add(d.Node.place(key), "remove it", "%s has %s, which needs %s", w, quote(key), quote("state_payload"))
+		}
+	}
 	var order []string
 	edges := map[string][]string{}
 	seen := map[string]pos{}

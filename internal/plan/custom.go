@@ -59,6 +59,9 @@ func (b *builder) withHooks(m *move, r model.Resource, step model.Step) ([]model
 
 // custom adds the steps of a user's plan after needs, and returns the step that ends it ("" for the outermost).
 func (b *builder) custom(prefix string, p model.CustomPlan, needs []model.StepID) (model.StepID, error) {
+	if p.Payload != nil {
+		return b.payload(prefix, p, needs)
+	}
 	m := &move{op: model.OpCustom, prefix: prefix, serving: map[model.ResourceID]model.StepID{}}
 	ids := map[string]model.StepID{}
 	var ends []model.StepID

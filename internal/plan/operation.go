@@ -28,13 +28,17 @@ type move struct {
 
 func (m *move) id(rest string) model.StepID { return model.StepID(m.prefix + rest) }
 
-// move works out where an operation leads.
-func (b *builder) move(app model.App, op model.Operation, mode model.Mode, to model.SiteID) (*move, error) {
-	m := &move{
-		app: app, op: op, mode: mode, to: to, from: app.Home,
+func newMove(app model.App, op model.Operation, mode model.Mode, from, to model.SiteID) *move {
+	return &move{
+		app: app, op: op, mode: mode, to: to, from: from,
 		serving: map[model.ResourceID]model.StepID{}, up: map[model.ResourceID][]model.StepID{},
 		checked: map[model.ResourceID][]model.StepID{}, last: map[model.ResourceID][]model.StepID{},
 	}
+}
+
+// move works out where an operation leads.
+func (b *builder) move(app model.App, op model.Operation, mode model.Mode, to model.SiteID) (*move, error) {
+	m := newMove(app, op, mode, app.Home, to)
 	if s := b.serving[app.ID]; s != "" {
 		m.from = s
 	}

@@ -30,6 +30,8 @@ type Input struct {
 	Mode      model.Mode
 	To        model.SiteID // empty: the app's first recovery site, or home for a failback
 	Custom    string
+	// Payloads are what the StatePayload documents among the user's plans do, by the plan's name: all that Custom leads to.
+	Payloads map[string][]model.PayloadWork
 	// Resources are those to protect; empty: all. Of other operations it is empty.
 	Resources []model.ResourceID
 	// Prove is what a prove proves, in order; Restore what a restore restores. Of other operations they are empty.
@@ -72,6 +74,9 @@ func Compile(in Input) (*model.Plan, []model.Finding, error) {
 				WithHint("plans: %s", strings.Join(planNames(in.Config), ", "))
 		}
 		p.Name, p.Operation = in.Custom, model.OpCustom
+		if custom.Payload != nil {
+			p.From, p.To = custom.Payload.Peer, custom.Payload.Site
+		}
 		b.calls = []string{"plan " + custom.Name}
 		if _, err := b.custom("", custom, nil); err != nil {
 			return nil, nil, err

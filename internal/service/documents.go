@@ -8,6 +8,8 @@ import (
 	"github.com/lifeboat-dr/lifeboat/driver"
 	"github.com/lifeboat-dr/lifeboat/internal/config"
 	"github.com/lifeboat-dr/lifeboat/internal/report"
+	"github.com/lifeboat-dr/lifeboat/internal/statepayload"
+	"github.com/lifeboat-dr/lifeboat/model"
 )
 
 // Documents answers [api.Documents].
@@ -42,6 +44,11 @@ func (d Documents) Validate(_ context.Context, path string) (*api.ValidateReply,
 
 // Schema is the JSON Schema of lifeboat.yaml.
 func (d Documents) Schema(context.Context) ([]byte, error) { return config.Schema(d.Drivers) }
+
+// Payload reads a StatePayload document.
+func (d Documents) Payload(_ context.Context, file string, content []byte) (*model.Payload, error) {
+	return statepayload.Read(file, content), nil
+}
 
 // Render writes a report as html, json, md or junit.
 func (d Documents) Render(_ context.Context, r *api.Report, format string) ([]byte, error) {

@@ -22,7 +22,16 @@ func (s *Service) Plan(ctx context.Context, req api.PlanRequest) (*api.PlanReply
 		Custom: req.Custom, Resources: req.Resources, Serving: map[model.AppID]model.SiteID{}}
 	reply := &api.PlanReply{Findings: []model.Finding{}, Sites: []model.Description{}}
 	apps := s.cfg.Apps // a user's plan may name any
-	if req.Custom == "" {
+	if req.Custom != "" {
+		found, err := s.payloads(ctx, req, &in)
+		if err != nil {
+			return nil, err
+		}
+		reply.Findings = append(reply.Findings, found...)
+		if p, _ := in.Config.Plan(req.Custom); p.Payload != nil {
+			apps = nil // it says itself where its databases are
+		}
+	} else {
 		app, err := s.app(req.App)
 		if err != nil {
 			return nil, err

@@ -35,7 +35,9 @@ type Options struct {
 	Loaded  *model.Config
 	State   string // a state folder in place of the configured one
 	Drivers *driver.Registry
-	Log     *slog.Logger
+	// Payloads resolves StatePayload documents; nil where this build has no drivers of AWS.
+	Payloads Payloads
+	Log      *slog.Logger
 	// Journal replaces the configured journal. For tests and rehearsals.
 	Journal func(ctx context.Context) (journal.Store, error)
 	// Archive replaces the one in the state folder. For tests and rehearsals.
