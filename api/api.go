@@ -74,6 +74,12 @@ type PayloadAsk struct {
 	Peer    model.SiteID `json:"peer,omitempty"` // the other site; empty: the only other one that is in AWS
 }
 
+// PayloadReply is a StatePayload document as it was read, and with a site the plan that would run there.
+type PayloadReply struct {
+	Payload *model.Payload `json:"payload"`
+	Plan    *PlanReply     `json:"plan,omitempty"`
+}
+
 // ProveAsk says which points are proved, and how.
 type ProveAsk struct {
 	Points []string `json:"points,omitempty"` // by their ids, or beginnings of them; empty: as Every says

@@ -55,6 +55,20 @@ func (fakeDocuments) Schema(context.Context) ([]byte, error) {
 	return []byte(`{"type": "object"}`), nil
 }
 
+// Payload reads a toy document: it has one action, and each line that says "wrong" is a mistake.
+func (fakeDocuments) Payload(_ context.Context, file string, content []byte) (*model.Payload, error) {
+	p := &model.Payload{File: file, Remarks: []model.PayloadRemark{}, Layers: []model.PayloadLayer{{Number: "1", Actions: []model.PayloadAction{{
+		Path: "StatePayload[0].resources[0]", Line: 1, Name: "shop's database", Type: "PromoteRDSReadReplica", Original: "promotes", Lifeboat: "fences and promotes",
+		Parameters: []model.PayloadParameter{{Name: "RDSInstanceIdentifier", From: model.FromExport, Text: "shop-db"}},
+	}}}}}
+	for i, line := range strings.Split(string(content), "\n") {
+		if strings.Contains(line, "wrong") {
+			p.Remarks = append(p.Remarks, model.PayloadRemark{Severity: model.Block, Code: "payload-type", Path: "StatePayload", Line: i + 1, Column: 1, What: "that is wrong", Why: "the framework does nothing", Fix: "mend it"})
+		}
+	}
+	return p, nil
+}
+
 func (fakeDocuments) Render(_ context.Context, r *api.Report, format string) ([]byte, error) {
 	if format == "json" {
 		b, err := json.MarshalIndent(r, "", "  ")

@@ -163,7 +163,7 @@ func (s *fakeService) Plan(ctx context.Context, req api.PlanRequest) (*api.PlanR
 	}
 	name := string(req.Operation) + " " + string(req.App)
 	if req.Operation == model.OpCustom {
-		if name = req.Custom; name != "move-everything" {
+		if name = req.Custom; name != "move-everything" && req.Payload == nil {
 			return nil, failure.New(failure.NotFound, "find plan", name, "there is no such plan").WithHint("plans: move-everything")
 		}
 	} else if !slices.Contains(s.w.apps, req.App) {

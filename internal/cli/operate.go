@@ -24,12 +24,17 @@ type planOptions struct {
 	resources          []string // of a protect, a prove or a restore
 	prove              *api.ProveAsk
 	restore            *model.RestoreSpec
+	site               string          // where the document that custom names is to run
+	payload            *api.PayloadAsk // that document
 }
 
 func (o *planOptions) request() api.PlanRequest {
 	req := api.PlanRequest{
 		App: model.AppID(o.app), Operation: o.operation, Custom: o.custom,
 		To: model.SiteID(o.to), From: model.SiteID(o.from), Prove: o.prove, Restore: o.restore,
+	}
+	if o.payload != nil {
+		req.Payload, req.From = o.payload, ""
 	}
 	for _, r := range o.resources {
 		req.Resources = append(req.Resources, model.ResourceID(r))
@@ -157,6 +162,8 @@ func runOperation(ctx context.Context, inv *invocation, opt operateOptions) erro
 // title is the operation in words, as it is typed.
 func (o *operateOptions) title() string {
 	switch {
+	case o.payload != nil:
+		return "import " + shellWord(o.payload.File) + " --site " + o.site
 	case o.custom != "":
 		return "run " + o.custom
 	case o.restore != nil:

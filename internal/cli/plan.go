@@ -22,7 +22,7 @@ earlier runs predict and the RPO if it ran now. Blockers are shown, and the exit
   lifeboat plan failback shop -o dot | dot -Tsvg > plan.svg`,
 		SuggestFor: []string{"preview", "dry-run"},
 	})
-	cmd.AddCommand(newPlanFailover(inv), newPlanFailback(inv), newPlanDrill(inv), newPlanRun(inv))
+	cmd.AddCommand(newPlanFailover(inv), newPlanFailback(inv), newPlanDrill(inv), newPlanRun(inv), newPlanImport(inv))
 	return cmd
 }
 

@@ -21,6 +21,7 @@ import (
 	"github.com/lifeboat-dr/lifeboat/drivers/aws/awsbase"
 	"github.com/lifeboat-dr/lifeboat/drivers/aws/awstest"
 	"github.com/lifeboat-dr/lifeboat/drivers/aws/elasticache"
+	"github.com/lifeboat-dr/lifeboat/drivers/aws/orchestrator"
 	"github.com/lifeboat-dr/lifeboat/drivers/aws/rds"
 	"github.com/lifeboat-dr/lifeboat/drivers/aws/route53"
 	"github.com/lifeboat-dr/lifeboat/failure"
@@ -104,6 +105,7 @@ func (l *lab) open(failpoint func(context.Context, string) error) *service.Servi
 	s, err := service.Open(context.WithoutCancel(l.t.Context()), service.Options{
 		Config:    l.path,
 		Drivers:   driver.NewRegistry(rds.New(base), aurora.New(base), elasticache.NewGlobal(base), route53.New(base)),
+		Payloads:  orchestrator.New(base),
 		Journal:   func(context.Context) (journal.Store, error) { return l.db.Open(), nil },
 		Archive:   l.past,
 		Failpoint: failpoint,
