@@ -77,7 +77,7 @@ func CheckValue(action model.PayloadAction, p model.PayloadParameter, value stri
 		}
 	case several:
 		if all := List(value); len(all) > 1 {
-			return warn("payload-list", "the framework sends it as one id, which does not exist", "nothing", "%s names %d: %s", p.Name, len(all), strings.Join(all, ", "))
+			return warn("payload-list", "the framework sends it as one id, which does not exist", "", "%s names %d: %s", p.Name, len(all), strings.Join(all, ", "))
 		}
 	case count:
 		if _, ok := Number(value); !ok {
