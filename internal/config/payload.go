@@ -1,6 +1,7 @@
 package config
 
 import (
+	"cmp"
 	"strings"
 
 	"github.com/lifeboat-dr/lifeboat/model"
@@ -23,7 +24,7 @@ func (c *checker) payload(d planDoc, w *where) *model.PayloadPlan {
 	}
 	where := func(key, site string) {
 		if c.known(site, d.Node.place(key), "site", keys(c.doc.Sites)) && c.doc.Sites[site].AWS == nil {
-			c.p.add(d.Node.place(key), "add aws: {account: \"123456789012\", region: us-west-2} to it, under sites", "site %s does not say where it is in AWS", quote(site))
+			c.p.add(d.Node.place(key), "add aws: {account: \"111122223333\", region: us-west-2} to it, under sites", "site %s does not say where it is in AWS", quote(site))
 		}
 	}
 	if d.Node.get("site") == nil {
@@ -45,7 +46,7 @@ func (c *checker) payload(d planDoc, w *where) *model.PayloadPlan {
 	case len(others) == 1:
 		plan.Peer = model.SiteID(others[0])
 	default:
-		c.p.add(d.Node.place("state_payload"), "add peer; sites in AWS: "+strings.Join(inAWS, ", "), "%s does not say which site is the other one", w)
+		c.p.add(d.Node.place("state_payload"), "add peer; sites in AWS: "+cmp.Or(strings.Join(inAWS, ", "), "none"), "%s does not say which site is the other one", w)
 	}
 	if d.Isolated != nil {
 		plan.Isolated = &model.PayloadNetwork{SubnetGroup: d.Isolated.SubnetGroup, SecurityGroups: d.Isolated.SecurityGroups}

@@ -28,7 +28,7 @@ func loadReal(t *testing.T, doc string) {
 
 // TestDocumentsLoad loads every whole configuration of the documentation: those that begin with version.
 func TestDocumentsLoad(t *testing.T) {
-	for _, file := range []string{"configuration.md", "second-app.md"} {
+	for _, file := range []string{"configuration.md", "second-app.md", "aws-dr-orchestrator.md"} {
 		t.Run(file, func(t *testing.T) {
 			loaded := 0
 			for _, m := range yamlBlocks.FindAllStringSubmatch(readFile(t, "../../docs/"+file), -1) {

@@ -92,7 +92,11 @@ func reverseLaw(p *model.Plan, at int, behind map[model.StepID]map[model.StepID]
 		return up.App == s.App && up.Resource.ID == s.Resource.ID && (up.Action == model.ActionPromote || up.Action == model.ActionRedirect) &&
 			(up.Site == s.Peer && behind[s.ID][up.ID] || up.Site == s.Site && behind[up.ID][s.ID])
 	})
-	if !movedHere {
+	// The failback of a StatePayload document is a plan of its own, in which nothing moves: a person has approved it.
+	asked := s.Prepare && slices.ContainsFunc(p.Steps, func(a model.Step) bool {
+		return a.Action == model.ActionApprove && a.App == s.App && behind[s.ID][a.ID]
+	})
+	if !movedHere && !asked {
 		complain("%s: no step makes %s serve at %s, so this may be its only good copy", s.ID, s.Resource.ID, s.Peer)
 	}
 }

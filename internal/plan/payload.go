@@ -10,7 +10,8 @@ import (
 
 // payload adds the steps of a StatePayload document after needs, and returns the step that ends it ("" for the outermost). Its
 // layers follow each other, and the actions of one run at once; each is a move of its own, of one resource, by the rules of
-// every other move. A document that may delete an old primary asks a person first: rule 2.
+// every other move. A document that makes old primaries follow again may delete them, and asks a person first: rule 2. Other
+// moves of a document delete nothing: what follows a switchover waits until the old primary follows, and does not make it again.
 func (b *builder) payload(prefix string, p model.CustomPlan, needs []model.StepID) (model.StepID, error) {
 	works, ok := b.in.Payloads[p.Name]
 	if !ok {

@@ -149,6 +149,15 @@ var transcripts = map[string]transcribed{
 	"custom-circle": {cfg: with(func(c *model.Config) {
 		c.Plans = []model.CustomPlan{{Name: "a", Steps: []model.CustomStep{{Name: "x", Plan: "b"}}}, {Name: "b", Steps: []model.CustomStep{{Name: "y", Plan: "a"}}}}
 	}), in: plan.Input{Custom: "a"}, fail: failure.Invalid},
+	"payload":        {cfg: documents, in: plan.Input{Custom: "over", Payloads: works}},
+	"payload-back":   {cfg: documents, in: plan.Input{Custom: "back", Payloads: works}},
+	"payload-called": {cfg: documents, in: plan.Input{Custom: "both", Payloads: works}},
+	"payload-empty":  {cfg: documents, in: plan.Input{Custom: "over", Payloads: map[string][]model.PayloadWork{"over": nil}}, fail: failure.Invalid},
+	"payload-in-hook": {cfg: func() *model.Config {
+		c := documents()
+		c.Apps[0].Resources[0].Hooks = []model.Hook{hook("", model.ActionPromote, model.CustomStep{Name: "too", Plan: "over"})}
+		return c
+	}, in: plan.Input{App: "shop", Operation: model.OpFailover, Mode: model.Unplanned}, fail: failure.Invalid},
 	"reference-transitive": {cfg: with(func(c *model.Config) {
 		c.Apps[0].Resources[2].Settings = raw(`{"value":"${db.endpoint}"}`)
 	}), in: plan.Input{App: "shop", Operation: model.OpFailover, Mode: model.Unplanned}},
@@ -187,6 +196,24 @@ var transcripts = map[string]transcribed{
 	"nothing-to-drill": {cfg: func() *model.Config { return plain(resource("name", kindName)) },
 		in: plan.Input{App: "shop", Operation: model.OpDrill}, fail: failure.Invalid},
 	"failback-unplanned": {cfg: shop, in: plan.Input{App: "shop", Operation: model.OpFailback, Mode: model.Unplanned, Serving: west}, fail: failure.Invalid},
+}
+
+// documents are plans that are StatePayload documents, and one that calls both.
+func documents() *model.Config {
+	c := shop()
+	c.Plans = []model.CustomPlan{
+		{Name: "over", Payload: &model.PayloadPlan{File: "over.json", Site: "west", Peer: "east"}},
+		{Name: "back", Payload: &model.PayloadPlan{File: "back.json", Site: "east", Peer: "west"}},
+		{Name: "both", Steps: []model.CustomStep{run("first"), {Name: "there", Plan: "over", Needs: []string{"first"}}, {Name: "again", Plan: "back", Needs: []string{"there"}}, run("last", "again")}},
+	}
+	return c
+}
+
+// works are what the documents do, resolved.
+var works = map[string][]model.PayloadWork{
+	"over": {{Resource: resource("orders", kindData), Mode: model.Planned}, {Resource: resource("billing", kindData), Mode: model.Unplanned},
+		{Layer: 2, Resource: resource("sessions", kindData), Mode: model.Unplanned}},
+	"back": {{Resource: resource("orders", kindData)}, {Layer: 1, Resource: resource("billing", kindData)}},
 }
 
 // TestTranscripts holds whole plans. Look at the difference before you pass -update: a step that waits for less than it

@@ -84,7 +84,7 @@ func access(id model.SiteID, sites []model.Site) (awsbase.Access, error) {
 	i := slices.IndexFunc(sites, func(s model.Site) bool { return s.ID == id })
 	if i < 0 || len(sites[i].AWS) == 0 {
 		return awsbase.Access{}, failure.New(failure.Invalid, "resolve", string(id), "lifeboat.yaml does not say where this site is in AWS").
-			WithHint("write sites: {%s: {aws: {account: \"123456789012\", region: us-west-2}}}", id)
+			WithHint("write sites: {%s: {aws: {account: \"111122223333\", region: us-west-2}}}", id)
 	}
 	a, err := driver.Decode[awsbase.Access](sites[i].AWS)
 	return a, failure.Wrap(err, "resolve", string(id))

@@ -90,7 +90,7 @@ func (r *resolver) missingExport(p model.PayloadParameter, exports map[string]st
 func (r *resolver) stored(ctx context.Context, p model.PayloadParameter) (*string, error) {
 	client := ssm.NewFromConfig(r.session.Config("ssm"))
 	got, err := client.GetParameter(ctx, &ssm.GetParameterInput{Name: &p.Text})
-	if failure.KindOf(err) == failure.NotFound || err != nil && failure.KindOf(err) == failure.Invalid {
+	if err != nil && (failure.KindOf(err) == failure.NotFound || failure.KindOf(err) == failure.Invalid) {
 		r.remarks = append(r.remarks, p.Remark(model.Block, "payload-ssm", fmt.Sprintf("Systems Manager in %s has no parameter %q: %s", r.session.Region(), p.Text, failure.From(err).Message),
 			"", fmt.Sprintf("aws ssm get-parameter --region %s --name %s", r.session.Region(), p.Text)))
 		return nil, nil
