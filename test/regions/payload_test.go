@@ -1,16 +1,24 @@
 package regions
 
 import (
+	"encoding/json"
+	"io/fs"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/aws/aws-sdk-go-v2/aws"
+	rdssdk "github.com/aws/aws-sdk-go-v2/service/rds"
+	"github.com/aws/aws-sdk-go-v2/service/rds/types"
+
 	"github.com/lifeboat-dr/lifeboat/api"
 	"github.com/lifeboat-dr/lifeboat/drivers/aws/awstest"
+	"github.com/lifeboat-dr/lifeboat/internal/statepayload"
 	"github.com/lifeboat-dr/lifeboat/model"
 )
 
@@ -89,3 +97,211 @@ func TestPayloadSwitchover(t *testing.T) {
 		}
 	})
 }
+
+// makeReplica begins a replica of an instance of Dublin in Frankfurt, under the same name.
+func (l *lab) makeReplica(name string) {
+	l.t.Helper()
+	serve, _ := l.groups(frankfurt)
+	_, err := l.rds(frankfurt).CreateDBInstanceReadReplica(within(l.t, time.Hour), &rdssdk.CreateDBInstanceReadReplicaInput{
+		DBInstanceIdentifier: &name, SourceDBInstanceIdentifier: aws.String(instanceARN(dublin, name)), SourceRegion: aws.String(regions[dublin]), KmsKeyId: aws.String("alias/shop"),
+		DBSubnetGroupName: aws.String("shop"), VpcSecurityGroupIds: []string{serve}, DeletionProtection: aws.Bool(true),
+	})
+	must(l.t, err)
+}
+
+// TestPayloadFailover runs the example: Dublin is lost, all three databases are brought up in Frankfurt, and when Dublin is back
+// they follow there again, and come home.
+func TestPayloadFailover(t *testing.T) {
+	bubble(t, awstest.Options{}, func(l *lab) {
+		l.furnish()
+		l.makeInstance("shop-billing")
+		l.makeGlobal("shop-orders", 2, 1)
+		l.makeCache("shop-sessions")
+		time.Sleep(time.Hour)
+		l.makeReplica("shop-billing")
+		time.Sleep(time.Hour)
+		l.export()
+		l.documents()
+		for name, arn := range databases {
+			must(t, l.Write(arn(dublin), name+"-1"))
+		}
+		time.Sleep(10 * time.Minute)
+		orders := l.cluster(dublin, "shop-orders-dublin")
+
+		home := l.Inject(awstest.Fault{Region: regions[dublin], How: awstest.Hang})
+		must(t, l.Write(instanceARN(dublin, "shop-billing"), "never replicated"))
+		req := custom("to-frankfurt")
+		req.AcceptUnfenced = "Dublin does not answer"
+		began := time.Now()
+		r := l.run(req)
+		if took := time.Since(began); took > time.Hour {
+			t.Errorf("the failover took %s", took)
+		}
+		if len(r.Waived) != 1 || r.Waived[0].ID != "shop-billing/fence@dublin" {
+			t.Errorf("waived: %v", r.Waived)
+		}
+		promoted, cache := step(t, &r.Run, "shop-billing/promote@frankfurt"), step(t, &r.Run, "ldgnf-shop-sessions/fence@dublin")
+		if cache.Started.Before(*promoted.Ended) {
+			t.Errorf("layer 2 began at %s, before layer 1 was over at %s", cache.Started, promoted.Ended)
+		}
+		if promoted.Outputs["endpoint"].Text == "" {
+			t.Errorf("the promotion says no endpoint: %v", promoted.Outputs)
+		}
+		for name, want := range map[string]string{"billing": "billing-1", "orders": "orders-1"} {
+			must(t, l.Write(databases[name](frankfurt), name+"-2"))
+			if got := data(t, l, databases[name](frankfurt)); !slices.Equal(got, []string{want, name + "-2"}) {
+				t.Errorf("%s in Frankfurt holds %v", name, got)
+			}
+		}
+		if got := l.cachePrimary(frankfurt, "ldgnf-shop-sessions"); !slices.Equal(got, []model.SiteID{frankfurt}) {
+			t.Errorf("the datastore's primary is at %v", got)
+		}
+
+		home.Remove()
+		time.Sleep(time.Hour)
+		r = l.run(custom("follow-again-in-dublin"))
+		if st := step(t, &r.Run, "approve"); len(st.Approvals) != 1 || st.Approvals[0].By != "bob" {
+			t.Errorf("approvals: %v", st.Approvals)
+		}
+		if now := l.cluster(dublin, "shop-orders-dublin"); aws.ToString(now.DbClusterResourceId) != aws.ToString(orders.DbClusterResourceId) {
+			t.Error("the cluster in Dublin follows, and was made again all the same")
+		}
+		old := l.instance(dublin, "shop-billing")
+		if old == nil || aws.ToString(old.ReadReplicaSourceDBInstanceIdentifier) != instanceARN(frankfurt, "shop-billing") || !aws.ToBool(old.DeletionProtection) {
+			t.Errorf("billing in Dublin: %+v", old)
+		}
+		kept := false
+		for _, s := range l.snapshots(dublin) {
+			held, err := l.Data(aws.ToString(s.DBSnapshotArn))
+			kept = kept || err == nil && tagsOf(s.TagList)["lifeboat:proved-ok"] == "true" && slices.Contains(held, "never replicated")
+		}
+		if !kept {
+			t.Error("no proved snapshot holds what the old instance alone had")
+		}
+
+		l.run(custom("switch-to-dublin"))
+		if got := l.writers(databases["orders"]); !slices.Equal(got, []model.SiteID{dublin}) {
+			t.Errorf("orders takes writes at %v", got)
+		}
+		if got := l.cachePrimary(dublin, "ldgnf-shop-sessions"); !slices.Equal(got, []model.SiteID{dublin}) {
+			t.Errorf("the datastore's primary is at %v", got)
+		}
+		if got := data(t, l, databases["orders"](dublin)); !slices.Equal(got, []string{"orders-1", "orders-2"}) {
+			t.Errorf("orders in Dublin holds %v", got)
+		}
+	})
+}
+
+// TestPayloadRebuild brings a global database back that the framework itself has broken: the cluster in Frankfurt was detached.
+func TestPayloadRebuild(t *testing.T) {
+	bubble(t, awstest.Options{}, func(l *lab) {
+		l.furnish()
+		l.makeGlobal("shop-orders", 2, 1)
+		time.Sleep(time.Hour)
+		l.export()
+		l.documents()
+		l.only("failback.json", "CreateAuroraSecondaryDBCluster")
+		_, err := l.rds(frankfurt).RemoveFromGlobalCluster(within(t, time.Hour), &rdssdk.RemoveFromGlobalClusterInput{GlobalClusterIdentifier: aws.String("shop-orders"), DbClusterIdentifier: aws.String(clusterARN(frankfurt, "shop-orders"))})
+		must(t, err)
+		time.Sleep(time.Hour)
+		must(t, l.Write(clusterARN(frankfurt, "shop-orders"), "from Frankfurt"))
+		must(t, l.Write(clusterARN(dublin, "shop-orders"), "from Dublin"))
+		old := l.cluster(dublin, "shop-orders-dublin")
+
+		l.run(custom("follow-again-in-dublin"))
+		now := l.cluster(dublin, "shop-orders-dublin")
+		if aws.ToString(now.DbClusterResourceId) == aws.ToString(old.DbClusterResourceId) {
+			t.Error("the old cluster is still there")
+		}
+		if got := l.writers(databases["orders"]); !slices.Equal(got, []model.SiteID{frankfurt}) {
+			t.Errorf("orders takes writes at %v", got)
+		}
+		if got := data(t, l, clusterARN(dublin, "shop-orders")); !slices.Equal(got, []string{"from Frankfurt"}) {
+			t.Errorf("the cluster in Dublin holds %v", got)
+		}
+		kept, err := l.rds(dublin).DescribeDBClusterSnapshots(within(t, time.Hour), &rdssdk.DescribeDBClusterSnapshotsInput{SnapshotType: aws.String("manual")})
+		must(t, err)
+		proved := slices.ContainsFunc(kept.DBClusterSnapshots, func(s types.DBClusterSnapshot) bool {
+			held, err := l.Data(aws.ToString(s.DBClusterSnapshotArn))
+			return err == nil && tagsOf(s.TagList)["lifeboat:proved-ok"] == "true" && slices.Contains(held, "from Dublin")
+		})
+		if !proved {
+			t.Error("no proved snapshot holds what the old cluster alone had")
+		}
+	})
+}
+
+// only leaves one type of actions in a document of the lab's.
+func (l *lab) only(file, typ string) {
+	l.t.Helper()
+	path := filepath.Join(filepath.Dir(l.path), file)
+	content, err := os.ReadFile(path)
+	must(l.t, err)
+	var doc struct {
+		StatePayload []struct {
+			Layer     int              `json:"layer"`
+			Resources []map[string]any `json:"resources"`
+		}
+	}
+	must(l.t, json.Unmarshal(content, &doc))
+	for i := range doc.StatePayload {
+		doc.StatePayload[i].Resources = slices.DeleteFunc(doc.StatePayload[i].Resources, func(r map[string]any) bool { return r["resourceType"] != typ })
+	}
+	content, err = json.Marshal(doc)
+	must(l.t, err)
+	must(l.t, os.WriteFile(path, content, 0o644))
+}
+
+func (l *lab) cluster(site model.SiteID, name string) *types.DBCluster {
+	l.t.Helper()
+	out, err := l.rds(site).DescribeDBClusters(within(l.t, time.Hour), &rdssdk.DescribeDBClustersInput{DBClusterIdentifier: &name})
+	must(l.t, err)
+	return &out.DBClusters[0]
+}
+
+// TestPayloadTable holds the table of docs/aws-dr-orchestrator.md to the tests that there are.
+func TestPayloadTable(t *testing.T) {
+	have := map[string]bool{}
+	must(t, filepath.WalkDir("../..", func(path string, d fs.DirEntry, err error) error {
+		if err != nil || !strings.HasSuffix(path, "_test.go") {
+			return err
+		}
+		content, err := os.ReadFile(path)
+		for _, m := range testFunction.FindAllSubmatch(content, -1) {
+			have[string(m[1])] = true
+		}
+		return err
+	}))
+	doc, err := os.ReadFile("../../docs/aws-dr-orchestrator.md")
+	must(t, err)
+	rows := 0
+	for line := range strings.Lines(string(doc)) {
+		cells := strings.Split(line, " | ")
+		if len(cells) != 4 || strings.HasPrefix(line, "| what it was") {
+			continue
+		}
+		rows++
+		named := testName.FindAllString(cells[3], -1)
+		if len(named) == 0 {
+			t.Errorf("no test is named: %s", line)
+		}
+		for _, name := range named {
+			if !have[name] {
+				t.Errorf("there is no test %s", name)
+			}
+		}
+	}
+	for _, typ := range statepayload.Types() {
+		if !strings.Contains(string(doc), "`"+typ+"`") {
+			t.Errorf("the table lacks %s", typ)
+		}
+	}
+	if rows < 20 {
+		t.Errorf("the table has %d rows", rows)
+	}
+}
+
+var (
+	testFunction = regexp.MustCompile(`(?m)^func (Test[A-Za-z0-9]+)\(`)
+	testName     = regexp.MustCompile(`\bTest[A-Za-z0-9]+`)
+)
