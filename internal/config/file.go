@@ -181,7 +181,7 @@ type planDoc struct {
 	Site         string      `json:"site,omitempty" jsonschema_description:"Of a document: the site that it runs at, where databases are brought up or made to follow again."`
 	Peer         string      `json:"peer,omitempty" jsonschema_description:"Of a document: the other site. Default: the only other one that is in AWS."`
 	Isolated     *networkDoc `json:"isolated,omitempty" jsonschema_description:"Of a document that deletes old primaries: where their last snapshots are restored first, to prove them."`
-	Fence        *fenceDoc   `json:"fence,omitempty" jsonschema_description:"Of a document that promotes replicas of RDS: how everybody is shut out of their sources."`
+	Fence        *fenceDoc   `json:"fence,omitempty" jsonschema_description:"Of a document with instances of RDS: how everybody is shut out of the old primaries."`
 }
 
 type networkDoc struct {

@@ -17,6 +17,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/rds/types"
 
 	"github.com/lifeboat-dr/lifeboat/api"
+	"github.com/lifeboat-dr/lifeboat/drivers/aws/awsbase"
 	"github.com/lifeboat-dr/lifeboat/drivers/aws/awstest"
 	"github.com/lifeboat-dr/lifeboat/internal/statepayload"
 	"github.com/lifeboat-dr/lifeboat/model"
@@ -129,6 +130,7 @@ func TestPayloadFailover(t *testing.T) {
 		orders := l.cluster(dublin, "shop-orders-dublin")
 
 		home := l.Inject(awstest.Fault{Region: regions[dublin], How: awstest.Hang})
+		l.Lag(instanceARN(frankfurt, "shop-billing"), 24*time.Hour)
 		must(t, l.Write(instanceARN(dublin, "shop-billing"), "never replicated"))
 		req := custom("to-frankfurt")
 		req.AcceptUnfenced = "Dublin does not answer"
@@ -172,8 +174,7 @@ func TestPayloadFailover(t *testing.T) {
 		}
 		kept := false
 		for _, s := range l.snapshots(dublin) {
-			held, err := l.Data(aws.ToString(s.DBSnapshotArn))
-			kept = kept || err == nil && tagsOf(s.TagList)["lifeboat:proved-ok"] == "true" && slices.Contains(held, "never replicated")
+			kept = kept || tagsOf(s.TagList)["lifeboat:proved-ok"] == "true" && slices.Contains(l.within(s), "never replicated")
 		}
 		if !kept {
 			t.Error("no proved snapshot holds what the old instance alone had")
@@ -222,13 +223,31 @@ func TestPayloadRebuild(t *testing.T) {
 		kept, err := l.rds(dublin).DescribeDBClusterSnapshots(within(t, time.Hour), &rdssdk.DescribeDBClusterSnapshotsInput{SnapshotType: aws.String("manual")})
 		must(t, err)
 		proved := slices.ContainsFunc(kept.DBClusterSnapshots, func(s types.DBClusterSnapshot) bool {
-			held, err := l.Data(aws.ToString(s.DBClusterSnapshotArn))
-			return err == nil && tagsOf(s.TagList)["lifeboat:proved-ok"] == "true" && slices.Contains(held, "from Dublin")
+			return tagsOf(s.TagList)["lifeboat:proved-ok"] == "true" && slices.Contains(l.withinCluster(s), "from Dublin")
 		})
 		if !proved {
 			t.Error("no proved snapshot holds what the old cluster alone had")
 		}
 	})
+}
+
+// within and withinCluster are what a snapshot of Dublin holds, as a restore shows.
+func (l *lab) within(s types.DBSnapshot) []string {
+	l.t.Helper()
+	name := "look-into-" + aws.ToString(s.DBInstanceIdentifier)
+	_, err := l.rds(dublin).RestoreDBInstanceFromDBSnapshot(within(l.t, time.Hour), &rdssdk.RestoreDBInstanceFromDBSnapshotInput{DBInstanceIdentifier: &name, DBSnapshotIdentifier: s.DBSnapshotIdentifier, DBSubnetGroupName: aws.String("shop-apart")})
+	must(l.t, err)
+	time.Sleep(time.Hour)
+	return data(l.t, l, instanceARN(dublin, name))
+}
+
+func (l *lab) withinCluster(s types.DBClusterSnapshot) []string {
+	l.t.Helper()
+	name := "look-into-" + aws.ToString(s.DBClusterIdentifier)
+	_, err := l.rds(dublin).RestoreDBClusterFromSnapshot(within(l.t, time.Hour), &rdssdk.RestoreDBClusterFromSnapshotInput{DBClusterIdentifier: &name, SnapshotIdentifier: s.DBClusterSnapshotIdentifier, Engine: s.Engine, DBSubnetGroupName: aws.String("shop-apart")})
+	must(l.t, err)
+	time.Sleep(time.Hour)
+	return data(l.t, l, awsbase.ARN("aws", "rds", regions[dublin], account, "cluster:"+name))
 }
 
 // only leaves one type of actions in a document of the lab's.

@@ -171,7 +171,7 @@ func TestTypes(t *testing.T) {
 		w.Parameter(account, "us-west-2", "/orders/global", "orders", false)
 		lists := map[string]any{"RDSInstanceIdentifier": "billing-east", "SourceRDSInstanceIdentifier": "billing-west", "SourceRegion": "us-west-2", "MultiAZ": "!Import MultiAZ", "DBInstanceClass": "db.t3.medium",
 			"DBSubnetGroup": "app", "DBSecurityGroup": "sg-1, sg-2", "KmsKeyId": "alias/k", "Port": "3306", "DeletionProtection": "true", "BackupRetentionPeriod": "7"}
-		back := model.PayloadPlan{Site: "east", Peer: "west", Isolated: isolated}
+		back := model.PayloadPlan{Site: "east", Peer: "west", Isolated: isolated, Fence: []string{"sg-8"}}
 		for _, tt := range []struct {
 			typ        string
 			parameters map[string]any
@@ -196,7 +196,7 @@ east {"group":"sessions-east"}
 west {"group":"sessions-west"}`},
 			{"CreateRDSReadReplica", lists, back,
 				`billing-east aws.rds.instance  {"recovery":"replica"}
-east {"backup_retention":7,"class":"db.t3.medium","deletion_protection":true,"drill":{"security_groups":["sg-9"],"subnet_group":"apart"},"instance":"billing-east","kms_key":"alias/k","port":3306,"security_groups":["sg-1","sg-2"],"subnet_group":"app"}
+east {"backup_retention":7,"class":"db.t3.medium","deletion_protection":true,"drill":{"security_groups":["sg-9"],"subnet_group":"apart"},"fence":{"security_groups":["sg-8"]},"instance":"billing-east","kms_key":"alias/k","port":3306,"security_groups":["sg-1","sg-2"],"subnet_group":"app"}
 west {"instance":"billing-west"}`},
 			{"CreateAuroraSecondaryDBCluster", map[string]any{"GlobalClusterIdentifier": "orders", "DBClusterIdentifier": w.arn("east", "cluster:orders-east"), "SourceDBClusterIdentifier": w.arn("west", "cluster:orders-west"),
 				"SourceRegion": "us-west-2", "ClusterRegion": "us-east-1", "DBSubnetGroupName": "app", "DBClusterName": "orders-east", "DBInstanceClass": "db.r5.large", "VpcSecurityGroupIds": "sg-1", "DeletionProtection": "false"}, back,
@@ -241,7 +241,7 @@ func TestFaults(t *testing.T) {
 			}
 			return one("CreateRDSReadReplica", p)
 		}
-		back := model.PayloadPlan{Site: "west", Peer: "east", Isolated: isolated}
+		back := model.PayloadPlan{Site: "west", Peer: "east", Isolated: isolated, Fence: []string{"sg-8"}}
 		for name, tt := range map[string]struct {
 			doc  string
 			plan model.PayloadPlan
@@ -267,7 +267,8 @@ func TestFaults(t *testing.T) {
 			"no member of a datastore":  {cache("ldgnf-sessions", "us-west-2", "others"), model.PayloadPlan{}, []string{"payload-absent"}, "--show-member-info"},
 			"another target":            {cache("ldgnf-sessions", "us-east-1", "sessions-east"), model.PayloadPlan{}, []string{"payload-region"}, "--site"},
 			"the source is elsewhere":   {create(map[string]any{"SourceRegion": "eu-west-1"}), back, []string{"payload-region"}, "--from"},
-			"nothing isolated":          {create(nil), model.PayloadPlan{}, []string{"payload-isolated"}, "isolated"},
+			"nothing isolated":          {create(nil), model.PayloadPlan{Site: "west", Peer: "east", Fence: []string{"sg-8"}}, []string{"payload-isolated"}, "isolated"},
+			"nothing fences":            {create(nil), model.PayloadPlan{Site: "west", Peer: "east", Isolated: isolated}, []string{"payload-unfenced"}, "fence"},
 			"a boolean that says none":  {create(map[string]any{"MultiAZ": "!Import yes-or-no"}), back, []string{"payload-boolean"}, `"true" or "false"`},
 			"a number that says none":   {create(map[string]any{"Port": "!Import yes-or-no"}), back, []string{"payload-number"}, "write a number"},
 			"a cluster of another name": {one("CreateAuroraSecondaryDBCluster", map[string]any{"GlobalClusterIdentifier": "orders", "DBClusterIdentifier": cluster, "SourceDBClusterIdentifier": w.arn("east", "cluster:orders-east"), "SourceRegion": "us-east-1", "ClusterRegion": "us-west-2", "DBSubnetGroupName": "app", "DBClusterName": "new"}), back, []string{"payload-name"}, "name the old cluster"},

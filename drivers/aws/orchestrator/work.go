@@ -154,6 +154,12 @@ func (t *action) createReplica() (model.PayloadWork, error) {
 	if n := t.isolated(); n != nil {
 		here.Drill = &rds.DrillSite{SubnetGroup: n.SubnetGroup, SecurityGroups: n.SecurityGroups}
 	}
+	if len(t.plan.Fence) > 0 {
+		here.Fence = &rds.FenceSite{SecurityGroups: t.plan.Fence}
+	} else {
+		t.remark(model.Block, "payload-unfenced", "RDSInstanceIdentifier", "the framework deletes it while it may take writes", "fence: {security_groups: [...]} under the plan in lifeboat.yaml",
+			"nothing says how the old instance %s is fenced before its last state is kept", id)
+	}
 	return t.made(id, rds.Kind, "", rds.Settings{Recovery: "replica"}, here, rds.Site{AWS: t.there, Instance: serving})
 }
 
