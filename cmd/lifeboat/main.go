@@ -16,6 +16,8 @@ import (
 
 	"github.com/lifeboat-dr/lifeboat/api"
 	"github.com/lifeboat-dr/lifeboat/drivers/all"
+	"github.com/lifeboat-dr/lifeboat/drivers/aws/awsbase"
+	"github.com/lifeboat-dr/lifeboat/drivers/aws/orchestrator"
 	filesjob "github.com/lifeboat-dr/lifeboat/drivers/files/job"
 	pgjob "github.com/lifeboat-dr/lifeboat/drivers/postgres/job"
 	"github.com/lifeboat-dr/lifeboat/failure"
@@ -55,8 +57,8 @@ func main() {
 	signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE)
 	os.Exit(cli.Main(ctx, os.Args[1:], cli.Deps{
 		Open: func(ctx context.Context, opt cli.OpenOptions) (api.Service, error) {
-			drivers, payloads := all.Drivers(opt.Log)
-			return service.Open(ctx, service.Options{Config: opt.Config, State: opt.State, Drivers: drivers, Payloads: payloads, Log: opt.Log})
+			base := awsbase.New(awsbase.Options{Log: opt.Log})
+			return service.Open(ctx, service.Options{Config: opt.Config, State: opt.State, Drivers: all.On(opt.Log, base), Payloads: orchestrator.New(base), Log: opt.Log})
 		},
 		Documents: service.Documents{Drivers: all.Registry(slog.New(slog.DiscardHandler))},
 		Vaults:    vaults,
