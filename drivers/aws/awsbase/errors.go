@@ -9,9 +9,9 @@ import (
 	"strings"
 
 	"github.com/aws/smithy-go"
-	smithyhttp "github.com/aws/smithy-go/transport/http"
 
 	"github.com/lifeboat-dr/lifeboat/failure"
+	"github.com/lifeboat-dr/lifeboat/internal/awsanswer"
 )
 
 // verdict is what an error of the SDK means.
@@ -131,9 +131,10 @@ func byForm(code string) (verdict, bool) {
 func judge(err error, service, operation string) verdict {
 	var classified *failure.Error
 	if errors.As(err, &classified) {
-		return verdict{kind: classified.Kind, hint: failure.HintOf(err), cause: trim(err), outcome: outcomeOf(classified.Kind)}
+		return verdict{kind: classified.Kind, hint: failure.HintOf(err), cause: awsanswer.Unwrapped(err), outcome: outcomeOf(classified.Kind)}
 	}
-	code, message, status, request := answer(err)
+	said := awsanswer.Of(err)
+	code, status := said.Code, said.Status
 	if status == 0 {
 		return lost(err, operation)
 	}
@@ -154,26 +155,29 @@ func judge(err error, service, operation string) verdict {
 		v = verdict{kind: failure.Invalid}
 	}
 	if v.kind == failure.Denied && v.hint == "" {
-		v.hint = "allow " + refused(message, service, operation) + " in the policy of these credentials; `lifeboat aws policy` prints what is needed"
+		v.hint = "allow " + refused(said.Message, service, operation) + " in the policy of these credentials; `lifeboat aws policy` prints what is needed"
 	}
 	v.again = v.kind == failure.Throttled || v.outcome == unanswered && !changes(operation)
 	if v.outcome == unanswered && changes(operation) {
 		v.kind, v.hint = failure.Indeterminate, hintLook
 	}
-	v.message = said(code, message, status) + request
+	v.message = said.String()
+	if said.Request != "" {
+		v.message += " (request " + said.Request + ")"
+	}
 	return v
 }
 
 // lost is for a request that got no answer, or one that cannot be read.
 func lost(err error, operation string) verdict {
-	v := verdict{kind: failure.Unavailable, hint: hintReach, cause: trim(err), outcome: unanswered, again: !changes(operation)}
+	v := verdict{kind: failure.Unavailable, hint: hintReach, cause: awsanswer.Unwrapped(err), outcome: unanswered, again: !changes(operation)}
 	var dial *net.OpError
 	var lookup *net.DNSError
 	var invalid *smithy.InvalidParamsError
 	var slow *noAnswer
 	switch {
 	case errors.As(err, &invalid):
-		return verdict{kind: failure.Invalid, cause: trim(err), outcome: unknown}
+		return verdict{kind: failure.Invalid, cause: awsanswer.Unwrapped(err), outcome: unknown}
 	case errors.Is(err, context.Canceled):
 		return verdict{kind: failure.Canceled, cause: err, outcome: unknown}
 	case errors.As(err, &lookup), errors.As(err, &dial) && dial.Op == "dial":
@@ -195,22 +199,6 @@ func outcomeOf(k failure.Kind) outcome {
 	return unknown
 }
 
-// trim takes the SDK's layers off an error, whose names tell people nothing.
-func trim(err error) error {
-	for {
-		var op *smithy.OperationError
-		var send *smithyhttp.RequestSendError
-		switch {
-		case errors.As(err, &send):
-			err = send.Err
-		case errors.As(err, &op):
-			err = op.Err
-		default:
-			return err
-		}
-	}
-}
-
 // authorized finds the action in what AWS says of a refused call: "User: … is not authorized to perform: rds:CopyDBSnapshot on …".
 var authorized = regexp.MustCompile(`not authorized to perform:? ([a-z0-9-]+:[A-Za-z0-9]+)`)
 
@@ -220,37 +208,6 @@ func refused(message, service, operation string) string {
 		return found[1]
 	}
 	return service + ":" + operation
-}
-
-// said is an answer for people.
-func said(code, message string, status int) string {
-	switch {
-	case code != "" && message != "" && code != message:
-		return code + ": " + message
-	case code != "":
-		return code
-	}
-	return http.StatusText(status)
-}
-
-// answer is what AWS said of a request: status 0 when it said nothing.
-func answer(err error) (code, message string, status int, request string) {
-	var api smithy.APIError
-	if errors.As(err, &api) {
-		code, message = api.ErrorCode(), api.ErrorMessage()
-	}
-	if code == "UnknownError" {
-		code = ""
-	}
-	var response *smithyhttp.ResponseError
-	if errors.As(err, &response) && response.Response != nil {
-		status = response.HTTPStatusCode()
-	}
-	var identified interface{ ServiceRequestID() string }
-	if errors.As(err, &identified) && identified.ServiceRequestID() != "" {
-		request = " (request " + identified.ServiceRequestID() + ")"
-	}
-	return code, message, status, request
 }
 
 // Busy reports whether an error says that the same call will do later: the thing is in another state, or somebody else was first

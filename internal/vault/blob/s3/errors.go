@@ -16,6 +16,7 @@ import (
 	smithyhttp "github.com/aws/smithy-go/transport/http"
 
 	"github.com/lifeboat-dr/lifeboat/failure"
+	"github.com/lifeboat-dr/lifeboat/internal/awsanswer"
 )
 
 // verdict is what an answer means.
@@ -137,36 +138,29 @@ func (s *Store) changed(ctx context.Context, err error, op, subject string) erro
 	if failure.Classified(err) {
 		return failure.Wrap(err, op, subject)
 	}
-	code, message, status, request := answer(err)
-	if status != 0 {
-		v, known := codes[code]
+	said := awsanswer.Of(err)
+	if said.Status != 0 {
+		v, known := codes[said.Code]
 		if !known {
-			v, known = statuses[status]
+			v, known = statuses[said.Status]
 		}
 		switch {
-		case !known && status >= 500:
+		case !known && said.Status >= 500:
 			v = verdict{failure.Indeterminate, ""}
 		case !known:
 			v = verdict{failure.Invalid, ""}
 		}
-		f := failure.New(v.kind, op, subject, "%s (HTTP %d%s)", said(code, message, status), status, request)
+		request := said.Request
+		if request != "" {
+			request = ", request " + request
+		}
+		f := failure.New(v.kind, op, subject, "%s (HTTP %d%s)", said, said.Status, request)
 		if v.hint != "" {
 			return f.WithHint("%s", v.hint)
 		}
 		return f
 	}
 	return s.unanswered(err, op, subject)
-}
-
-// said is an answer for people.
-func said(code, message string, status int) string {
-	switch {
-	case code != "" && message != "" && code != message:
-		return code + ": " + message
-	case code != "":
-		return code
-	}
-	return http.StatusText(status)
 }
 
 // unanswered is for a request that got no answer.
@@ -180,11 +174,7 @@ func (s *Store) unanswered(err error, op, subject string) error {
 	var lookup *net.DNSError
 	var send *smithyhttp.RequestSendError
 	wrap := func(kind failure.Kind, hint string) error {
-		cause := err
-		if errors.As(err, &send) {
-			cause = send.Err // without the names of the SDK's layers
-		}
-		f := failure.WrapAs(kind, cause, op, subject)
+		f := failure.WrapAs(kind, awsanswer.Unwrapped(err), op, subject)
 		if hint != "" {
 			return f.WithHint("%s", hint)
 		}
@@ -212,37 +202,17 @@ func isDeserialization(err error) bool {
 	return errors.As(err, &d)
 }
 
-// answer is what a server said of a request: status 0 when it said nothing.
-func answer(err error) (code, message string, status int, request string) {
-	var api smithy.APIError
-	if errors.As(err, &api) {
-		code, message = api.ErrorCode(), api.ErrorMessage()
-	}
-	if code == "UnknownError" {
-		code = ""
-	}
-	var response *smithyhttp.ResponseError
-	if errors.As(err, &response) && response.Response != nil {
-		status = response.HTTPStatusCode()
-	}
-	var identified interface{ ServiceRequestID() string }
-	if errors.As(err, &identified) && identified.ServiceRequestID() != "" {
-		request = ", request " + identified.ServiceRequestID()
-	}
-	return code, message, status, request
-}
-
 // codeOf is the error code in an answer, or what stands for it where answers have none. Errors that have a kind already
 // are not answers to the call: the credentials could not be had, say.
 func codeOf(err error) string {
 	if err == nil || failure.Classified(err) {
 		return ""
 	}
-	code, _, status, _ := answer(err)
-	if code == "" && status != 0 {
-		code = http.StatusText(status)
+	said := awsanswer.Of(err)
+	if said.Code == "" && said.Status != 0 {
+		return http.StatusText(said.Status)
 	}
-	return code
+	return said.Code
 }
 
 // header is a header of the answer that err was.
@@ -272,8 +242,8 @@ func regionOf(err error) string {
 	if region := header(err, "X-Amz-Bucket-Region"); region != "" {
 		return region
 	}
-	code, message, _, _ := answer(err)
-	if found := expecting.FindStringSubmatch(message); found != nil && code == "AuthorizationHeaderMalformed" {
+	said := awsanswer.Of(err)
+	if found := expecting.FindStringSubmatch(said.Message); found != nil && said.Code == "AuthorizationHeaderMalformed" {
 		return found[1]
 	}
 	return ""

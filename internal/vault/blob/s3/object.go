@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net/http"
 	"net/url"
 	"strings"
 
@@ -13,6 +14,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/s3/types"
 
 	"github.com/lifeboat-dr/lifeboat/failure"
+	"github.com/lifeboat-dr/lifeboat/internal/awsanswer"
 	"github.com/lifeboat-dr/lifeboat/internal/vault/blob"
 )
 
@@ -83,7 +85,7 @@ func (s *Store) load(ctx context.Context, h blob.Handle, version string, offset,
 // outOfRange tells a range that begins at the end of an object, which has nothing in it, from one beyond, and both from
 // other errors.
 func (s *Store) outOfRange(ctx context.Context, err error, h blob.Handle, version string, offset, length int64) (io.ReadCloser, error) {
-	if code, _, status, _ := answer(err); code != "InvalidRange" && status != 416 {
+	if said := awsanswer.Of(err); said.Code != "InvalidRange" && said.Status != http.StatusRequestedRangeNotSatisfiable {
 		return nil, s.fault(ctx, err, "load", h.String())
 	}
 	if length != blob.ToEnd {
