@@ -178,11 +178,12 @@ func (d *Group) Describe(ctx context.Context, t driver.Target) (model.Descriptio
 	}
 	desc.Outputs = endpoints(c.ReplicationGroup)
 	desc.Role, desc.Healthy = model.RolePrimary, c.up()
-	if p.at.Standby != nil && c.since().IsZero() && !c.full(p.set) {
-		desc.Role = model.RoleStandby
-	}
 	desc.Facts = []model.Fact{driver.Fact("status", "%s", c.status()), driver.Fact("nodes", "%s", c.size())}
 	desc.Summary = fmt.Sprintf("group %s is %s in %s: %s", c.name(), c.status(), p.s.Region(), c.size())
+	if p.at.Standby != nil && c.since().IsZero() && !c.full(p.set) {
+		desc.Role = model.RoleStandby
+		desc.Summary += "; it stands by, and is brought to " + p.set.NodeType + " when it is to serve"
+	}
 	return desc, nil
 }
 
