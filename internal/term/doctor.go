@@ -13,19 +13,27 @@ import (
 func Doctor(w io.Writer, r *api.DoctorReply, s Style) error {
 	p := newPage(s)
 	p.text(0, 2, span{string(r.App), bold}, span{"  serves at " + string(r.Serving), plain})
+	rest := identities(p, r.Findings)
 	p.blank()
 	var rows [][]span
 	for _, o := range r.Operations {
-		rows = append(rows, []span{{title("", "", o.Operation, o.Mode, o.From, o.To), plain}, verdict(o), {tried(o), dim}})
+		from, mode := o.From, o.Mode
+		if from == o.To { // it stays where it is
+			from = ""
+		}
+		if o.Operation != model.OpFailover { // the others have one mode
+			mode = ""
+		}
+		rows = append(rows, []span{{title("", "", o.Operation, mode, from, o.To), plain}, verdict(o), {tried(o), dim}})
 	}
 	p.table(2, rows)
 	p.blank()
-	if len(r.Findings) == 0 {
+	if len(rest) == 0 {
 		p.line(span{"nothing was found that it would miss", good})
 		return p.flush(w)
 	}
 	var last model.Severity
-	for _, f := range r.Findings {
+	for _, f := range rest {
 		if last != "" && f.Severity != last {
 			p.blank()
 		}
@@ -36,6 +44,18 @@ func Doctor(w io.Writer, r *api.DoctorReply, s Style) error {
 		}
 	}
 	return p.flush(w)
+}
+
+// identities shows who works where, which comes before all else, and gives the other findings.
+func identities(p *page, all []api.Diagnosis) (rest []api.Diagnosis) {
+	for _, f := range all {
+		if f.Severity == model.Note && strings.HasSuffix(f.Code, "-identity") {
+			p.text(2, 4, span{f.What, plain}, span{" " + f.Why, dim})
+			continue
+		}
+		rest = append(rest, f)
+	}
+	return rest
 }
 
 // verdict is what came of an operation on paper.

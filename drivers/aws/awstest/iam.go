@@ -7,7 +7,7 @@ import (
 	"strings"
 )
 
-// statement is one of an IAM policy's (IAM User Guide, "IAM JSON policy elements reference"). Of conditions StringEquals is modelled.
+// statement is one of an IAM policy's (IAM User Guide, "IAM JSON policy elements reference"). Of conditions StringEquals and Bool are modelled.
 type statement struct {
 	Sid, Effect string
 	Action      texts
@@ -46,7 +46,7 @@ func (w *World) Policy(arn string, documents ...string) error {
 		}
 		for _, s := range doc.Statement {
 			for operator := range s.Condition {
-				if operator != "StringEquals" {
+				if operator != "StringEquals" && operator != "Bool" {
 					return refuse("NotImplemented", "awstest does not model the condition operator %s", operator)
 				}
 			}
@@ -72,9 +72,11 @@ func allows(all []statement, action, arn string, given map[string]string) bool {
 		if !slices.ContainsFunc(s.Action, func(p string) bool { return like(p, action) }) || !slices.ContainsFunc(s.Resource, func(p string) bool { return like(strings.ReplaceAll(p, "${aws:username}", given["aws:username"]), arn) }) {
 			return false
 		}
-		for key, values := range s.Condition["StringEquals"] {
-			if !slices.Contains(values, given[key]) {
-				return false
+		for _, keys := range s.Condition {
+			for key, values := range keys {
+				if !slices.Contains(values, given[key]) {
+					return false
+				}
 			}
 		}
 		return true
@@ -112,7 +114,7 @@ func (p *principal) of() string {
 
 // permitted holds a call against the caller's policies: on each thing that it is about, and for what AWS does in its course.
 func (w *World) permitted(c *call, all []statement) error {
-	requested := map[string]string{"aws:username": c.who.arn[strings.LastIndex(c.who.arn, "/")+1:]}
+	requested := map[string]string{"kms:GrantIsForAWSResource": "true", "aws:username": c.who.arn[strings.LastIndex(c.who.arn, "/")+1:]}
 	for _, t := range append(c.p.tags("Tags"), c.p.tags("Tag")...) {
 		requested["aws:RequestTag/"+t.Key] = t.Value
 	}

@@ -108,9 +108,9 @@ func (g groupPage) creates(group []string) {
 		on = append(on, g.ARN("elasticache", "usergroup:*"))
 	}
 	g.Change("to create the group", on, "elasticache:CreateReplicationGroup")
-	g.Within("elasticache:CreateReplicationGroup", "to tag it", group, "elasticache:AddTagsToResource")
-	if g.set.AtRestEncryption && g.at.KMSKey != "" {
-		g.Within("elasticache:CreateReplicationGroup", "to encrypt it", []string{g.KeyARN(g.at.KMSKey)}, "kms:CreateGrant", "kms:DescribeKey")
+	g.Tags("elasticache:CreateReplicationGroup", group)
+	if g.set.AtRestEncryption {
+		g.Encrypts("elasticache:CreateReplicationGroup", g.at.KMSKey)
 	}
 }
 

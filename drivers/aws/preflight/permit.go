@@ -85,7 +85,7 @@ func (s *Site) refused(r refusal, severity model.Severity) model.Finding {
 	if r.permission.Within != "" {
 		why += ", within " + r.permission.Within
 	}
-	return model.Finding{Severity: severity, Code: "aws-permission", What: what, Why: why + "; " + r.how, Fix: "allow it to " + s.access.Holder() + ": `lifeboat aws policy` prints what is needed"}
+	return model.Finding{Severity: severity, Code: "aws-permission", What: what, Why: why + "; " + r.how, Fix: fmt.Sprintf("allow it to %s: lifeboat aws policy %s --site %s prints what is needed", s.access.Holder(), s.app, s.id)}
 }
 
 // question is some calls on the same resources under the same conditions.
@@ -111,6 +111,9 @@ func questions(all []driver.Permission) []question {
 	}
 	return out
 }
+
+// contextTypes are those of the values that operators of conditions compare.
+var contextTypes = map[string]string{"StringEquals": "string", "Bool": "boolean"}
 
 // simulated asks IAM's policy simulator (IAM API Reference, SimulatePrincipalPolicy).
 func (s *Site) simulated(ctx context.Context, all []driver.Permission) ([]refusal, error) {
@@ -174,7 +177,7 @@ func (s *Site) simulate(ctx context.Context, principal string, q question, denie
 			n++
 			at := "ContextEntries.member." + strconv.Itoa(n)
 			params.Set(at+".ContextKeyName", key)
-			params.Set(at+".ContextKeyType", "string")
+			params.Set(at+".ContextKeyType", contextTypes[operator])
 			params.Set(at+".ContextKeyValues.member.1", q.given[operator][key])
 		}
 	}

@@ -110,11 +110,22 @@ func (p *Page) ChangeOurs(why string, on []string, calls ...string) {
 	}
 }
 
-// Within writes down what AWS itself asks of the caller in the course of a call.
-func (p *Page) Within(call, why string, on []string, inner ...string) {
-	for _, c := range inner {
-		p.add(driver.Permission{Call: c, On: on, Why: why, Within: call})
+// Tags writes down that a call tags what it makes, with the app's tags, for which AWS asks the service's own permission.
+func (p *Page) Tags(call string, made []string) {
+	service, _, _ := strings.Cut(call, ":")
+	p.add(driver.Permission{Call: service + ":AddTagsToResource", On: made, Within: call, Why: "to tag what is made",
+		If: map[string]map[string]string{"StringEquals": {"aws:RequestTag/" + awsbase.TagApp: string(p.b.app)}}})
+}
+
+// Encrypts writes down that the service that is called asks for a key on the caller's behalf; none named is none asked for.
+func (p *Page) Encrypts(call, key string) {
+	if key == "" {
+		return
 	}
+	on := []string{p.KeyARN(key)}
+	p.add(driver.Permission{Call: "kms:DescribeKey", On: on, Within: call, Why: "to encrypt what is made"})
+	p.add(driver.Permission{Call: "kms:CreateGrant", On: on, Within: call, Why: "to encrypt what is made",
+		If: map[string]map[string]string{"Bool": {"kms:GrantIsForAWSResource": "true"}}})
 }
 
 func (p *Page) add(one driver.Permission) {
@@ -167,6 +178,7 @@ func (f *findings) add(one model.Finding) {
 type Site struct {
 	s      *awsbase.Session
 	access awsbase.Access
+	app    model.AppID
 	id     model.SiteID
 	found  findings
 	dark   bool
@@ -175,12 +187,12 @@ type Site struct {
 }
 
 // at begins the examination of a site: it says who works there.
-func at(ctx context.Context, base *awsbase.Base, id model.SiteID, a awsbase.Access) (*Site, error) {
+func at(ctx context.Context, base *awsbase.Base, app model.AppID, id model.SiteID, a awsbase.Access) (*Site, error) {
 	s, err := base.Session(ctx, a)
 	if err != nil {
 		return nil, err
 	}
-	site := &Site{s: s, access: a, id: id, found: findings{site: id},
+	site := &Site{s: s, access: a, app: app, id: id, found: findings{site: id},
 		lists: lists{names: map[string][]string{}, orders: map[string]bool{}, keys: map[string]string{}}, need: map[string]int{}}
 	who, err := s.Identity(ctx)
 	switch {
@@ -215,7 +227,7 @@ func Examine(ctx context.Context, base *awsbase.Base, x driver.Examination, d dr
 		}
 		if site == nil {
 			var err error
-			if site, err = at(ctx, base, x.Site, set.AWS); err != nil {
+			if site, err = at(ctx, base, x.App, x.Site, set.AWS); err != nil {
 				return nil, err
 			}
 		}

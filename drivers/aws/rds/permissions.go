@@ -140,7 +140,7 @@ func (p page) key() []string { return []string{p.KeyARN(p.set.KMSKey)} }
 
 func (p page) captures() {
 	p.Change("to make snapshots", append(p.db(p.set.Instance), p.snapshots()...), "rds:CreateDBSnapshot")
-	p.Within("rds:CreateDBSnapshot", "to tag them", p.snapshots(), "rds:AddTagsToResource")
+	p.Tags("rds:CreateDBSnapshot", p.snapshots())
 }
 
 // copies are the calls that bring snapshots of another site here; AWS asks the other region with this site's permissions.
@@ -150,11 +150,9 @@ func (p page) copies(from page) {
 		on = append(on, p.ARN("rds", "og:*"))
 	}
 	p.Change("to copy snapshots", on, "rds:CopyDBSnapshot")
-	p.Within("rds:CopyDBSnapshot", "to tag the copies", p.snapshots(), "rds:AddTagsToResource")
+	p.Tags("rds:CopyDBSnapshot", p.snapshots())
 	p.ChangeOurs("to make a copy again that has failed", p.snapshots(), "rds:DeleteDBSnapshot")
-	if p.set.KMSKey != "" {
-		p.Within("rds:CopyDBSnapshot", "to encrypt the copies", p.key(), "kms:CreateGrant", "kms:DescribeKey")
-	}
+	p.Encrypts("rds:CopyDBSnapshot", p.set.KMSKey)
 }
 
 func (p page) expires() {
@@ -165,7 +163,7 @@ func (p page) expires() {
 func (p page) launches(name string, toTime bool) {
 	on := append(p.db(name), p.groups()...)
 	p.Change("to restore a snapshot", append(p.snapshots(), on...), "rds:RestoreDBInstanceFromDBSnapshot")
-	p.Within("rds:RestoreDBInstanceFromDBSnapshot", "to tag what is restored", p.db(name), "rds:AddTagsToResource")
+	p.Tags("rds:RestoreDBInstanceFromDBSnapshot", p.db(name))
 	if toTime {
 		p.Change("to restore to a time", append(on, p.db(p.set.Instance)...), "rds:RestoreDBInstanceToPointInTime")
 	}
