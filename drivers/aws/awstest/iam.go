@@ -142,7 +142,7 @@ func (w *World) permitted(c *call, all []statement) error {
 			return err
 		}
 	}
-	if key := c.p.str("KmsKeyId"); key != "" && (strings.HasPrefix(c.action, "Copy") || c.action == "CreateDBCluster" || c.action == "CreateReplicationGroup") && !strings.HasPrefix(key, "alias/aws/") {
+	if key := c.p.str("KmsKeyId"); key != "" && (strings.HasPrefix(c.action, "Copy") || slices.Contains([]string{"CreateDBCluster", "CreateDBInstanceReadReplica", "CreateReplicationGroup"}, c.action)) && !strings.HasPrefix(key, "alias/aws/") {
 		for _, action := range []string{"kms:CreateGrant", "kms:DescribeKey"} {
 			arn := w.region(c.account, c.region).keys[key]
 			if arn != "" && !allows(all, action, arn, requested) {

@@ -164,6 +164,7 @@ func (p page) launches(name string, toTime bool) {
 	on := append(p.db(name), p.groups()...)
 	p.Change("to restore a snapshot", append(p.snapshots(), on...), "rds:RestoreDBInstanceFromDBSnapshot")
 	p.Tags("rds:RestoreDBInstanceFromDBSnapshot", p.db(name))
+	p.Encrypts("rds:RestoreDBInstanceFromDBSnapshot", p.set.KMSKey)
 	if toTime {
 		p.Change("to restore to a time", append(on, p.db(p.set.Instance)...), "rds:RestoreDBInstanceToPointInTime")
 	}
@@ -182,10 +183,8 @@ func (p page) discards(name string) {
 func (p page) follows(from page) {
 	mine := p.db(p.set.Instance)
 	p.Change("to make a replica", slices.Concat(mine, from.db(from.set.Instance), p.groups()), "rds:CreateDBInstanceReadReplica")
-	p.Within("rds:CreateDBInstanceReadReplica", "to tag the replica", mine, "rds:AddTagsToResource")
-	if p.set.KMSKey != "" {
-		p.Within("rds:CreateDBInstanceReadReplica", "to encrypt the replica", p.key(), "kms:CreateGrant", "kms:DescribeKey")
-	}
+	p.Tags("rds:CreateDBInstanceReadReplica", mine)
+	p.Encrypts("rds:CreateDBInstanceReadReplica", p.set.KMSKey)
 	if p.set.ParameterGroup != "" {
 		p.Change("to give the replica its parameter group", append(p.groups(), mine...), "rds:ModifyDBInstance")
 		p.Change("to give the replica its parameter group", mine, "rds:RebootDBInstance")
