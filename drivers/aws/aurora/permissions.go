@@ -137,7 +137,7 @@ func (p *pages) points(action model.Action) {
 		clusters, instances := here.clusters("*"), here.instances("*")
 		here.launches(clusters, instances)
 		here.Change("to restore to a time", append(clusters, here.groups()...), "rds:RestoreDBClusterToPointInTime")
-		here.Within("rds:RestoreDBClusterToPointInTime", "to tag what is restored", clusters, "rds:AddTagsToResource")
+		here.Tags("rds:RestoreDBClusterToPointInTime", clusters)
 	case model.ActionRelease:
 		here.takesDown("drill")
 		here.takesDown("prove")
@@ -207,17 +207,15 @@ func (p page) moves() {
 
 func (p page) captures() {
 	p.Change("to make snapshots", append(p.cluster(), p.snapshots()...), "rds:CreateDBClusterSnapshot")
-	p.Within("rds:CreateDBClusterSnapshot", "to tag them", p.snapshots(), "rds:AddTagsToResource")
+	p.Tags("rds:CreateDBClusterSnapshot", p.snapshots())
 }
 
 // copies are the calls that bring snapshots of another site here; AWS asks the other region with this site's permissions.
 func (p page) copies(from page) {
 	p.Change("to copy snapshots", append(p.snapshots(), from.snapshots()...), "rds:CopyDBClusterSnapshot")
-	p.Within("rds:CopyDBClusterSnapshot", "to tag the copies", p.snapshots(), "rds:AddTagsToResource")
+	p.Tags("rds:CopyDBClusterSnapshot", p.snapshots())
 	p.ChangeOurs("to make a copy again that has failed", p.snapshots(), "rds:DeleteDBClusterSnapshot")
-	if p.at.KMSKey != "" {
-		p.Within("rds:CopyDBClusterSnapshot", "to encrypt the copies", p.key(), "kms:CreateGrant", "kms:DescribeKey")
-	}
+	p.Encrypts("rds:CopyDBClusterSnapshot", p.at.KMSKey)
 }
 
 func (p page) expires() {
@@ -227,9 +225,10 @@ func (p page) expires() {
 // launches are the calls that restore a cluster with its instances.
 func (p page) launches(clusters, instances []string) {
 	p.Change("to restore a snapshot", slices.Concat(clusters, p.snapshots(), p.groups()), "rds:RestoreDBClusterFromSnapshot")
-	p.Within("rds:RestoreDBClusterFromSnapshot", "to tag what is restored", clusters, "rds:AddTagsToResource")
+	p.Tags("rds:RestoreDBClusterFromSnapshot", clusters)
+	p.Encrypts("rds:RestoreDBClusterFromSnapshot", p.at.KMSKey)
 	p.Change("to bring it up", slices.Concat(clusters, instances, []string{p.ARN("rds", "pg:*"), p.ARN("rds", "subgrp:*")}), "rds:CreateDBInstance")
-	p.Within("rds:CreateDBInstance", "to tag its instances", instances, "rds:AddTagsToResource")
+	p.Tags("rds:CreateDBInstance", instances)
 }
 
 // raises are the calls that restore a copy apart, and takesDown those that remove it.
@@ -277,12 +276,10 @@ func (p page) rebuilds(there page) {
 	}
 	there.Change("to make the global database again", there.both(), "rds:CreateGlobalCluster")
 	p.Change("to make the cluster again", append(p.both(), p.groups()...), "rds:CreateDBCluster")
-	p.Within("rds:CreateDBCluster", "to tag it", p.cluster(), "rds:AddTagsToResource")
+	p.Tags("rds:CreateDBCluster", p.cluster())
 	p.Change("to make its instances again", append(append(p.cluster(), p.own()...), p.ARN("rds", "pg:*"), p.ARN("rds", "subgrp:*")), "rds:CreateDBInstance")
-	p.Within("rds:CreateDBInstance", "to tag them", p.own(), "rds:AddTagsToResource")
-	if p.at.KMSKey != "" {
-		p.Within("rds:CreateDBCluster", "to encrypt its storage", p.key(), "kms:CreateGrant", "kms:DescribeKey")
-	}
+	p.Tags("rds:CreateDBInstance", p.own())
+	p.Encrypts("rds:CreateDBCluster", p.at.KMSKey)
 }
 
 var (
