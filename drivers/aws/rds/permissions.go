@@ -84,19 +84,7 @@ func (d *Driver) Permissions(req driver.Request) ([]driver.Permission, error) {
 			to.copies(here)
 		}
 	case model.ActionReverse:
-		if from, ok := pages[req.Peer]; ok {
-			from.captures()
-			here.copies(from)
-			if replicated {
-				here.follows(from)
-			}
-		}
-		if (&work{req: req}).makesWay() {
-			here.fences()
-			here.captures()
-			here.proves()
-			here.Change("to remove the old instance, once its last state is proved", here.db(here.set.Instance), "rds:ModifyDBInstance", "rds:DeleteDBInstance")
-		}
+		here.reverses(pages[req.Peer], replicated, (&work{req: req}).makesWay())
 	}
 	return book.Permissions(), nil
 }
@@ -114,6 +102,23 @@ func (p page) db(names ...string) []string {
 }
 
 func (p page) snapshots() []string { return []string{p.ARN("rds", "snapshot:*-lb-*")} }
+
+// reverses are the calls that protect the other way what serves at another site, if one is named.
+func (p page) reverses(from page, replicated, makesWay bool) {
+	if from.Page != nil {
+		from.captures()
+		p.copies(from)
+		if replicated {
+			p.follows(from)
+		}
+	}
+	if makesWay {
+		p.fences()
+		p.captures()
+		p.proves()
+		p.Change("to remove the old instance, once its last state is proved", p.db(p.set.Instance), "rds:ModifyDBInstance", "rds:DeleteDBInstance")
+	}
+}
 
 func (p page) looks() {
 	p.Common()
