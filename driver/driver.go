@@ -3,7 +3,7 @@
 // A driver implements [Driver] and whichever capabilities its kind has: [Fencer], [Promoter], [Quiescer], [Reverser],
 // [Redirector], [Verifier], [Driller], [Releaser], [MarkerReader], [Capturer], [Copier], [Expirer], [Restorer], [Prover], [Runner], [Canceler],
 // [MarkerWriter], [Lister], [Ranger], [Streamer], [ResourceValidator], [OutputDeclarer], [ActionDescriber],
-// [Permitter], [Examiner], [Hooker]. They are found with [As], which also looks through wrappers.
+// [Permitter], [Examiner], [Hooker], [PointKeeper]. They are found with [As], which also looks through wrappers.
 //
 // # Begin, then observe
 //
@@ -154,8 +154,15 @@ const (
 
 // KeepsPoints says whether r keeps recovery points: in its vault, or by means that its kind has of its own.
 func KeepsPoints(d Driver, r model.Resource) bool {
+	if keeper, ok := As[PointKeeper](d); ok && !keeper.KeepsPoints(r) {
+		return false
+	}
 	return Can(d, model.ActionCapture) && (d.Facts().Vault == NoVault || r.Vault != nil)
 }
+
+// PointKeeper is implemented by kinds that can keep recovery points and do not for all of their resources. It looks at
+// nothing but r.
+type PointKeeper interface{ KeepsPoints(r model.Resource) bool }
 
 // DefaultTimeout bounds one attempt of a step whose driver says nothing else.
 const DefaultTimeout = 10 * time.Minute

@@ -1,6 +1,6 @@
 // Package elasticache moves caches of Amazon ElastiCache between regions: kind "aws.elasticache.global" is a global
 // datastore, a Redis or Valkey cache with one replication group in each site's region; kind
-// "aws.elasticache.replicationgroup" is a cache that carries no data, and is started cold at the other site.
+// "aws.elasticache.replicationgroup" is a cache that carries no data: it is started cold at the other site.
 //
 // AWS knows one primary in a global datastore. A failover gives that role to another member, which needs the target's
 // region alone, and takes it from the old one by the same act. So a [Global] fences by that very move: the old group is

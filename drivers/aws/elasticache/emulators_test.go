@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -98,7 +99,22 @@ func (l *lab) there(req driver.Request) string {
 			all = append(all, name+": "+c.size())
 		}
 	}
+	slices.Sort(all)
 	return strings.Join(all, ", ")
+}
+
+// points are the resource's in the east.
+func (l *lab) points(req driver.Request) string {
+	found, err := l.d.Points(l.ctx, at(req, "", "east").Target)
+	if err != nil {
+		return ", " + failure.KindOf(err).String()
+	}
+	text := ""
+	for _, p := range found {
+		_, of, _ := strings.Cut(p.Summary, " ")
+		text += ", " + of
+	}
+	return text
 }
 
 func (l *lab) described(req driver.Request, site model.SiteID) string {
@@ -172,6 +188,22 @@ func groupSteps() []emulator.Step[*lab] {
 		{ID: "group-shards", Do: func(l *lab) string {
 			return l.do(shards(l), model.ActionPromote, "west")
 		}, Want: "done shards: 2 shards of cache.r6g.large with 1 replica", Ministack: "invalid", Why: "the fake and moto: AWS documents from 1 to 500 shards; ministack refuses two"},
+		{ID: "group-captured", Do: func(l *lab) string { return l.do(small(l), model.ActionCapture, "east") + l.points(small(l)) },
+			Want: "done small: 1 shard of cache.r6g.large with 1 replica, of small, redis 7.1", Ministack: "-"},
+		{ID: "group-captured-again", Do: func(l *lab) string {
+			time.Sleep(2 * time.Second)
+			return l.do(small(l), model.ActionCapture, "east") + l.points(small(l))
+		}, Want: "done small: 1 shard of cache.r6g.large with 1 replica, of small, redis 7.1, of small, redis 7.1", Ministack: "-"},
+		{ID: "group-expired", Do: func(l *lab) string {
+			req := small(l)
+			req.Resource.Points = &model.PointPolicy{Keep: &model.Retention{Last: 1}}
+			return l.do(req, model.ActionExpire, "east") + l.points(req)
+		}, Want: "done small: 1 shard of cache.r6g.large with 1 replica, of small, redis 7.1", Ministack: "-"},
+		{ID: "group-restored", Do: func(l *lab) string {
+			req := small(l)
+			req.Restore = &model.RestoreSpec{Name: "drill-small"}
+			return l.do(req, model.ActionRestore, "east")
+		}, Want: "done drill-small: 1 shard of cache.r6g.large with 1 replica, small: 1 shard of cache.r6g.large with 1 replica", Ministack: "-"},
 		{ID: "group-no-subnets", Do: func(l *lab) string {
 			return l.do(l.resource("lost", func(_ *GroupSettings, at *GroupSite) { at.SubnetGroup = "nowhere" }), model.ActionPromote, "west")
 		}, Want: "not_found", Moto: "done lost: 1 shard of cache.r6g.large with 1 replica", Ministack: "done lost: 1 shard of cache.r6g.large with 1 replica",

@@ -31,7 +31,8 @@ func (d *Group) Facts() driver.Facts {
 		Settings: &GroupSettings{},
 		Site:     &GroupSite{},
 		Shared:   map[string]any{"aws": (*awsbase.Access)(nil)},
-		Outputs:  map[model.Action]map[string]model.ValueType{model.ActionPromote: outputs, model.ActionDrill: outputs},
+		Outputs: map[model.Action]map[string]model.ValueType{model.ActionPromote: outputs, model.ActionDrill: outputs, model.ActionRestore: outputs,
+			model.ActionCapture: {"point": model.TypeText, "at": model.TypeTime}},
 		Verbs: map[model.Action]string{
 			model.ActionPromote: "start",
 			model.ActionReverse: "make ready",
@@ -40,11 +41,18 @@ func (d *Group) Facts() driver.Facts {
 			model.ActionPromote: "creates the replication group, or brings one that stands by to its size; one that holds what it held before the app served elsewhere is deleted first",
 			model.ActionReverse: "deletes the replication group that served here before, and creates the one that stands by, if the site has one",
 			model.ActionDrill:   "creates a replication group under another name, in the drill's network",
-			model.ActionRelease: "deletes the replication group that the drill made",
+			model.ActionRelease: "deletes the replication group that was made for it",
+			model.ActionCapture: "makes a snapshot, which stays in its region",
+			model.ActionExpire:  "deletes snapshots that need not be kept",
+			model.ActionRestore: "creates a replication group under another name, with what the snapshot holds",
+			model.ActionProve:   "restores the snapshot apart, writes down what came of it, and deletes the group",
 		},
-		Destructive: []model.Action{model.ActionReverse},
+		Destructive: []model.Action{model.ActionReverse, model.ActionExpire},
 		Timeouts: map[model.Action]time.Duration{model.ActionPromote: 2 * time.Hour, model.ActionReverse: 2 * time.Hour,
-			model.ActionDrill: 2 * time.Hour, model.ActionRelease: time.Hour},
+			model.ActionDrill: 2 * time.Hour, model.ActionRelease: time.Hour, model.ActionCapture: 2 * time.Hour, model.ActionExpire: 30 * time.Minute,
+			model.ActionRestore: 4 * time.Hour, model.ActionProve: 4 * time.Hour},
+		Vault: driver.NoVault,
+		Named: true,
 	}
 }
 
@@ -72,7 +80,27 @@ func (d *Group) Drill(ctx context.Context, req driver.Request) (driver.Handle, e
 	return d.begin(ctx, req)
 }
 
-// Release deletes what a drill made.
+// Capture makes a snapshot of the group at the site.
+func (d *Group) Capture(ctx context.Context, req driver.Request) (driver.Handle, error) {
+	return d.begin(ctx, req)
+}
+
+// Expire deletes snapshots at the site that their retention does not keep.
+func (d *Group) Expire(ctx context.Context, req driver.Request) (driver.Handle, error) {
+	return d.begin(ctx, req)
+}
+
+// Restore brings a snapshot back under a name of its own.
+func (d *Group) Restore(ctx context.Context, req driver.Request) (driver.Handle, error) {
+	return d.begin(ctx, req)
+}
+
+// Prove restores a snapshot apart and writes what came of it into its tags.
+func (d *Group) Prove(ctx context.Context, req driver.Request) (driver.Handle, error) {
+	return d.begin(ctx, req)
+}
+
+// Release deletes what a drill or a proof made.
 func (d *Group) Release(ctx context.Context, req driver.Request) (driver.Handle, error) {
 	if req.Released == nil || req.Released.Token == "" {
 		return driver.Handle{}, failure.New(failure.Invalid, "release", string(req.Resource.ID), "nothing says what is released")
@@ -86,6 +114,12 @@ var (
 	_ driver.Reverser          = (*Group)(nil)
 	_ driver.Driller           = (*Group)(nil)
 	_ driver.Releaser          = (*Group)(nil)
+	_ driver.Capturer          = (*Group)(nil)
+	_ driver.Expirer           = (*Group)(nil)
+	_ driver.Lister            = (*Group)(nil)
+	_ driver.Restorer          = (*Group)(nil)
+	_ driver.Prover            = (*Group)(nil)
+	_ driver.PointKeeper       = (*Group)(nil)
 	_ driver.ActionDescriber   = (*Group)(nil)
 	_ driver.Hooker            = (*Group)(nil)
 	_ driver.ResourceValidator = (*Group)(nil)

@@ -51,6 +51,14 @@ func (w *groupWork) check(ctx context.Context) ([]model.Finding, error) {
 			return []model.Finding{w.finding(model.Block, "cache-no-drill-network", oneLine(err.Error()), "a drill never touches the network that serves", failure.HintOf(err))}, nil
 		}
 		return w.checkNetwork(ctx, w.here.at.Drill.SubnetGroup, w.here.at.ParameterGroup)
+	case model.ActionRestore, model.ActionProve:
+		return w.checkPoint(ctx)
+	case model.ActionCapture:
+		c, err := w.here.cache(ctx, w.here.at.Group)
+		if err == nil && c == nil {
+			return []model.Finding{w.finding(model.Block, "cache-no-group", "there is no group "+w.here.at.Group+" in "+w.here.s.Region(), "there is nothing to make a snapshot of", "")}, nil
+		}
+		return nil, err
 	case model.ActionReverse:
 		if w.req.Preview {
 			return nil, nil // the plan's own promotion decides what is there then
@@ -64,11 +72,34 @@ func (w *groupWork) check(ctx context.Context) ([]model.Finding, error) {
 	return nil, nil
 }
 
+// checkPoint says what a restore or a proof would be refused for.
+func (w *groupWork) checkPoint(ctx context.Context) ([]model.Finding, error) {
+	h, err := w.decide(ctx)
+	if err == nil && w.req.Action == model.ActionRestore {
+		var c *cache
+		if c, err = w.here.cache(ctx, h.Name); err == nil && c != nil && !w.mine(c.tags) {
+			return []model.Finding{w.finding(model.Block, "cache-name-taken", "a group "+h.Name+" is there already", "a restore writes over nothing", "choose another name: --as NAME")}, nil
+		}
+	}
+	if err == nil || ctx.Err() != nil {
+		return nil, err
+	}
+	switch failure.KindOf(err) {
+	case failure.Invalid, failure.NotFound, failure.Unsupported:
+		return []model.Finding{w.finding(model.Block, "cache-point", oneLine(err.Error()), failure.HintOf(err), "")}, nil
+	}
+	return nil, err
+}
+
 func (w *groupWork) checkPromote(ctx context.Context) ([]model.Finding, error) {
 	var found []model.Finding
 	if w.here.set.Warm == nil {
 		found = append(found, w.finding(model.Warn, "cache-cold", "the cache comes up empty, and nothing warms it",
 			"all that it would have answered falls on the database at once when traffic comes", "set warm: {command: […]} in the resource's settings"))
+	}
+	if w.req.Resource.Points != nil {
+		found = append(found, w.finding(model.Warn, "cache-left-behind", "its snapshots stay in their region: here it comes up empty",
+			"ElastiCache copies no snapshots to another region", "if what it holds must survive the loss of a region: kind "+string(KindGlobal)))
 	}
 	c, err := w.here.cache(ctx, w.here.at.Group)
 	if err != nil {

@@ -2,6 +2,7 @@ package elasticache
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -13,6 +14,7 @@ import (
 	"github.com/lifeboat-dr/lifeboat/driver/drivertest"
 	"github.com/lifeboat-dr/lifeboat/drivers/aws/awsbase"
 	"github.com/lifeboat-dr/lifeboat/drivers/aws/awstest"
+	"github.com/lifeboat-dr/lifeboat/drivers/aws/snapshots"
 	"github.com/lifeboat-dr/lifeboat/model"
 )
 
@@ -21,15 +23,27 @@ func TestGroupConformance(t *testing.T) { drivertest.RunTimed(t, groupConformanc
 // groupConformance is how the driver is tried, in a world of its own.
 func groupConformance(t *testing.T) drivertest.Config {
 	s := newGroupScene(t)
-	action := func(a model.Action, site model.SiteID) drivertest.Action {
+	action := func(a model.Action, site model.SiteID, points int) drivertest.Action {
 		return drivertest.Action{Request: func(t testing.TB) driver.Request {
 			req := s.group(t, nil)
 			if a == model.ActionReverse {
 				s.done(t, s.step(req, model.ActionPromote, "west"))
 				time.Sleep(time.Minute)
 			}
+			req.Resource.Points = &model.PointPolicy{Keep: &model.Retention{Last: 1}}
+			for range points {
+				s.done(t, s.step(req, model.ActionCapture, "east"))
+				time.Sleep(time.Hour)
+			}
 			req = at(req, a, site)
-			req.Token = ""
+			req.Token, req.Restore = "", &model.RestoreSpec{Name: string(req.App) + "-back"}
+			if a == model.ActionProve {
+				found, err := s.driver().Points(t.Context(), req.Target)
+				if err != nil || len(found) != points {
+					t.Fatalf("points: %v %v", found, err)
+				}
+				req.Prove = &model.ProveSpec{Point: found[0].ID}
+			}
 			return req
 		}}
 	}
@@ -45,10 +59,12 @@ func groupConformance(t *testing.T) drivertest.Config {
 		return out
 	}
 	return drivertest.Config{
-		New:  func() driver.Driver { return s.driver() },
-		Must: []model.Action{model.ActionPromote, model.ActionReverse, model.ActionDrill, model.ActionRelease},
-		Actions: map[model.Action]drivertest.Action{model.ActionPromote: action(model.ActionPromote, "west"), model.ActionDrill: action(model.ActionDrill, "west"),
-			model.ActionReverse: action(model.ActionReverse, "east")},
+		New: func() driver.Driver { return s.driver() },
+		Must: []model.Action{model.ActionPromote, model.ActionReverse, model.ActionDrill, model.ActionRelease, model.ActionCapture, model.ActionExpire, model.ActionRestore,
+			model.ActionProve, drivertest.Points},
+		Actions: map[model.Action]drivertest.Action{model.ActionPromote: action(model.ActionPromote, "west", 0), model.ActionDrill: action(model.ActionDrill, "west", 0),
+			model.ActionReverse: action(model.ActionReverse, "east", 0), model.ActionCapture: action(model.ActionCapture, "east", 0), model.ActionExpire: action(model.ActionExpire, "east", 2),
+			model.ActionRestore: action(model.ActionRestore, "east", 1), model.ActionProve: action(model.ActionProve, "east", 1)},
 		Targets: func(t testing.TB) []driver.Target {
 			req := s.group(t, nil)
 			return []driver.Target{at(req, "", "east").Target, at(req, "", "west").Target}
@@ -60,13 +76,27 @@ func groupConformance(t *testing.T) drivertest.Config {
 				}
 				return 0
 			}
-			return len(tagged(t, req.Token))
+			made := len(tagged(t, req.Token))
+			for _, p := range s.snapshots(t, req) {
+				switch {
+				case req.Action == model.ActionExpire:
+					made = 2 - len(s.snapshots(t, req))
+				case p.Tags[awsbase.TagToken] == req.Token, p.Tags[snapshots.TagProvedToken] == req.Token:
+					made++
+				}
+			}
+			return made
 		},
 		State: func(t testing.TB) string {
 			var b strings.Builder
 			for _, site := range []model.SiteID{"east", "west"} {
 				for _, g := range s.all(t, site) {
 					fmt.Fprintln(&b, site, g.name(), g.status(), g.size(), g.tags)
+				}
+				kept, err := store{s.client(t, site)}.List(t.Context())
+				must(t, err)
+				for _, p := range kept {
+					fmt.Fprintln(&b, site, p.ID, p.Status, p.Tags)
 				}
 			}
 			return b.String()
@@ -78,6 +108,14 @@ func groupConformance(t *testing.T) drivertest.Config {
 		Secret: s.w.Account(account).SecretKey,
 		Limit:  3 * time.Hour,
 	}
+}
+
+// snapshots are the resource's in the east.
+func (s *groupScene) snapshots(t testing.TB, req driver.Request) []*snapshots.Snapshot {
+	t.Helper()
+	kept, err := store{s.client(t, "east")}.List(t.Context())
+	must(t, err)
+	return slices.DeleteFunc(kept, func(p *snapshots.Snapshot) bool { return p.Tags[awsbase.TagApp] != string(req.App) })
 }
 
 // all are the groups at a site, with their tags.

@@ -108,11 +108,8 @@ func (s *GroupSite) Validate() error {
 	if err := s.AWS.Validate(); err != nil {
 		return fmt.Errorf("aws: %w", err)
 	}
-	if err := validID("group", s.Group); err != nil {
+	if err := validGroup("group", s.Group); err != nil {
 		return err
-	}
-	if len(s.Group) > 40 {
-		return fmt.Errorf("group: %q has more than 40 characters", s.Group)
 	}
 	if s.Standby != nil {
 		if err := validSize("standby.", s.Standby.NodeType, s.Standby.Replicas); err != nil {
@@ -123,6 +120,14 @@ func (s *GroupSite) Validate() error {
 		return fmt.Errorf("drill: subnet_group and security_groups are both needed, so that a drill is apart")
 	}
 	return nil
+}
+
+// validGroup says what is wrong with a group's id (ElastiCache API Reference, CreateReplicationGroup).
+func validGroup(field, id string) error {
+	if len(id) > groupName {
+		return fmt.Errorf("%s: %q has more than %d characters", field, id, groupName)
+	}
+	return validID(field, id)
 }
 
 // ValidateResource checks what the settings and the sites say together.

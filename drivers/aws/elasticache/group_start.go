@@ -2,6 +2,7 @@ package elasticache
 
 import (
 	"context"
+	"fmt"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
@@ -45,10 +46,7 @@ func (w *groupWork) promote(ctx context.Context, h groupHandle) (driver.Observat
 
 // marks writes down on the group that it serves, since now, and for which step.
 func (w *groupWork) marks(ctx context.Context, c *cache) error {
-	tags := awsbase.OriginOf(w.req).Tags(map[string]string{tagServes: stamp()})
-	_, err := w.here.api.AddTagsToResource(ctx, &sdk.AddTagsToResourceInput{ResourceName: c.ARN,
-		Tags: awsbase.TagsAs(tags, func(k, v *string) types.Tag { return types.Tag{Key: k, Value: v} })})
-	return err
+	return store{w.here.api}.Tag(ctx, aws.ToString(c.ARN), awsbase.OriginOf(w.req).Tags(map[string]string{tagServes: stamp()}))
 }
 
 // coming is the observation of a group that does not serve yet, or never will.
@@ -119,49 +117,48 @@ func noDrill(w *groupWork) *failure.Error {
 		WithHint("set sites.%s.drill: {subnet_group, security_groups}", w.req.Site)
 }
 
-// drill starts a group apart.
-func (w *groupWork) drill(ctx context.Context, h groupHandle) (driver.Observation, error) {
+// small is the size and the network of groups that are only looked at.
+func (w *groupWork) small() size {
 	at := w.here.at.Drill
-	if at == nil {
-		return driver.Observation{}, noDrill(w)
+	s := size{nodeType: w.here.set.NodeType, subnetGroup: at.SubnetGroup, securityGroups: at.SecurityGroups}
+	if at.NodeType != "" {
+		s.nodeType = at.NodeType
 	}
-	c, err := w.here.cache(ctx, h.Name)
-	if err != nil {
-		return driver.Observation{}, err
-	}
-	if c == nil {
-		s := size{w.here.set.NodeType, 0, at.SubnetGroup, at.SecurityGroups}
-		if at.NodeType != "" {
-			s.nodeType = at.NodeType
-		}
-		return w.create(ctx, h.Name, s)
-	}
-	if c.tags[awsbase.TagToken] != w.req.Token {
-		return driver.FailedWith(failure.New(failure.Exists, "drill", h.Name, "a group of this name is there, and this step did not make it").WithHint("delete it")), nil
-	}
-	if seen, wait := coming(c); wait {
-		return seen, nil
-	}
-	return serves(c), nil
+	return s
 }
 
-// release deletes what a drill made, by the token of its step.
-func (w *groupWork) release(ctx context.Context, h groupHandle) (driver.Observation, error) {
+// drill starts a group apart.
+func (w *groupWork) drill(ctx context.Context, h groupHandle) (driver.Observation, error) {
+	if w.here.at.Drill == nil {
+		return driver.Observation{}, noDrill(w)
+	}
+	return w.bringUp(ctx, h.Name, w.small())
+}
+
+// release deletes what a drill or a proof made, by the token of its step.
+func (w *groupWork) release(ctx context.Context) (driver.Observation, error) {
 	if w.req.Released == nil {
 		return driver.Observation{}, failure.New(failure.Invalid, "", w.subject(), "nothing says what is released")
 	}
-	c, err := w.here.cache(ctx, h.Name)
-	if err != nil {
-		return driver.Observation{}, err
+	for _, what := range []string{"drill", "prove"} {
+		pending, err := w.removed(ctx, w.apart(what, w.req.Released.Token), w.req.Released.Token)
+		if err != nil || pending != "" {
+			return driver.Waiting("%s", pending), err
+		}
 	}
+	return driver.Succeeded(driver.Fact("released", "nothing is left of it in %s", w.here.s.Region())), nil
+}
+
+// removed deletes a group that a step made to be looked at, and says what is waited for; nothing once it is gone.
+func (w *groupWork) removed(ctx context.Context, name, token string) (pending string, err error) {
+	c, err := w.here.cache(ctx, name)
 	switch {
-	case c == nil || c.tags[awsbase.TagToken] != w.req.Released.Token:
-		return driver.Succeeded(driver.Fact("released", "nothing is left of it in %s", w.here.s.Region())), nil
+	case err != nil || c == nil || c.tags[awsbase.TagToken] != token:
+		return "", err
 	case c.status() == deleting:
-		return driver.Waiting("group %s is being deleted", h.Name), nil
+		return fmt.Sprintf("group %s is being deleted", name), nil
 	case c.status() != available && c.status() != createFailed:
-		return driver.Waiting("group %s is %s: it is deleted once it is available", h.Name, c.status()), nil
+		return fmt.Sprintf("group %s is %s: it is deleted once it is available", name, c.status()), nil
 	}
-	pending, err := w.remove(ctx, h.Name)
-	return driver.Waiting("%s", pending), err
+	return w.remove(ctx, name)
 }

@@ -421,7 +421,7 @@ func TestForeignDrillGroupStays(t *testing.T) {
 		drill := s.step(req, model.ActionDrill, "west")
 		w, err := s.driver().work(t.Context(), drill)
 		must(t, err)
-		name := w.drillName(drill.Token)
+		name := w.apart("drill", drill.Token)
 		_, err = s.client(t, "west").CreateReplicationGroup(t.Context(), &sdk.CreateReplicationGroupInput{ReplicationGroupId: &name, ReplicationGroupDescription: aws.String("another's"),
 			CacheNodeType: aws.String("cache.t4g.small"), Engine: aws.String("redis")})
 		must(t, err)

@@ -8,7 +8,6 @@ import (
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	sdk "github.com/aws/aws-sdk-go-v2/service/elasticache"
-	"github.com/aws/aws-sdk-go-v2/service/elasticache/types"
 
 	"github.com/lifeboat-dr/lifeboat/driver"
 	"github.com/lifeboat-dr/lifeboat/drivers/aws/awsbase"
@@ -22,6 +21,8 @@ type groupHandle struct {
 	Name   string       `json:"name"`
 	// Old is when the group was made that has to go before another one of its name is created.
 	Old *time.Time `json:"old,omitempty"`
+	// Point is the snapshot that is restored.
+	Point string `json:"point,omitempty"`
 	// Unknown says why it is not known whether what is there is stale.
 	Unknown string `json:"unknown,omitempty"`
 }
@@ -60,7 +61,7 @@ func (d *Group) begin(ctx context.Context, req driver.Request) (driver.Handle, e
 	if err != nil {
 		return driver.Handle{}, err
 	}
-	if seen.State == driver.Failed {
+	if seen.State == driver.Failed && req.Action != model.ActionProve { // what a proof ends in is its answer, also when it is begun again
 		return driver.Handle{}, seen.Err
 	}
 	return driver.NewHandle(handleVersion, h)
@@ -93,18 +94,29 @@ func (w *groupWork) decide(ctx context.Context) (groupHandle, error) {
 	case model.ActionReverse:
 		h.Old, err = w.former(ctx)
 	case model.ActionDrill:
-		h.Name = w.drillName(w.req.Token)
+		h.Name = w.apart("drill", w.req.Token)
 		if w.here.at.Drill == nil {
 			err = noDrill(w)
 		}
-	case model.ActionRelease:
-		h.Name = w.drillName(w.req.Released.Token)
+	case model.ActionCapture:
+		h.Name = awsbase.NameFor(w.here.at.Group, w.req.Token, snapshotName)
+	case model.ActionRestore:
+		err = w.decideRestore(ctx, &h)
+	case model.ActionProve:
+		err = w.decideProve(ctx, &h)
 	}
 	return h, err
 }
 
-func (w *groupWork) drillName(token string) string {
-	return awsbase.NameFor("drill-"+w.here.at.Group, token, 40)
+// How long names of groups may be, and ours of snapshots.
+const (
+	groupName    = 40
+	snapshotName = 100
+)
+
+// apart is the name of a group that a step makes to be looked at.
+func (w *groupWork) apart(what, token string) string {
+	return awsbase.NameFor(what+"-"+w.here.at.Group, token, groupName)
 }
 
 // outdated looks whether a group is there that holds what it held before the app served elsewhere. A peer that cannot be asked
@@ -190,7 +202,15 @@ func (w *groupWork) step(ctx context.Context, h groupHandle) (driver.Observation
 	case model.ActionDrill:
 		return w.drill(ctx, h)
 	case model.ActionRelease:
-		return w.release(ctx, h)
+		return w.release(ctx)
+	case model.ActionCapture:
+		return w.capture(ctx, h)
+	case model.ActionExpire:
+		return w.keeper().Expire(ctx)
+	case model.ActionRestore:
+		return w.restore(ctx, h)
+	case model.ActionProve:
+		return w.prove(ctx, h)
 	}
 	return driver.Observation{}, failure.New(failure.Unsupported, "", w.subject(), "%s cannot %s", KindGroup, w.req.Action)
 }
@@ -230,10 +250,11 @@ type size struct {
 	replicas       int
 	subnetGroup    string
 	securityGroups []string
+	from           string // a snapshot that it is created of; empty: it is created empty
 }
 
 func (w *groupWork) serving() size {
-	return size{w.here.set.NodeType, w.here.set.Replicas, w.here.at.SubnetGroup, w.here.at.SecurityGroups}
+	return size{nodeType: w.here.set.NodeType, replicas: w.here.set.Replicas, subnetGroup: w.here.at.SubnetGroup, securityGroups: w.here.at.SecurityGroups}
 }
 
 // create creates a group.
@@ -243,8 +264,8 @@ func (w *groupWork) create(ctx context.Context, name string, s size) (driver.Obs
 		ReplicationGroupId: &name, ReplicationGroupDescription: aws.String(fmt.Sprintf("%s of %s, by Lifeboat", w.req.Resource.ID, w.req.App)),
 		Engine: &set.Engine, CacheNodeType: &s.nodeType, NumNodeGroups: aws.Int32(int32(set.Shards)), ReplicasPerNodeGroup: aws.Int32(int32(s.replicas)),
 		AutomaticFailoverEnabled: aws.Bool(set.automatic(s.replicas)), MultiAZEnabled: aws.Bool(set.MultiAZ && s.replicas > 0), SecurityGroupIds: s.securityGroups,
-		EngineVersion: optional(set.EngineVersion), CacheParameterGroupName: optional(at.ParameterGroup), CacheSubnetGroupName: optional(s.subnetGroup),
-		Tags: awsbase.TagsAs(awsbase.OriginOf(w.req).Tags(map[string]string{tagMade: stamp()}), func(k, v *string) types.Tag { return types.Tag{Key: k, Value: v} }),
+		EngineVersion: optional(set.EngineVersion), CacheParameterGroupName: optional(at.ParameterGroup), CacheSubnetGroupName: optional(s.subnetGroup), SnapshotName: optional(s.from),
+		Tags: tagList(awsbase.OriginOf(w.req).Tags(map[string]string{tagMade: stamp()})),
 	}
 	if set.Port != 0 {
 		in.Port = aws.Int32(int32(set.Port))

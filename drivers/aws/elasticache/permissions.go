@@ -48,7 +48,8 @@ func (d *Group) Permissions(req driver.Request) ([]driver.Permission, error) {
 	}
 	book := preflight.NewBook(req.App)
 	g := groupPage{book.Page(req.Site, at.AWS), set, at}
-	own, apart := g.group(at.Group), g.group(awsbase.NamesFor("drill-"+at.Group, 40))
+	own, apart := g.group(at.Group), func(what string) []string { return g.group(awsbase.NamesFor(what+"-"+at.Group, groupName)) }
+	points := []string{g.ARN("elasticache", "snapshot:"+awsbase.NamesFor(at.Group, snapshotName))}
 	switch req.Action {
 	case "":
 		g.looks()
@@ -65,9 +66,23 @@ func (d *Group) Permissions(req driver.Request) ([]driver.Permission, error) {
 			g.creates(own)
 		}
 	case model.ActionDrill:
-		g.creates(apart)
+		g.creates(apart("drill"))
 	case model.ActionRelease:
-		g.ChangeOurs("to remove the drill's group", apart, "elasticache:DeleteReplicationGroup")
+		g.ChangeOurs("to remove what was made to be looked at", append(apart("drill"), apart("prove")...), "elasticache:DeleteReplicationGroup")
+	case model.ActionCapture:
+		g.Change("to make a snapshot", append(own, points...), "elasticache:CreateSnapshot")
+		g.Within("elasticache:CreateSnapshot", "to tag it", points, "elasticache:AddTagsToResource")
+		if at.KMSKey != "" {
+			g.Within("elasticache:CreateSnapshot", "to encrypt it", []string{g.KeyARN(at.KMSKey)}, "kms:CreateGrant", "kms:DescribeKey")
+		}
+	case model.ActionExpire:
+		g.ChangeOurs("to delete what need not be kept", points, "elasticache:DeleteSnapshot")
+	case model.ActionRestore:
+		g.creates(append(g.group("*"), points...))
+	case model.ActionProve:
+		g.creates(append(apart("prove"), points...))
+		g.ChangeOurs("to write down what came of it", points, "elasticache:AddTagsToResource")
+		g.ChangeOurs("to remove what was restored", apart("prove"), "elasticache:DeleteReplicationGroup")
 	}
 	return book.Permissions(), nil
 }
@@ -86,7 +101,10 @@ func (g groupPage) group(name string) []string {
 func (g groupPage) looks() {
 	g.Common()
 	all := []string{g.ARN("elasticache", "replicationgroup:*")}
-	g.Look("to see what is there", all, "elasticache:DescribeReplicationGroups", "elasticache:ListTagsForResource")
+	g.Look("to see what is there", all, "elasticache:DescribeReplicationGroups")
+	points := []string{g.ARN("elasticache", "snapshot:*")}
+	g.Look("to see which snapshots there are", points, "elasticache:DescribeSnapshots")
+	g.Look("to see whose they are", append(all, points...), "elasticache:ListTagsForResource")
 	if g.at.SubnetGroup != "" || g.at.Drill != nil {
 		g.Look("to see whether the subnet groups exist", []string{g.ARN("elasticache", "subnetgroup:*")}, "elasticache:DescribeCacheSubnetGroups")
 	}

@@ -49,6 +49,19 @@ func TestGroupPolicyIsEnoughAndNeeded(t *testing.T) {
 			release := s.step(req, model.ActionRelease, "west")
 			release.Released = &driver.Released{Step: drill.Step, Token: drill.Token}
 			s.done(t, release)
+			keep := s.step(req, model.ActionCapture, "east")
+			keep.Resource.Points = &model.PointPolicy{Keep: &model.Retention{Last: 1}}
+			s.done(t, keep)
+			time.Sleep(time.Hour)
+			s.done(t, s.step(keep, model.ActionCapture, "east"))
+			s.done(t, s.step(keep, model.ActionExpire, "east"))
+			points, err := s.driver().Points(t.Context(), keep.Target)
+			if err != nil || len(points) != 1 {
+				t.Fatalf("points: %v %v", points, err)
+			}
+			keep.Prove, keep.Restore = &model.ProveSpec{Point: points[0].ID}, &model.RestoreSpec{Name: "beside"}
+			s.done(t, s.step(keep, model.ActionProve, "east"))
+			s.done(t, s.step(keep, model.ActionRestore, "east"))
 			look(model.ActionReverse, "west")
 			look(model.ActionPromote, "west")
 			look(model.ActionReverse, "east")

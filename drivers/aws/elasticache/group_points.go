@@ -1,0 +1,256 @@
+package elasticache
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	sdk "github.com/aws/aws-sdk-go-v2/service/elasticache"
+	"github.com/aws/aws-sdk-go-v2/service/elasticache/types"
+
+	"github.com/lifeboat-dr/lifeboat/driver"
+	"github.com/lifeboat-dr/lifeboat/drivers/aws/awsbase"
+	"github.com/lifeboat-dr/lifeboat/drivers/aws/snapshots"
+	"github.com/lifeboat-dr/lifeboat/failure"
+	"github.com/lifeboat-dr/lifeboat/model"
+)
+
+// store is the snapshots of groups at a site. ElastiCache copies none to another region (User Guide, "Copying backups").
+type store struct{ api *sdk.Client }
+
+// kept is the place as one of snapshots.
+func (p *place) kept() *snapshots.Site {
+	return &snapshots.Site{ID: p.id, Region: p.s.Region(), Store: store{p.api}}
+}
+
+// keeper keeps the resource's snapshots at the site of the request, which are nowhere else.
+func (w *groupWork) keeper() *snapshots.Keeper {
+	return &snapshots.Keeper{Target: w.req.Target, Here: w.here.kept()}
+}
+
+// List asks for the tags of those alone whose names Lifeboat may have given: ElastiCache tells no tags in its listing.
+func (s store) List(ctx context.Context) ([]*snapshots.Snapshot, error) {
+	var out []*snapshots.Snapshot
+	pages := sdk.NewDescribeSnapshotsPaginator(s.api, &sdk.DescribeSnapshotsInput{SnapshotSource: aws.String("user")})
+	for pages.HasMorePages() {
+		page, err := pages.NextPage(ctx)
+		if err != nil {
+			return nil, err
+		}
+		for _, one := range page.Snapshots {
+			if !strings.Contains(aws.ToString(one.SnapshotName), "-lb-") {
+				continue
+			}
+			if kept, err := s.tagged(ctx, one); err != nil {
+				return nil, err
+			} else if kept != nil {
+				out = append(out, kept)
+			}
+		}
+	}
+	return out, nil
+}
+
+// Get asks for one by its name.
+func (s store) Get(ctx context.Context, id string) (*snapshots.Snapshot, error) {
+	answer, err := s.api.DescribeSnapshots(ctx, &sdk.DescribeSnapshotsInput{SnapshotName: &id})
+	if isGone(err) || err == nil && len(answer.Snapshots) == 0 {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	return s.tagged(ctx, answer.Snapshots[0])
+}
+
+// tagged is a snapshot with its tags; nil when it went meanwhile. What it holds is as of the first of its shards.
+func (s store) tagged(ctx context.Context, of types.Snapshot) (*snapshots.Snapshot, error) {
+	out := &snapshots.Snapshot{
+		ID: aws.ToString(of.SnapshotName), ARN: aws.ToString(of.ARN), Status: aws.ToString(of.SnapshotStatus), Encrypted: of.KmsKeyId != nil,
+		Of: fmt.Sprintf("%s, %s %s", aws.ToString(of.ReplicationGroupId), aws.ToString(of.Engine), aws.ToString(of.EngineVersion)),
+	}
+	for _, n := range of.NodeSnapshots {
+		if at := aws.ToTime(n.SnapshotCreateTime); !at.IsZero() && (out.At.IsZero() || at.Before(out.At)) {
+			out.At = at
+		}
+	}
+	if out.Available() {
+		out.Percent = 100
+	}
+	answer, err := s.api.ListTagsForResource(ctx, &sdk.ListTagsForResourceInput{ResourceName: of.ARN})
+	if isGone(err) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	out.Tags = awsbase.TagMap(answer.TagList, func(t types.Tag) (*string, *string) { return t.Key, t.Value })
+	return out, nil
+}
+
+// Copy is what ElastiCache cannot do.
+func (s store) Copy(_ context.Context, of *snapshots.Snapshot, _, _ string, _ []awsbase.Tag) error {
+	return failure.New(failure.Unsupported, "copy", of.ID, "ElastiCache copies no snapshots to another region")
+}
+
+// Delete deletes one.
+func (s store) Delete(ctx context.Context, id string) error {
+	_, err := s.api.DeleteSnapshot(ctx, &sdk.DeleteSnapshotInput{SnapshotName: &id})
+	return err
+}
+
+// Tag adds tags to one.
+func (s store) Tag(ctx context.Context, arn string, tags []awsbase.Tag) error {
+	_, err := s.api.AddTagsToResource(ctx, &sdk.AddTagsToResourceInput{ResourceName: &arn, Tags: tagList(tags)})
+	return err
+}
+
+// AtOnce is how many copies there can be.
+func (s store) AtOnce() int { return 0 }
+
+// tagList makes ElastiCache's tags of ours.
+func tagList(tags []awsbase.Tag) []types.Tag {
+	return awsbase.TagsAs(tags, func(k, v *string) types.Tag { return types.Tag{Key: k, Value: v} })
+}
+
+// KeepsPoints reports whether snapshots are made of r: where a policy asks for them.
+func (d *Group) KeepsPoints(r model.Resource) bool { return r.Points != nil }
+
+// Points lists the snapshots at the site that can be restored, newest first.
+func (d *Group) Points(ctx context.Context, t driver.Target) ([]model.Point, error) {
+	p, err := d.place(ctx, t, t.Site)
+	if err != nil {
+		return nil, err
+	}
+	return (&snapshots.Keeper{Target: t, Here: p.kept()}).Points(ctx)
+}
+
+// mine reports whether this step made the thing with the tags, at this attempt or an earlier one.
+func (w *groupWork) mine(tags map[string]string) bool {
+	o, _ := awsbase.ReadOrigin(tags)
+	own := awsbase.OriginOf(w.req)
+	return o.Token == own.Token || o == awsbase.Origin{App: own.App, Resource: own.Resource, Run: own.Run, Step: own.Step, Token: o.Token}
+}
+
+// capture makes a snapshot of the site's group.
+func (w *groupWork) capture(ctx context.Context, h groupHandle) (driver.Observation, error) {
+	return snapshots.Capture(ctx, w.here.kept(), h.Name, w.mine, func(ctx context.Context) (driver.Observation, error) {
+		c, err := w.here.cache(ctx, w.here.at.Group)
+		switch {
+		case err != nil:
+			return driver.Observation{}, err
+		case c == nil:
+			return driver.FailedWith(failure.New(failure.NotFound, "capture", w.here.at.Group, "there is no such group in %s", w.here.s.Region()).
+				WithHint("lifeboat status %s shows where the app serves", w.req.App)), nil
+		case c.status() != available:
+			return driver.Waiting("group %s is %s: a snapshot is made once it is available", c.name(), c.status()), nil
+		}
+		in := &sdk.CreateSnapshotInput{SnapshotName: &h.Name, ReplicationGroupId: &w.here.at.Group, KmsKeyId: optional(w.here.at.KMSKey), Tags: tagList(awsbase.OriginOf(w.req).Tags(nil))}
+		if _, err := w.here.api.CreateSnapshot(ctx, in); err != nil {
+			return driver.Observation{}, err
+		}
+		return driver.Waiting("snapshot %s is begun", h.Name), nil
+	})
+}
+
+// decideRestore finds the snapshot that is asked for, and what its group is called.
+func (w *groupWork) decideRestore(ctx context.Context, h *groupHandle) error {
+	spec := w.req.Restore
+	if spec == nil || spec.Name == "" {
+		return failure.New(failure.Invalid, "", w.subject(), "nothing says what the copy is called").WithHint("lifeboat restore %s/%s --as NAME", w.req.App, w.req.Resource.ID)
+	}
+	if err := validGroup("--as", spec.Name); err != nil {
+		return failure.New(failure.Invalid, "", w.subject(), "%v", err).WithHint("--as NAME")
+	}
+	if spec.To != "" && spec.To != "latest" && spec.To != "immediate" {
+		return failure.New(failure.Unsupported, "", w.subject(), "a cache has snapshots only: it cannot be brought to %s", spec.To).WithHint("leave --to out, or name a point: lifeboat points %s", w.req.App)
+	}
+	var err error
+	h.Name = strings.ToLower(spec.Name)
+	h.Point, err = w.named(ctx, spec.Point)
+	return err
+}
+
+// decideProve finds the snapshot that is to be proved.
+func (w *groupWork) decideProve(ctx context.Context, h *groupHandle) error {
+	spec := w.req.Prove
+	switch {
+	case spec == nil || spec.Point == "" && !spec.Bisect:
+		return failure.New(failure.Invalid, "", w.subject(), "nothing says which snapshot is proved")
+	case spec.Bisect || len(spec.Checks) > 0:
+		return failure.New(failure.Unsupported, "", w.subject(), "checks inside of a cache cannot be asked by %s", KindGroup).WithHint("leave them out, or restore the point and ask it")
+	case w.here.at.Drill == nil:
+		return noDrill(w)
+	}
+	var err error
+	h.Name = w.apart("prove", w.req.Token)
+	h.Point, err = w.named(ctx, spec.Point)
+	return err
+}
+
+// named finds a snapshot at the site.
+func (w *groupWork) named(ctx context.Context, id string) (string, error) {
+	found, err := w.keeper().Named(ctx, id)
+	if isGone(err) {
+		return "", failure.New(failure.NotFound, "", w.subject(), "%v", failure.From(err).Message).
+			WithHint("snapshots of caches are in the region where they were made: lifeboat points %s", w.req.App)
+	}
+	return found, err
+}
+
+// restore brings a snapshot up under a name of its own, with what the site says.
+func (w *groupWork) restore(ctx context.Context, h groupHandle) (driver.Observation, error) {
+	s := w.serving()
+	s.from = h.Point
+	return w.bringUp(ctx, h.Name, s)
+}
+
+// bringUp creates a group, once, and waits until it is up.
+func (w *groupWork) bringUp(ctx context.Context, name string, s size) (driver.Observation, error) {
+	c, err := w.here.cache(ctx, name)
+	switch {
+	case err != nil:
+		return driver.Observation{}, err
+	case c == nil:
+		return w.create(ctx, name, s)
+	case !w.mine(c.tags):
+		return driver.FailedWith(failure.New(failure.Exists, string(w.req.Action), name, "a group of this name is there, and this step did not make it").WithHint("choose another name, or delete it")), nil
+	}
+	if seen, wait := coming(c); wait {
+		return seen, nil
+	}
+	return serves(c), nil
+}
+
+// prove restores a snapshot apart, writes down what came of it, and deletes the group.
+func (w *groupWork) prove(ctx context.Context, h groupHandle) (driver.Observation, error) {
+	at := w.here.kept()
+	s, err := at.Store.Get(ctx, h.Point)
+	if err != nil {
+		return driver.Observation{}, err
+	}
+	if s == nil {
+		return driver.FailedWith(failure.New(failure.NotFound, "prove", h.Point, "the snapshot is gone").WithHint("prove another one")), nil
+	}
+	return snapshots.Prove(ctx, w.req, w.req.Token, at, s, snapshots.Trial{
+		Up: func(ctx context.Context) (seen driver.Observation, began time.Time, bad string, err error) {
+			small := w.small()
+			small.from = h.Point
+			seen, err = w.bringUp(ctx, h.Name, small)
+			if err != nil || seen.State == driver.Pending {
+				return seen, began, "", err
+			}
+			c, err := w.here.cache(ctx, h.Name)
+			if err != nil || c == nil {
+				return driver.Waiting("group %s is not to be seen", h.Name), began, "", err
+			}
+			if c.status() == createFailed && w.mine(c.tags) {
+				bad = "its restore ended as " + createFailed
+			}
+			return seen, c.when(tagMade), bad, nil
+		},
+		Remove: func(ctx context.Context) (string, error) { return w.removed(ctx, h.Name, w.req.Token) },
+	})
+}
