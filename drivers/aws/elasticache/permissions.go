@@ -2,6 +2,7 @@ package elasticache
 
 import (
 	"context"
+	"slices"
 	"strings"
 
 	"github.com/lifeboat-dr/lifeboat/driver"
@@ -71,16 +72,14 @@ func (d *Group) Permissions(req driver.Request) ([]driver.Permission, error) {
 		g.ChangeOurs("to remove what was made to be looked at", append(apart("drill"), apart("prove")...), "elasticache:DeleteReplicationGroup")
 	case model.ActionCapture:
 		g.Change("to make a snapshot", append(own, points...), "elasticache:CreateSnapshot")
-		g.Within("elasticache:CreateSnapshot", "to tag it", points, "elasticache:AddTagsToResource")
-		if at.KMSKey != "" {
-			g.Within("elasticache:CreateSnapshot", "to encrypt it", []string{g.KeyARN(at.KMSKey)}, "kms:CreateGrant", "kms:DescribeKey")
-		}
+		g.Tags("elasticache:CreateSnapshot", points)
+		g.Encrypts("elasticache:CreateSnapshot", at.KMSKey)
 	case model.ActionExpire:
 		g.ChangeOurs("to delete what need not be kept", points, "elasticache:DeleteSnapshot")
 	case model.ActionRestore:
-		g.creates(append(g.group("*"), points...))
+		g.creates(g.group("*"), points...)
 	case model.ActionProve:
-		g.creates(append(apart("prove"), points...))
+		g.creates(apart("prove"), points...)
 		g.ChangeOurs("to write down what came of it", points, "elasticache:AddTagsToResource")
 		g.ChangeOurs("to remove what was restored", apart("prove"), "elasticache:DeleteReplicationGroup")
 	}
@@ -119,9 +118,9 @@ func (g groupPage) looks() {
 	}
 }
 
-// creates are the calls that create a group.
-func (g groupPage) creates(group []string) {
-	on := append([]string{g.ARN("elasticache", "subnetgroup:*"), g.ARN("elasticache", "parametergroup:*")}, group...)
+// creates are the calls that create a group, which may be of a snapshot.
+func (g groupPage) creates(group []string, of ...string) {
+	on := append([]string{g.ARN("elasticache", "subnetgroup:*"), g.ARN("elasticache", "parametergroup:*")}, slices.Concat(group, of)...)
 	if len(g.set.UserGroups) > 0 {
 		on = append(on, g.ARN("elasticache", "usergroup:*"))
 	}
