@@ -3,6 +3,7 @@ package rehearsal
 import (
 	"context"
 	"encoding/json"
+	"slices"
 	"time"
 
 	"github.com/lifeboat-dr/lifeboat/driver"
@@ -23,7 +24,7 @@ func (st *stage) cast(real *driver.Registry) (*driver.Registry, error) {
 			return nil, err
 		}
 		if awslook.Known(kind) {
-			all = append(all, &paced{d, st.job.Pace})
+			all = append(all, &paced{d, st.job})
 			continue
 		}
 		all = append(all, &standIn{real: d, fake: fake.New(world), stage: st})
@@ -34,26 +35,40 @@ func (st *stage) cast(real *driver.Registry) (*driver.Registry, error) {
 // paced is a real driver whose calls say how fast the world is to be for the step that makes them.
 type paced struct {
 	driver.Driver
-	pace map[model.StepID]float64
+	job *Job
 }
 
 func (p *paced) Unwrap() driver.Driver { return p.Driver }
 
-func (p *paced) at(ctx context.Context, step model.StepID) context.Context {
-	if f := p.pace[step]; f > 0 {
+func (p *paced) pace(ctx context.Context, step model.StepID) context.Context {
+	if f := p.job.Pace[step]; f > 0 {
 		return awstest.Paced(ctx, f)
 	}
 	return ctx
 }
 
+// Describe tells how far a standby was behind at AWS: the stand-in knows nothing of that.
+func (p *paced) Describe(ctx context.Context, t driver.Target) (model.Description, error) {
+	out, err := p.Driver.Describe(ctx, t)
+	if out.Role != model.RoleStandby {
+		return out, err
+	}
+	out.LagTime = nil
+	if behind, ok := p.job.Behind[at(t.Resource.ID, t.Site)]; ok {
+		out.LagTime = &behind
+	}
+	out.Facts = slices.DeleteFunc(out.Facts, func(f model.Fact) bool { return f.Name == "lag" })
+	return out, err
+}
+
 // Begin begins at the step's pace.
 func (p *paced) Begin(ctx context.Context, req driver.Request) (driver.Handle, error) {
-	return driver.Begin(p.at(ctx, req.Step), p.Driver, req)
+	return driver.Begin(p.pace(ctx, req.Step), p.Driver, req)
 }
 
 // Observe observes at the step's pace: it may take the next step of the work.
 func (p *paced) Observe(ctx context.Context, req driver.Request, h driver.Handle) (driver.Observation, error) {
-	return p.Driver.Observe(p.at(ctx, req.Step), req, h)
+	return p.Driver.Observe(p.pace(ctx, req.Step), req, h)
 }
 
 // standIn stands in for a driver: what it can do and what its steps leave is the real one's, what it does is nothing, in the time

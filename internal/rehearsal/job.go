@@ -15,14 +15,19 @@ import (
 
 // Job is all that a rehearsal needs to run, apart from everything: it can be written down as JSON, and holds no secret.
 type Job struct {
-	Request api.RehearseRequest             `json:"request"`
-	Now     time.Time                       `json:"now"`    // when AWS was looked at
-	Config  *model.Config                   `json:"config"` // the app alone, with no way to anything real
-	Seen    *awslook.Seen                   `json:"seen"`
-	Took    map[model.StepID]model.Duration `json:"took,omitempty"` // measured in earlier runs
-	Runs    int                             `json:"runs"`           // how many those are
-	Pace    map[model.StepID]float64        `json:"pace,omitempty"` // how many times as long as usual a step's transitions take
+	Request api.RehearseRequest `json:"request"`
+	Now     time.Time           `json:"now"`    // when AWS was looked at
+	Config  *model.Config       `json:"config"` // the app alone, with no way to anything real
+	Seen    *awslook.Seen       `json:"seen"`
+	// Behind is how far each standby was behind, by its resource and site (see at); one that is missing told nothing of it.
+	Behind map[string]model.Duration       `json:"behind,omitempty"`
+	Took   map[model.StepID]model.Duration `json:"took,omitempty"` // measured in earlier runs
+	Runs   int                             `json:"runs"`           // how many those are
+	Pace   map[model.StepID]float64        `json:"pace,omitempty"` // how many times as long as usual a step's transitions take
 }
+
+// at is a resource at a site, as a key.
+func at(r model.ResourceID, site model.SiteID) string { return string(r) + "@" + string(site) }
 
 // alone is the configuration of one app whose resources reach nothing but the stand-in for AWS: accounts and regions are what they
 // are, credentials the stand-in's, and neither the app's probe nor other apps' plans are in it.

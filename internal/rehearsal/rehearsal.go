@@ -19,6 +19,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/lifeboat-dr/lifeboat/api"
@@ -28,6 +29,7 @@ import (
 	"github.com/lifeboat-dr/lifeboat/drivers/aws/awstest"
 	"github.com/lifeboat-dr/lifeboat/failure"
 	"github.com/lifeboat-dr/lifeboat/internal/config"
+	"github.com/lifeboat-dr/lifeboat/internal/journal"
 	"github.com/lifeboat-dr/lifeboat/internal/service"
 	"github.com/lifeboat-dr/lifeboat/model"
 )
@@ -43,6 +45,8 @@ type Options struct {
 	Log     *slog.Logger
 	// HTTP reaches AWS; nil: as the SDK does.
 	HTTP awstest.HTTP
+	// Archive is where earlier runs are; nil: in the state folder. For tests.
+	Archive journal.Archive
 	// Play plays the job; see [Apart].
 	Play Play
 }
@@ -101,6 +105,7 @@ func (r *Rehearser) Rehearse(ctx context.Context, req api.RehearseRequest, tell 
 	if err != nil {
 		return nil, err
 	}
+	job.Behind = r.behind(ctx, app)
 	out, err := r.opts.Play(ctx, job, tell)
 	if err != nil {
 		return nil, err
@@ -140,7 +145,7 @@ func check(cfg *model.Config, req *api.RehearseRequest) (model.App, error) {
 
 // took is what earlier runs measured. They are read from the archive: no driver is asked, and no journal is opened.
 func (r *Rehearser) took(ctx context.Context, cfg *model.Config, app model.AppID, op model.Operation) (map[model.StepID]model.Duration, int, error) {
-	svc, err := service.Open(ctx, service.Options{Loaded: cfg, Log: r.opts.Log})
+	svc, err := service.Open(ctx, service.Options{Loaded: cfg, Log: r.opts.Log, Archive: r.opts.Archive})
 	if err != nil {
 		return nil, 0, err
 	}
@@ -154,6 +159,41 @@ func (r *Rehearser) took(ctx context.Context, cfg *model.Config, app model.AppID
 		took[id] = model.Duration(d)
 	}
 	return took, runs, nil
+}
+
+// describeWithin bounds how long one resource is asked how far it is behind.
+const describeWithin = 15 * time.Second
+
+// behind asks the drivers how far what follows is behind. They reach AWS through a glass.
+func (r *Rehearser) behind(ctx context.Context, app model.App) map[string]model.Duration {
+	client, _ := awslook.Client(r.opts.HTTP, "")
+	base := awsbase.New(awsbase.Options{Log: r.opts.Log, HTTP: client})
+	drivers := r.opts.Drivers(r.opts.Log, base)
+	defer base.Wait()
+	var mu sync.Mutex
+	var group sync.WaitGroup
+	out := map[string]model.Duration{}
+	for _, res := range app.Resources {
+		d, err := drivers.Get(res.Kind)
+		if err != nil || !awslook.Known(res.Kind) || !d.Facts().Stateful {
+			continue
+		}
+		for site := range res.Sites {
+			group.Go(func() {
+				bounded, cancel := context.WithTimeout(ctx, describeWithin)
+				defer cancel()
+				desc, err := d.Describe(bounded, driver.Target{App: app.ID, Resource: res, Site: site})
+				if err != nil || desc.Role != model.RoleStandby || desc.LagTime == nil {
+					return // what cannot be asked has been said by the look
+				}
+				mu.Lock()
+				defer mu.Unlock()
+				out[at(res.ID, site)] = *desc.LagTime
+			})
+		}
+	}
+	group.Wait()
+	return out
 }
 
 // missing is what could not be looked at. Without the site that the app is to recover at there is nothing to rehearse.

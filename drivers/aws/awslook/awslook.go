@@ -205,15 +205,21 @@ func (d door) WithTransportOptions(opts ...func(*http.Transport)) aws.HTTPClient
 	return door{awstest.NewGlass(inner, d.account), d.account, inner}
 }
 
+// Client is an HTTP client for awsbase.Options that lets nothing but looks pass, and its glass. Through reaches AWS; nil: as the SDK
+// does.
+func Client(through awstest.HTTP, account string) (aws.HTTPClient, *awstest.Glass) {
+	if through != nil {
+		glass := awstest.NewGlass(through, account)
+		return glass, glass
+	}
+	inner := awshttp.NewBuildableClient()
+	glass := awstest.NewGlass(inner, account)
+	return door{glass, account, inner}, glass
+}
+
 // look lists one place.
 func (p *place) look(ctx context.Context, log *slog.Logger, through awstest.HTTP) *Seen {
-	glass := awstest.NewGlass(through, p.access.Account)
-	var client aws.HTTPClient = glass
-	if through == nil {
-		inner := awshttp.NewBuildableClient()
-		glass = awstest.NewGlass(inner, p.access.Account)
-		client = door{glass, p.access.Account, inner}
-	}
+	client, glass := Client(through, p.access.Account)
 	base := awsbase.New(awsbase.Options{Log: log, HTTP: client})
 	seen := &Seen{}
 	session, err := base.Session(ctx, p.access)
