@@ -1,9 +1,11 @@
 package regions
 
 import (
+	"fmt"
 	"log/slog"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -15,8 +17,10 @@ import (
 	"github.com/lifeboat-dr/lifeboat/driver"
 	"github.com/lifeboat-dr/lifeboat/drivers/all"
 	"github.com/lifeboat-dr/lifeboat/drivers/aws/awsbase"
+	"github.com/lifeboat-dr/lifeboat/drivers/aws/awslook"
 	"github.com/lifeboat-dr/lifeboat/drivers/aws/awstest"
 	"github.com/lifeboat-dr/lifeboat/failure"
+	"github.com/lifeboat-dr/lifeboat/internal/config"
 	"github.com/lifeboat-dr/lifeboat/internal/rehearsal"
 	"github.com/lifeboat-dr/lifeboat/model"
 	"github.com/lifeboat-dr/lifeboat/test/program"
@@ -26,7 +30,7 @@ import (
 func (l *lab) rehearse(req api.RehearseRequest) *api.Rehearsal {
 	l.t.Helper()
 	drivers := func(log *slog.Logger, base *awsbase.Base) *driver.Registry { return all.On(log, base) }
-	r := rehearsal.New(rehearsal.Options{Config: l.path, Drivers: drivers, HTTP: l.Client(), Play: rehearsal.Here(drivers)})
+	r := rehearsal.New(rehearsal.Options{Config: l.path, Drivers: drivers, HTTP: l.Client(), Archive: l.past, Play: rehearsal.Here(drivers)})
 	out, err := r.Rehearse(within(l.t, 30*24*time.Hour), req, func(api.RehearsedStep) {})
 	if err != nil {
 		l.t.Fatalf("rehearse: %v (hint: %s)", err, failure.HintOf(err))
@@ -59,7 +63,7 @@ func ways(steps []api.StepView) map[model.StepID]api.StepStatus {
 }
 
 // TestRehearsal rehearses the loss of a region in each way, and then loses it so: what was foretold comes to pass, and the rehearsal
-// touched nothing. It goes on with the failback, which is rehearsed with the times that were measured.
+// touched nothing.
 func TestRehearsal(t *testing.T) {
 	faults := map[string]awstest.Fault{"refusing": {How: awstest.Refuse}, "hanging": {How: awstest.Hang}}
 	for _, how := range []string{"refusing", "hanging"} {
@@ -86,9 +90,6 @@ func TestRehearsal(t *testing.T) {
 				r := l.run(req)
 				home.Remove()
 				l.foretold(told, r)
-				time.Sleep(time.Hour)
-				l.Forget()
-
 			})
 		})
 	}
@@ -109,6 +110,74 @@ func (l *lab) foretold(told *api.Rehearsal, r *api.Report) {
 	if diff := (took - foretold).Abs(); diff > took/10 {
 		l.t.Errorf("%s took %s, and was foretold to take %s", r.Run.Operation, took, foretold)
 	}
+}
+
+// TestRehearsals rehearses each operation of an app's life before it is carried out. The drill is in a world that is three times as
+// slow as the stand-in usually is: once that has been measured, it is foretold.
+func TestRehearsals(t *testing.T) {
+	bubble(t, awstest.Options{}, func(l *lab) {
+		t := l.t
+		l.shop()
+		l.run(l.ask(model.OpProtect, ""))
+
+		slow := l.Play(awstest.Script{Scale: 3})
+		drill := api.RehearseRequest{App: "shop", Operation: model.OpDrill}
+		if told := l.rehearse(drill); !told.OK || told.Runs != 0 || told.Lost != "" {
+			t.Errorf("rehearsed after %d runs, with %q lost: %s", told.Runs, told.Lost, told.Verdict)
+		}
+		l.run(l.ask(model.OpDrill, ""))
+		told := l.rehearse(drill)
+		for _, s := range told.Steps {
+			if s.Basis != api.TimeMeasured {
+				t.Errorf("the time of %s is %s", s.ID, s.Basis)
+			}
+		}
+		l.foretold(told, l.run(l.ask(model.OpDrill, "")))
+		slow.Stop()
+
+		l.foretold(l.rehearse(api.RehearseRequest{App: "shop", Operation: model.OpFailover, Mode: model.Planned}), l.run(l.ask(model.OpFailover, model.Planned)))
+		back := l.rehearse(api.RehearseRequest{App: "shop", Operation: model.OpFailback})
+		if len(back.Asked) != 1 {
+			t.Errorf("people are asked for %v, want the approval of what is deleted", back.Asked)
+		}
+		l.foretold(back, l.run(l.ask(model.OpFailback, "")))
+	})
+}
+
+// serial is what differs in all answers, and how many records a zone holds that nobody asks for.
+var serial = regexp.MustCompile(`(?i)<(RequestId|ResourceRecordSetCount)>[^<]*</[^>]*>`)
+
+// TestRehearsedWorld: the world of a rehearsal answers as AWS does, about everything that is looked at.
+func TestRehearsedWorld(t *testing.T) {
+	bubble(t, awstest.Options{}, func(l *lab) {
+		t := l.t
+		l.shop()
+		l.run(l.ask(model.OpProtect, ""))
+		cfg, err := config.Load(l.path, all.Registry(slog.New(slog.DiscardHandler)))
+		must(t, err)
+		look := func(w *awstest.World) ([]awstest.Answer, map[string]string) {
+			seen, err := awslook.Look(within(t, time.Hour), slog.New(slog.DiscardHandler), w.Client(), cfg.Apps[0])
+			must(t, err)
+			if len(seen.Left) > 0 || len(seen.Assumed) > 0 {
+				t.Errorf("left out: %v, assumed: %v", seen.Left, seen.Assumed)
+			}
+			said := map[string]string{}
+			for _, a := range seen.Answers {
+				said[fmt.Sprint(a.Region, " ", a.Action, " ", a.Params)] = serial.ReplaceAllString(string(a.Body), "")
+			}
+			return seen.Answers, said
+		}
+		answers, want := look(l.World)
+		if len(want) < 30 {
+			t.Errorf("only %d answers", len(want))
+		}
+		twin := awstest.New(awstest.Options{})
+		twin.Account(account)
+		must(t, twin.Learn(answers))
+		if _, got := look(twin); !cmp.Equal(want, got) {
+			t.Errorf("what AWS answers, and what the stand-in does (-AWS +stand-in):\n%s", cmp.Diff(want, got))
+		}
+	})
 }
 
 // TestRehearseProgram watches the real program rehearse what it finds at an address, in a process of its own whose time is a bubble's.
@@ -148,11 +217,11 @@ func TestRehearseProgram(t *testing.T) {
 			t.Errorf("the program called %s of %s", c.Action, c.Service)
 		}
 	}
-	p = program.Start(t, dir, os.Environ(), "rehearse", "shop", "--with", "stuck=billing/promote@frankfurt", "-o", "json")
+	p = program.Start(t, dir, os.Environ(), "rehearse", "shop", "--with", "stuck=name/redirect@frankfurt", "-o", "json")
 	if code := p.Wait(); code != 1 {
 		t.Errorf("with a step that is stuck: exit code %d, and said: %s", code, p.Said())
 	}
-	if out := program.Answer[api.Rehearsal](p); out.OK || !strings.Contains(out.Verdict, "billing/promote@frankfurt fails") {
+	if out := program.Answer[api.Rehearsal](p); out.OK || !strings.Contains(out.Verdict, "name/redirect@frankfurt fails") {
 		t.Errorf("with a step that is stuck: %s", out.Verdict)
 	}
 }

@@ -172,9 +172,9 @@ func (p *place) read(settings json.RawMessage) error {
 func (p *place) walk(name string, v any) {
 	switch v := v.(type) {
 	case map[string]any:
-		for k, inner := range v {
+		for _, k := range slices.Sorted(maps.Keys(v)) {
 			if k != "aws" {
-				p.walk(k, inner)
+				p.walk(k, v[k])
 			}
 		}
 	case []any:
