@@ -185,7 +185,7 @@ func TestRehearseProgram(t *testing.T) {
 	real, now := time.Now(), time.Now
 	var w *awstest.World
 	var text string
-	bubble(t, awstest.Options{Now: func() time.Time { return now() }}, func(l *lab) {
+	bubble(t, awstest.Options{Unlimited: true, Now: func() time.Time { return now() }}, func(l *lab) {
 		time.Sleep(time.Until(real.Add(-12 * time.Hour)))
 		w = l.World
 		l.shop()
