@@ -19,8 +19,8 @@ import (
 // examineTimeout is for the examination of one site by the doctor, when nobody waits for an operation.
 const examineTimeout = time.Minute
 
-// examine has the kinds of a plan's resources look for what its steps will miss at each site. Nothing waits for a site longer
-// than within.
+// examine has the kinds of a plan's resources look for what its steps will miss at each site, but for the site that an unplanned
+// move leaves. Nothing waits for a site longer than within.
 func (s *Service) examine(ctx context.Context, p *model.Plan, within time.Duration) []model.Finding {
 	type place struct {
 		kind model.Kind
@@ -38,6 +38,9 @@ func (s *Service) examine(ctx context.Context, p *model.Plan, within time.Durati
 		}
 		work[step.Kind] = append(work[step.Kind], request(step))
 		for _, site := range slices.Sorted(maps.Keys(step.Resource.Sites)) {
+			if p.Mode == model.Unplanned && site != p.To {
+				continue // the move goes on without that site, and waits for it no more than it must
+			}
 			if at := (place{step.Kind, site}); !slices.Contains(places, at) {
 				places = append(places, at)
 			}
@@ -56,11 +59,6 @@ func (s *Service) examine(ctx context.Context, p *model.Plan, within time.Durati
 		found[i], err = examiner.Examine(call, driver.Examination{App: p.App, Site: at.site, Work: work[at.kind], Objective: p.Objective})
 		if err != nil {
 			found[i] = append(found[i], model.Finding{Severity: model.Warn, Code: "not-examined", Site: at.site, What: fmt.Sprintf("%s at %s could not be examined: %v", at.kind, at.site, err), Fix: failure.HintOf(err)})
-		}
-		for n := range found[i] {
-			if f := &found[i][n]; p.Mode == model.Unplanned && at.site != p.To && f.Severity == model.Block {
-				f.Severity = model.Warn // the move goes on without that site
-			}
 		}
 	})
 	var out []model.Finding

@@ -9,7 +9,6 @@ import (
 	"maps"
 	"net/http"
 	"net/url"
-	"os"
 	"regexp"
 	"slices"
 	"strings"
@@ -23,6 +22,7 @@ import (
 	"github.com/lifeboat-dr/lifeboat/drivers/aws/awstest"
 	"github.com/lifeboat-dr/lifeboat/failure"
 	"github.com/lifeboat-dr/lifeboat/model"
+	"github.com/lifeboat-dr/lifeboat/test/program"
 )
 
 var errPower = errors.New("power cut")
@@ -346,8 +346,8 @@ func TestDeathInFailback(t *testing.T) {
 // deaths are those to try, from a run without one: at the calls that change something, and at a share of the others and of the
 // engine's points. The short suite takes every other one of the former, before or after.
 func deaths(whole *mortal) (all []death) {
-	share, long := 60, os.Getenv("LIFEBOAT_LONG") != ""
-	if long {
+	share := 60
+	if program.Long() {
 		share = 1
 	}
 	changing := 0
@@ -358,7 +358,7 @@ func deaths(whole *mortal) (all []death) {
 			fallthrough
 		case n%share == 0:
 			for _, after := range []bool{false, true} {
-				if long || after == (changing%2 == 0) {
+				if program.Long() || after == (changing%2 == 0) {
 					all = append(all, death{call: n + 1, after: after})
 				}
 			}

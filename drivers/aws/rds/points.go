@@ -3,6 +3,7 @@ package rds
 import (
 	"context"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
@@ -21,11 +22,12 @@ const copiesAtOnce = 20
 
 // store is the snapshots of instances at a site.
 type store struct {
-	api    *sdk.Client
-	option string // the option group of copies
+	session *awsbase.Session
+	api     *sdk.Client
+	option  string // the option group of copies
 }
 
-func (p *place) store() store { return store{p.api, p.set.OptionGroup} }
+func (p *place) store() store { return store{p.s, p.api, p.set.OptionGroup} }
 
 // kept is the place as one of snapshots.
 func (p *place) kept() *snapshots.Site {
@@ -62,7 +64,41 @@ func (s store) List(ctx context.Context) ([]*snapshots.Snapshot, error) {
 	return out, nil
 }
 
+// listSnapshots is the listing of the poller that all who wait share.
+func listSnapshots(ctx context.Context, s *awsbase.Session, ids []string) (map[string]types.DBSnapshot, error) {
+	api := sdk.NewFromConfig(s.Config("rds"))
+	out := map[string]types.DBSnapshot{}
+	for chunk := range slices.Chunk(ids, filterMax) {
+		pages := sdk.NewDescribeDBSnapshotsPaginator(api, &sdk.DescribeDBSnapshotsInput{
+			Filters: []types.Filter{{Name: aws.String("db-snapshot-id"), Values: chunk}}, SnapshotType: aws.String("manual"), MaxRecords: aws.Int32(100)})
+		for pages.HasMorePages() {
+			page, err := pages.NextPage(ctx)
+			if err != nil {
+				return nil, err
+			}
+			for _, one := range page.DBSnapshots {
+				out[aws.ToString(one.DBSnapshotIdentifier)] = one
+			}
+		}
+	}
+	return out, nil
+}
+
+// Get looks at a snapshot among those that others look at. What that listing does not have is asked for by name, as listings lag
+// behind.
 func (s store) Get(ctx context.Context, id string) (*snapshots.Snapshot, error) {
+	one, found, err := awsbase.PollerOf(s.session, "rds.snapshot", listSnapshots).Get(ctx, id)
+	switch {
+	case err != nil:
+		return nil, err
+	case found:
+		return snapshotOf(one), nil
+	}
+	return s.named(ctx, id)
+}
+
+// named asks for one snapshot alone: what it says is true now.
+func (s store) named(ctx context.Context, id string) (*snapshots.Snapshot, error) {
 	answer, err := s.api.DescribeDBSnapshots(ctx, &sdk.DescribeDBSnapshotsInput{DBSnapshotIdentifier: &id})
 	if failure.Classified(err) && failure.KindOf(err) == failure.NotFound || err == nil && len(answer.DBSnapshots) == 0 {
 		return nil, nil

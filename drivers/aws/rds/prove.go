@@ -47,7 +47,7 @@ func (w *work) release(ctx context.Context) (driver.Observation, error) {
 		if !gone {
 			return driver.Waiting("%s", phase), nil
 		}
-		s, err := w.here.store().Get(ctx, name) // of the replica
+		s, err := w.here.store().named(ctx, name) // of the replica
 		if err != nil {
 			return driver.Observation{}, err
 		}
@@ -76,7 +76,7 @@ func (w *work) decideProve(ctx context.Context) (string, error) {
 
 // prove restores a snapshot apart, writes down what came of it, and removes the instance.
 func (w *work) prove(ctx context.Context, h handle) (driver.Observation, error) {
-	s, err := w.here.store().Get(ctx, h.Point)
+	s, err := w.here.store().named(ctx, h.Point)
 	if err != nil {
 		return driver.Observation{}, err
 	}

@@ -96,7 +96,7 @@ func (w *work) keepLast(ctx context.Context) (driver.Observation, error) {
 	if seen, err = w.capture(ctx, w.here, name, map[string]string{snapshots.TagOld: "true"}); err != nil || seen.State != driver.Done {
 		return seen, err
 	}
-	s, err := w.here.store().Get(ctx, name)
+	s, err := w.here.store().named(ctx, name)
 	if err != nil {
 		return driver.Observation{}, err
 	}
