@@ -16,14 +16,10 @@ import (
 	"github.com/aws/aws-sdk-go-v2/credentials"
 
 	"github.com/lifeboat-dr/lifeboat/api"
-	"github.com/lifeboat-dr/lifeboat/driver"
-	"github.com/lifeboat-dr/lifeboat/drivers/aws/aurora"
+	"github.com/lifeboat-dr/lifeboat/drivers/all"
 	"github.com/lifeboat-dr/lifeboat/drivers/aws/awsbase"
 	"github.com/lifeboat-dr/lifeboat/drivers/aws/awstest"
-	"github.com/lifeboat-dr/lifeboat/drivers/aws/elasticache"
 	"github.com/lifeboat-dr/lifeboat/drivers/aws/orchestrator"
-	"github.com/lifeboat-dr/lifeboat/drivers/aws/rds"
-	"github.com/lifeboat-dr/lifeboat/drivers/aws/route53"
 	"github.com/lifeboat-dr/lifeboat/failure"
 	"github.com/lifeboat-dr/lifeboat/internal/journal"
 	"github.com/lifeboat-dr/lifeboat/internal/journal/memory"
@@ -104,7 +100,7 @@ func (l *lab) open(failpoint func(context.Context, string) error) *service.Servi
 	l.bases = append(l.bases, base)
 	s, err := service.Open(context.WithoutCancel(l.t.Context()), service.Options{
 		Config:    l.path,
-		Drivers:   driver.NewRegistry(rds.New(base), aurora.New(base), elasticache.NewGlobal(base), route53.New(base)),
+		Drivers:   all.On(slog.New(slog.DiscardHandler), base),
 		Payloads:  orchestrator.New(base),
 		Journal:   func(context.Context) (journal.Store, error) { return l.db.Open(), nil },
 		Archive:   l.past,

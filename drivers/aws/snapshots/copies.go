@@ -96,15 +96,9 @@ func (k *Keeper) copyOne(ctx context.Context, s *Snapshot, to *Site, there *Snap
 	default:
 		return fmt.Sprintf("the copy of %s is %s, %d %%", s.ID, there.Status, there.Percent), nil
 	}
-	all, err := to.Store.List(ctx)
+	n, err := underWay(ctx, to)
 	if err != nil {
 		return "", err
-	}
-	n := 0
-	for _, other := range all {
-		if other.From != "" && !other.Available() && !other.failed() {
-			n++
-		}
 	}
 	if n >= to.Store.AtOnce() {
 		return fmt.Sprintf("%d copies to %s are under way, as many as AWS makes at once", n, to.Region), nil
@@ -122,9 +116,27 @@ func (k *Keeper) copyOne(ctx context.Context, s *Snapshot, to *Site, there *Snap
 		region = in
 	}
 	if err := to.Store.Copy(ctx, s, region, key, tags); err != nil {
-		return "", err
+		if failure.KindOf(err) != failure.Denied {
+			return "", err
+		}
+		// Others may have begun copies since we counted: AWS then refuses one as beyond a quota.
+		if more, lookErr := underWay(ctx, to); lookErr != nil || more < to.Store.AtOnce() {
+			return "", err
+		}
+		return "others were first to begin the copies that AWS makes at once to " + to.Region, nil
 	}
 	return "a copy of " + s.ID + " is begun", nil
+}
+
+// underWay counts the copies from other regions that AWS is making at a site, whoever began them.
+func underWay(ctx context.Context, at *Site) (n int, err error) {
+	all, err := at.Store.List(ctx)
+	for _, s := range all {
+		if s.From != "" && !s.Available() && !s.failed() {
+			n++
+		}
+	}
+	return n, err
 }
 
 // Expire deletes what the retention of the sites does not keep. At Here, what another site is still to get a copy of stays; a site
