@@ -78,11 +78,17 @@ func TestAHundredDatabases(t *testing.T) {
 	bubble(t, awstest.Options{}, func(l *lab) {
 		parts := many()
 		l.makeMany(parts)
-		l.run(l.ask(model.OpProtect, ""))
+		req := l.ask(model.OpProtect, "")
+		for _, p := range parts {
+			if p.kind == instanceKind { // the others follow without points
+				req.Resources = append(req.Resources, model.ResourceID(p.id))
+			}
+		}
+		l.run(req)
 		l.Play(awstest.Script{Scale: 2})
 
 		home := l.Inject(awstest.Fault{Region: regions[dublin], How: awstest.Hang})
-		req := l.ask(model.OpFailover, model.Unplanned)
+		req = l.ask(model.OpFailover, model.Unplanned)
 		req.AcceptUnfenced = "the region is gone"
 		l.measured("unplanned failover", req, len(parts))
 		home.Remove()

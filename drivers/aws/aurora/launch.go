@@ -205,7 +205,7 @@ func (p *place) restore(ctx context.Context, l launch) (phase string, err error)
 	if l.from == latest || !l.until.IsZero() {
 		return begun, settled(failure.Wrap(p.restoreTime(ctx, l, in), "restore", p.subject), failure.Exists)
 	}
-	s, err := store{p.rds}.describe(ctx, l.from)
+	s, err := store{p.session, p.rds}.describe(ctx, l.from)
 	switch {
 	case err != nil:
 		return "", failure.Wrap(err, "look at", p.subject)

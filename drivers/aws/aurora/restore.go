@@ -18,7 +18,7 @@ import (
 func (p *place) makeSnapshot(ctx context.Context, id string, tags []awsbase.Tag) error {
 	_, err := p.rds.CreateDBClusterSnapshot(ctx, &rds.CreateDBClusterSnapshotInput{DBClusterSnapshotIdentifier: &id, DBClusterIdentifier: &p.at.Cluster, Tags: tagList(tags)})
 	if err != nil && failure.KindOf(err) == failure.Indeterminate {
-		if s, lookErr := (store{p.rds}).describe(ctx, id); lookErr == nil && s != nil {
+		if s, lookErr := (store{p.session, p.rds}).describe(ctx, id); lookErr == nil && s != nil {
 			return nil
 		}
 	}

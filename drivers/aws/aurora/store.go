@@ -19,11 +19,14 @@ import (
 const copiesAtOnce = 5
 
 // store is the snapshots of clusters at a site.
-type store struct{ api *rds.Client }
+type store struct {
+	session *awsbase.Session
+	api     *rds.Client
+}
 
 // kept is the place as one of snapshots.
 func (p *place) kept() *snapshots.Site {
-	return &snapshots.Site{ID: p.id, Region: p.session.Region(), Key: p.at.key(), Store: store{p.rds}}
+	return &snapshots.Site{ID: p.id, Region: p.session.Region(), Key: p.at.key(), Store: store{p.session, p.rds}}
 }
 
 func (s store) of(one types.DBClusterSnapshot) *snapshots.Snapshot {
@@ -44,19 +47,30 @@ func (s store) of(one types.DBClusterSnapshot) *snapshots.Snapshot {
 	return out
 }
 
+// List is the answer of one listing for all who ask.
 func (s store) List(ctx context.Context) ([]*snapshots.Snapshot, error) {
+	all, _, err := awsbase.PollerOf(s.session, "aurora.snapshots", listSnapshots).Get(ctx, everything)
 	var out []*snapshots.Snapshot
-	pages := rds.NewDescribeDBClusterSnapshotsPaginator(s.api, &rds.DescribeDBClusterSnapshotsInput{SnapshotType: aws.String("manual"), MaxRecords: aws.Int32(100)})
+	for _, one := range all {
+		out = append(out, s.of(one))
+	}
+	return out, err
+}
+
+// everything is what listings are asked for that hold all there is.
+const everything = "*"
+
+func listSnapshots(ctx context.Context, s *awsbase.Session, _ []string) (map[string][]types.DBClusterSnapshot, error) {
+	var out []types.DBClusterSnapshot
+	pages := rds.NewDescribeDBClusterSnapshotsPaginator(rds.NewFromConfig(s.Config("rds")), &rds.DescribeDBClusterSnapshotsInput{SnapshotType: aws.String("manual"), MaxRecords: aws.Int32(100)})
 	for pages.HasMorePages() {
 		page, err := pages.NextPage(ctx)
 		if err != nil {
 			return nil, err
 		}
-		for _, one := range page.DBClusterSnapshots {
-			out = append(out, s.of(one))
-		}
+		out = append(out, page.DBClusterSnapshots...)
 	}
-	return out, nil
+	return map[string][]types.DBClusterSnapshot{everything: out}, nil
 }
 
 func (s store) Get(ctx context.Context, id string) (*snapshots.Snapshot, error) {

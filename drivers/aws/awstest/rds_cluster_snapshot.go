@@ -46,6 +46,11 @@ var (
 	clusterCopyPhases     = []Phase{{"copying", 10 * time.Minute}}
 )
 
+// clusterCopiesAtOnce is how many copies to a region can be under way (Aurora User Guide, "DB cluster snapshot copying", limitations).
+const (
+	clusterCopiesAtOnce = 5
+)
+
 func clusterSnapshotActions() map[string]action {
 	return map[string]action{
 		"CreateDBClusterSnapshot":       {"DBClusterSnapshotIdentifier! DBClusterIdentifier! Tags", createClusterSnapshot},
@@ -191,8 +196,8 @@ func copyClusterSnapshot(c *call) (any, error) {
 	if s.StorageEncrypted, s.KmsKeyId, err = c.copyKey(source.StorageEncrypted, source.KmsKeyId, from, s.abroad); err != nil {
 		return nil, err
 	}
-	if s.abroad && c.r.copying() >= copiesAtOnce {
-		return nil, refuse("SnapshotQuotaExceeded", "You can't have more than %d snapshot copies in progress to a destination region.", copiesAtOnce)
+	if s.abroad && c.r.clusterCopying() >= clusterCopiesAtOnce {
+		return nil, refuse("SnapshotQuotaExceeded", "You can't have more than %d snapshot copies in progress to a destination region.", clusterCopiesAtOnce)
 	}
 	kept := &s
 	kept.keep(c.now)

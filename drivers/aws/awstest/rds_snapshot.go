@@ -263,7 +263,7 @@ func copySnapshot(c *call) (any, error) {
 	return kept.result(c), nil
 }
 
-// copying counts copies from other regions that are under way.
+// copying counts copies of instances' snapshots from other regions that are under way.
 func (r *region) copying() int {
 	n := 0
 	for _, s := range r.rds.snapshots.live {
@@ -271,6 +271,12 @@ func (r *region) copying() int {
 			n++
 		}
 	}
+	return n
+}
+
+// clusterCopying counts those of clusters' snapshots.
+func (r *region) clusterCopying() int {
+	n := 0
 	for _, s := range r.rds.clusterSnapshots.live {
 		if s.v.abroad && s.v.Status == "copying" {
 			n++

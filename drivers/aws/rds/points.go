@@ -49,19 +49,30 @@ func snapshotOf(of types.DBSnapshot) *snapshots.Snapshot {
 	return s
 }
 
+// List is the answer of one listing for all who ask.
 func (s store) List(ctx context.Context) ([]*snapshots.Snapshot, error) {
+	all, _, err := awsbase.PollerOf(s.session, "rds.snapshots", listAll).Get(ctx, everything)
 	var out []*snapshots.Snapshot
-	pages := sdk.NewDescribeDBSnapshotsPaginator(s.api, &sdk.DescribeDBSnapshotsInput{SnapshotType: aws.String("manual"), MaxRecords: aws.Int32(100)})
+	for _, one := range all {
+		out = append(out, snapshotOf(one))
+	}
+	return out, err
+}
+
+// everything is what listings are asked for that hold all there is.
+const everything = "*"
+
+func listAll(ctx context.Context, s *awsbase.Session, _ []string) (map[string][]types.DBSnapshot, error) {
+	var out []types.DBSnapshot
+	pages := sdk.NewDescribeDBSnapshotsPaginator(sdk.NewFromConfig(s.Config("rds")), &sdk.DescribeDBSnapshotsInput{SnapshotType: aws.String("manual"), MaxRecords: aws.Int32(100)})
 	for pages.HasMorePages() {
 		page, err := pages.NextPage(ctx)
 		if err != nil {
 			return nil, err
 		}
-		for _, one := range page.DBSnapshots {
-			out = append(out, snapshotOf(one))
-		}
+		out = append(out, page.DBSnapshots...)
 	}
-	return out, nil
+	return map[string][]types.DBSnapshot{everything: out}, nil
 }
 
 // listSnapshots is the listing of the poller that all who wait share.
