@@ -88,7 +88,7 @@ func (w *work) checkPromote(ctx context.Context, f *findings) error {
 		return f.refused("aurora-no-copy", err)
 	}
 	tags := tagMap(v.cluster.TagList)
-	if ours(w.origin(), tags) || tags[tagFenceRun] == string(w.req.Run) || w.req.Force || w.req.Preview && w.req.Operation == model.OpFailback {
+	if ours(w.origin(), tags) || w.fencedIt(tags) || w.req.Force || w.req.Preview && w.req.Operation == model.OpFailback {
 		return nil
 	}
 	return f.refused("aurora-name-taken", taken(w.here, w.here.at.Cluster))

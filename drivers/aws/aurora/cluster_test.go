@@ -339,6 +339,28 @@ func TestClusterLastStateOfTheOldIsNoNewestPoint(t *testing.T) {
 	})
 }
 
+// A cluster that this run did not make is not taken for the app's own: the plan says so, and so does the step.
+func TestClusterOfSomebodyElseIsNotPromoted(t *testing.T) {
+	bubble(t, func(t *testing.T, w *world) {
+		name := w.cluster(t)
+		w.points(t, w.ask(name, "", "east", ""), 1)
+		fence, _ := w.groups("east")
+		_, err := w.rds("east").ModifyDBCluster(t.Context(), &rds.ModifyDBClusterInput{DBClusterIdentifier: &name, VpcSecurityGroupIds: []string{fence}, ApplyImmediately: aws.Bool(true)})
+		must(t, err)
+		time.Sleep(time.Minute)
+		preview := w.ask(name, model.ActionPromote, "east", "west")
+		preview.Run, preview.Step, preview.Token, preview.Preview = "", "", "", true
+		found, err := w.driver(preview).Check(t.Context(), preview)
+		if err != nil || len(found) != 1 || found[0].Code != "aurora-name-taken" {
+			t.Errorf("the preview finds %+v %v", found, err)
+		}
+		req := w.ask(name, model.ActionPromote, "east", "west")
+		if _, err := driver.Begin(t.Context(), w.driver(req), req); err == nil || failure.KindOf(err) != failure.Exists {
+			t.Errorf("the promotion says %v, want exists", err)
+		}
+	})
+}
+
 func TestClusterReverseNeedsWhatServesElsewhere(t *testing.T) {
 	bubble(t, func(t *testing.T, w *world) {
 		name := w.cluster(t)
@@ -462,7 +484,8 @@ func TestRestoresUnderAName(t *testing.T) {
 			spec model.RestoreSpec
 			want failure.Kind
 		}{
-			{model.RestoreSpec{Name: name}, failure.Exists},
+			{model.RestoreSpec{Name: strings.ToUpper(name)}, failure.Exists},
+			{model.RestoreSpec{Name: name + "-back-2"}, failure.Exists},
 			{model.RestoreSpec{Name: "a--b"}, failure.Invalid},
 			{model.RestoreSpec{Name: strings.Repeat("a", 62)}, failure.Invalid},
 			{model.RestoreSpec{Name: "x", To: "lsn:1"}, failure.Unsupported},

@@ -66,7 +66,8 @@ func absent(p *place, desc *model.Description, ready []*snapshots.Snapshot) {
 		return
 	}
 	age := desc.At.Sub(ready[0].At).Round(time.Second)
-	desc.Healthy = true
+	behind := model.Duration(age)
+	desc.Healthy, desc.LagTime = true, &behind
 	desc.Summary = fmt.Sprintf("no cluster; the newest of %d snapshots in %s is %s old", len(ready), p.session.Region(), age)
 	desc.Facts = []model.Fact{driver.Fact("newest snapshot", "%s", ready[0].ID), driver.Fact("age", "%s", age), driver.Fact("snapshots", "%d", len(ready))}
 }

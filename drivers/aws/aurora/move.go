@@ -36,12 +36,17 @@ func (w *work) promote(ctx context.Context, h handle) (driver.Observation, error
 	switch {
 	case ours(w.origin(), tags) && !p.fenced(c):
 		return w.raise(ctx, w.whole(h))
-	case p.fenced(c) && (tags[tagFenceRun] == string(w.req.Run) || w.req.Force):
+	case p.fenced(c) && (w.fencedIt(tags) || w.req.Force):
 		return w.unfence(ctx, c)
 	case tags[tagPromoted] == w.req.Token || w.req.Force && v.alone():
 		return w.serves(v)
 	}
 	return driver.Observation{}, taken(p, h.Name)
+}
+
+// fencedIt reports whether this run fenced a cluster with these tags. What is only previewed is no run.
+func (w *work) fencedIt(tags map[string]string) bool {
+	return w.req.Run != "" && tags[tagFenceRun] == string(w.req.Run)
 }
 
 // serves judges a cluster that was there already.

@@ -69,7 +69,7 @@ func (w *work) raise(ctx context.Context, l launch) (driver.Observation, error) 
 		return driver.Waiting("%s", phase), err
 	}
 	seen := driver.Succeeded(driver.Fact("cluster", "%s is %s, %d of %d instances available", l.cluster, aws.ToString(ready.Status), ready.up, len(l.instances)),
-		driver.Fact("source", "%s", launch{from: tagMap(ready.TagList)[tagPoint]}.source()))
+		driver.Fact("endpoint", "%s", ends(ready.DBCluster)["endpoint"].Text), driver.Fact("source", "%s", launch{from: tagMap(ready.TagList)[tagPoint]}.source()))
 	if len(ready.broken) > 0 {
 		seen.Evidence = append(seen.Evidence, driver.Fact("instances that do not come up", "%s", strings.Join(ready.broken, ", ")))
 	}
@@ -93,7 +93,9 @@ func (w *work) decideRestore(ctx context.Context) (handle, error) {
 	if limit := nameLimit - len("-16"); len(spec.Name) > limit {
 		return h, failure.New(failure.Invalid, "", "", "--as: %q is longer than %d, which leaves no room for its instances' names", spec.Name, limit)
 	}
-	h.Name = strings.ToLower(spec.Name)
+	if h.Name = strings.ToLower(spec.Name); h.Name == strings.ToLower(w.here.at.Cluster) {
+		return h, failure.New(failure.Exists, "", "", "%s is what the app's own cluster is called at site %s", spec.Name, w.here.id).WithHint("--as another name")
+	}
 	var at time.Time
 	if spec.To != "" && spec.To != latest && spec.To != "immediate" {
 		var err error

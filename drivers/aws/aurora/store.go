@@ -32,11 +32,14 @@ func (p *place) kept() *snapshots.Site {
 func (s store) of(one types.DBClusterSnapshot) *snapshots.Snapshot {
 	out := &snapshots.Snapshot{
 		ID: aws.ToString(one.DBClusterSnapshotIdentifier), ARN: aws.ToString(one.DBClusterSnapshotArn), Status: aws.ToString(one.Status), Percent: aws.ToInt32(one.PercentProgress),
-		Encrypted: aws.ToBool(one.StorageEncrypted), Bytes: int64(aws.ToInt32(one.AllocatedStorage)) << 30, Tags: tagMap(one.TagList),
+		Encrypted: aws.ToBool(one.StorageEncrypted), Tags: tagMap(one.TagList),
 		Of: fmt.Sprintf("%s, %s %s", aws.ToString(one.DBClusterIdentifier), aws.ToString(one.Engine), aws.ToString(one.EngineVersion)),
 	}
 	if _, _, region, _, _, ok := awsbase.SplitARN(aws.ToString(one.SourceDBClusterSnapshotArn)); ok && region != s.api.Options().Region {
 		out.From = region
+	}
+	if gib := aws.ToInt32(one.AllocatedStorage); gib > 1 { // Aurora says 1 where it does not count
+		out.Bytes = int64(gib) << 30
 	}
 	// The time that AWS says of a copy is the copy's own.
 	if at, err := time.Parse(time.RFC3339, out.Tags[snapshots.TagAt]); err == nil {

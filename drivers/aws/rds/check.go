@@ -111,7 +111,7 @@ func (w *work) checkPromote(ctx context.Context) ([]model.Finding, error) {
 		return w.checkPoint(ctx)
 	case i.replica() && w.set.replicated():
 		return w.checkReplica(ctx, i)
-	case w.ours(i), i.tags[tagFenceRun] == string(w.req.Run), w.req.Force, w.req.Preview && w.req.Operation == model.OpFailback:
+	case w.ours(i), w.fencedIt(i), w.req.Force, w.req.Preview && w.req.Operation == model.OpFailback:
 		return nil, nil
 	}
 	return w.blocked("rds-name-taken", taken(w, i)), nil

@@ -96,6 +96,11 @@ func (w *work) endSessions(ctx context.Context, i *instance) (driver.Observation
 	return driver.Waiting("instance %s is rebooted: open sessions end", name), nil
 }
 
+// fencedIt reports whether this run fenced the instance. What is only previewed is no run.
+func (w *work) fencedIt(i *instance) bool {
+	return w.req.Run != "" && i.tags[tagFenceRun] == string(w.req.Run)
+}
+
 // unfence lets the instance serve again in the groups that it was in.
 func (w *work) unfence(ctx context.Context, i *instance) (driver.Observation, error) {
 	if i.status() != "available" || !i.settled() {

@@ -122,7 +122,7 @@ func (w *work) comeUp(i *instance) driver.Observation {
 	case i.MasterUserSecret != nil && aws.ToString(i.MasterUserSecret.SecretStatus) == "creating":
 		return driver.Waiting("the secret of instance %s is being made", i.name())
 	}
-	seen := driver.Succeeded(driver.Fact("instance", "%s is %s", i.name(), i.status()), driver.Fact("source", "%s", source(launch{from: i.tags[tagPoint]})), driver.Fact("class", "%s", aws.ToString(i.DBInstanceClass)),
+	seen := driver.Succeeded(driver.Fact("instance", "%s is %s", i.name(), i.status()), driver.Fact("endpoint", "%s", i.endpoint().Text), driver.Fact("source", "%s", source(launch{from: i.tags[tagPoint]})), driver.Fact("class", "%s", aws.ToString(i.DBInstanceClass)),
 		driver.Fact("security groups", "%s", strings.Join(i.groups(), ", ")))
 	seen.Outputs = map[string]model.Value{"endpoint": i.endpoint()}
 	if w.here.set.ManagePassword && w.req.Action != model.ActionDrill && i.MasterUserSecret != nil {
@@ -204,7 +204,7 @@ func (w *work) promote(ctx context.Context, h handle) (driver.Observation, error
 		return w.bringUp(ctx, launch{name: h.Name, from: h.Point, set: w.here.set})
 	case i.replica():
 		return w.promoteReplica(ctx, i)
-	case i.fenced(w.here.set) && (i.tags[tagFenceRun] == string(w.req.Run) || w.req.Force):
+	case i.fenced(w.here.set) && (w.fencedIt(i) || w.req.Force):
 		return w.unfence(ctx, i)
 	case w.stillborn(i):
 		return w.discard(ctx, w.here, i)
@@ -269,7 +269,9 @@ func (w *work) decideRestore(ctx context.Context) (handle, error) {
 	if err := validName(spec.Name); err != nil {
 		return h, failure.New(failure.Invalid, "", w.subject(), "%v", err).WithHint("--as NAME")
 	}
-	h.Name = strings.ToLower(spec.Name)
+	if h.Name = strings.ToLower(spec.Name); h.Name == strings.ToLower(w.here.set.Instance) {
+		return h, failure.New(failure.Exists, "", w.subject(), "%s is what the app's own instance is called at site %s", spec.Name, w.here.id).WithHint("--as another name")
+	}
 	at, err := toTime(spec.To)
 	if err != nil {
 		return h, failure.Wrap(err, "", w.subject())
