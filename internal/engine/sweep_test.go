@@ -140,7 +140,7 @@ func (s *sweep) operator(ctx context.Context) {
 			}
 			select {
 			case <-ctx.Done():
-			case <-time.After(10 * time.Second):
+			case <-time.After(2 * time.Minute):
 			}
 		}
 	}
@@ -301,7 +301,7 @@ func TestCrashAtEveryPoint(t *testing.T) {
 // other points. In the short suite each point meets a fixed share of the others.
 func TestCrashAtEveryPair(t *testing.T) {
 	points := sweepPoints(t)
-	share := 40
+	share := 80
 	if long() {
 		share = 1
 	}
@@ -330,10 +330,15 @@ func TestCrashAtEveryPair(t *testing.T) {
 	}
 }
 
-// TestUnknownOutcomes answers commits with an error, landed or not: the n-th, for every n.
+// TestUnknownOutcomes answers commits with an error, landed or not: the n-th, for every n; in the short suite for every third,
+// another one when it landed.
 func TestUnknownOutcomes(t *testing.T) {
-	for _, when := range []string{memory.Before, memory.After} {
-		for n := 1; ; n++ {
+	step := 3
+	if long() {
+		step = 1
+	}
+	for i, when := range []string{memory.Before, memory.After} {
+		for n := 1 + i*(step-1)/2; ; n += step {
 			fired := false
 			synctest.Test(t, func(t *testing.T) {
 				s := newSweep(t)
