@@ -135,7 +135,7 @@ func judge(err error, service, operation string) verdict {
 	}
 	said := awsanswer.Of(err)
 	code, status := said.Code, said.Status
-	if status == 0 {
+	if status == 0 || status/100 == 2 { // an answer that says yes and is an error all the same broke off
 		return lost(err, operation)
 	}
 	v, known := codes[code]

@@ -195,7 +195,7 @@ func (w *groupWork) named(ctx context.Context, id string) (string, error) {
 	found, err := w.keeper().Named(ctx, id)
 	if isGone(err) {
 		return "", failure.New(failure.NotFound, "", w.subject(), "%v", failure.From(err).Message).
-			WithHint("snapshots of caches are in the region where they were made: lifeboat points %s", w.req.App)
+			WithHint("snapshots of caches are in the region where they were made: lifeboat points %s, and --site", w.req.App)
 	}
 	return found, err
 }

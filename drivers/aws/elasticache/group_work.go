@@ -180,8 +180,7 @@ func (w *groupWork) former(ctx context.Context) (*time.Time, error) {
 // push takes the next step of the work. It may be called by several at once, and again at any time.
 func (w *groupWork) push(ctx context.Context, h groupHandle) (driver.Observation, error) {
 	seen, err := w.step(ctx, h)
-	if err != nil && ctx.Err() == nil && (failure.KindOf(err) == failure.Conflict || failure.KindOf(err) == failure.Exists) {
-		// It is in another state, or somebody else was first: that is looked at.
+	if err != nil && ctx.Err() == nil && awsbase.Busy(err) {
 		seen, err = driver.Waiting("AWS is not ready for the next step: %s", oneLine(err.Error())), nil
 	}
 	if err != nil {
