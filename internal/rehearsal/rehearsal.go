@@ -22,6 +22,8 @@ import (
 	"sync"
 	"time"
 
+	"github.com/aws/aws-sdk-go-v2/aws"
+
 	"github.com/lifeboat-dr/lifeboat/api"
 	"github.com/lifeboat-dr/lifeboat/driver"
 	"github.com/lifeboat-dr/lifeboat/drivers/aws/awsbase"
@@ -166,8 +168,7 @@ const describeWithin = 15 * time.Second
 
 // behind asks the drivers how far what follows is behind. They reach AWS through a glass.
 func (r *Rehearser) behind(ctx context.Context, app model.App) map[string]model.Duration {
-	client, _ := awslook.Client(r.opts.HTTP, "")
-	base := awsbase.New(awsbase.Options{Log: r.opts.Log, HTTP: client})
+	base := awsbase.New(awsbase.Options{Log: r.opts.Log, HTTP: r.opts.HTTP, Around: func(c aws.HTTPClient) aws.HTTPClient { return awstest.NewGlass(c, "") }})
 	drivers := r.opts.Drivers(r.opts.Log, base)
 	defer base.Wait()
 	var mu sync.Mutex

@@ -69,7 +69,6 @@ func bubble(t *testing.T, o awstest.Options, test func(l *lab)) {
 	t.Setenv("AWS_ACCESS_KEY_ID", key.AccessKey)
 	t.Setenv("AWS_SECRET_ACCESS_KEY", key.SecretKey)
 	t.Setenv("AWS_EC2_METADATA_DISABLED", "true")
-	t.Setenv("AWS_CA_BUNDLE", "") // the fake's client takes none
 	dir := t.TempDir()
 	synctest.Test(t, func(t *testing.T) {
 		l := newLab(t, awstest.New(o), dir)

@@ -82,7 +82,7 @@ func (s *Session) send(ctx context.Context, at, region, service string, header h
 	if err := v4.NewSigner().SignHTTP(ctx, creds, req, hex.EncodeToString(sum[:]), service, region, time.Now()); err != nil {
 		return err
 	}
-	resp, err := s.base.opts.HTTP.Do(req)
+	resp, err := s.http.Do(req)
 	if err != nil {
 		return err
 	}

@@ -40,8 +40,11 @@ import (
 type Options struct {
 	// Log gets what people may want to know later: rates that were lowered, services that fell silent.
 	Log *slog.Logger
-	// HTTP sends the requests of every session; nil: the SDK's own client. Tests give the fake's.
+	// HTTP sends the requests of every session; nil: the SDK's own client, which trusts what AWS_CA_BUNDLE and ca_bundle say.
+	// Tests give the fake's. Credentials that the SDK looks for by itself are fetched by its own client either way.
 	HTTP aws.HTTPClient
+	// Around is laid around what sends a session's requests, as a filter of them; nil: nothing.
+	Around func(aws.HTTPClient) aws.HTTPClient
 	// Silence is how long a service that left two calls in a row unanswered is left alone; then one call asks again. 0: 10 s.
 	Silence time.Duration
 	// Rates replaces entries of the table of rates, by the service's signing name. See Rate.
@@ -53,6 +56,7 @@ type Options struct {
 // Base is what all sessions of a process share. Make one with New; its methods are safe for concurrent use.
 type Base struct {
 	opts    Options
+	own     *awshttp.BuildableClient // the SDK's client, whose connections all sessions share
 	polling sync.WaitGroup
 
 	mu       sync.Mutex
@@ -69,16 +73,14 @@ func New(o Options) *Base {
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
-	if o.HTTP == nil {
-		o.HTTP = awshttp.NewBuildableClient().WithTransportOptions(func(t *http.Transport) { t.MaxIdleConnsPerHost = 16 }).Freeze()
-	}
 	if o.Silence == 0 {
 		o.Silence = 10 * time.Second
 	}
 	if o.Every == 0 {
 		o.Every = 3 * time.Second
 	}
-	return &Base{opts: o, sessions: map[string]*Session{}, limits: map[scope]*limiter{}, quiets: map[scope]*quiet{}}
+	own := awshttp.NewBuildableClient().WithTransportOptions(func(t *http.Transport) { t.MaxIdleConnsPerHost = 16 })
+	return &Base{opts: o, own: own, sessions: map[string]*Session{}, limits: map[scope]*limiter{}, quiets: map[scope]*quiet{}}
 }
 
 // Wait returns when no listing of a Poller is under way any more. Listings end by themselves once nobody waits for them.

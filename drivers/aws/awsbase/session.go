@@ -35,6 +35,7 @@ type Session struct {
 	access    Access
 	partition string
 	creds     aws.CredentialsProvider
+	http      aws.HTTPClient
 
 	mu      sync.Mutex
 	proven  string // the access key that is known to be of the account
@@ -43,10 +44,10 @@ type Session struct {
 
 // connect makes the session. Nothing is asked.
 func (b *Base) connect(ctx context.Context, a Access) (*Session, error) {
-	s := &Session{base: b, access: a, partition: PartitionOf(a.Region), pollers: map[string]any{}}
+	s := &Session{base: b, access: a, partition: PartitionOf(a.Region), http: b.opts.HTTP, pollers: map[string]any{}}
 	var first aws.CredentialsProvider = aws.NewCredentialsCache(referenced{a})
-	if a.AccessKey == "" {
-		with := []func(*config.LoadOptions) error{config.WithRegion(a.Region), config.WithHTTPClient(b.opts.HTTP)}
+	if a.AccessKey == "" || s.http == nil {
+		with := []func(*config.LoadOptions) error{config.WithRegion(a.Region), config.WithHTTPClient(b.own)}
 		if a.Profile != "" {
 			with = append(with, config.WithSharedConfigProfile(a.Profile))
 		}
@@ -55,7 +56,15 @@ func (b *Base) connect(ctx context.Context, a Access) (*Session, error) {
 			return nil, failure.WrapAs(failure.Invalid, err, "read the configuration of AWS for", s.Name()).
 				WithHint("look at ~/.aws/config, ~/.aws/credentials and the variables whose names begin with AWS_")
 		}
-		first = cfg.Credentials
+		if a.AccessKey == "" {
+			first = cfg.Credentials
+		}
+		if s.http == nil {
+			s.http = cfg.HTTPClient
+		}
+	}
+	if b.opts.Around != nil {
+		s.http = b.opts.Around(s.http)
 	}
 	s.creds = found{first, s.Name()}
 	for _, r := range a.Roles {
@@ -95,7 +104,7 @@ func (s *Session) config(service string, creds aws.CredentialsProvider) aws.Conf
 	cfg := aws.Config{
 		Region:      s.access.Region,
 		Credentials: creds,
-		HTTPClient:  s.base.opts.HTTP,
+		HTTPClient:  s.http,
 		Retryer:     func() aws.Retryer { return aws.NopRetryer{} },
 		AppID:       "lifeboat",
 		APIOptions:  []func(*middleware.Stack) error{(&around{s: s, service: service, scope: s.base.scope(s, service)}).add},

@@ -13,13 +13,11 @@ import (
 	"errors"
 	"log/slog"
 	"maps"
-	"net/http"
 	"slices"
 	"strings"
 	"sync"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
-	awshttp "github.com/aws/aws-sdk-go-v2/aws/transport/http"
 
 	"github.com/lifeboat-dr/lifeboat/drivers/aws/awsbase"
 	"github.com/lifeboat-dr/lifeboat/drivers/aws/awstest"
@@ -192,35 +190,13 @@ func (p *place) walk(name string, v any) {
 	}
 }
 
-// door is the glass as a client that can be given certificates, which the SDK wants where AWS_CA_BUNDLE is set.
-type door struct {
-	*awstest.Glass
-	account string
-	inner   *awshttp.BuildableClient
-}
-
-// WithTransportOptions gives a door whose connections are made so.
-func (d door) WithTransportOptions(opts ...func(*http.Transport)) aws.HTTPClient {
-	inner := d.inner.WithTransportOptions(opts...)
-	return door{awstest.NewGlass(inner, d.account), d.account, inner}
-}
-
-// Client is an HTTP client for awsbase.Options that lets nothing but looks pass, and its glass. Through reaches AWS; nil: as the SDK
-// does.
-func Client(through awstest.HTTP, account string) (aws.HTTPClient, *awstest.Glass) {
-	if through != nil {
-		glass := awstest.NewGlass(through, account)
-		return glass, glass
-	}
-	inner := awshttp.NewBuildableClient()
-	glass := awstest.NewGlass(inner, account)
-	return door{glass, account, inner}, glass
-}
-
 // look lists one place.
 func (p *place) look(ctx context.Context, log *slog.Logger, through awstest.HTTP) *Seen {
-	client, glass := Client(through, p.access.Account)
-	base := awsbase.New(awsbase.Options{Log: log, HTTP: client})
+	var glass *awstest.Glass
+	base := awsbase.New(awsbase.Options{Log: log, HTTP: through, Around: func(c aws.HTTPClient) aws.HTTPClient {
+		glass = awstest.NewGlass(c, p.access.Account)
+		return glass
+	}})
 	seen := &Seen{}
 	session, err := base.Session(ctx, p.access)
 	if err != nil {
