@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/lifeboat-dr/lifeboat/driver"
 	"github.com/lifeboat-dr/lifeboat/drivers/aws/awsbase"
@@ -46,7 +47,9 @@ func (s *Site) permitted(ctx context.Context, all []driver.Permission) {
 			mine = append(mine, p)
 		}
 	}
-	refused, err := s.simulated(ctx, mine)
+	bounded, cancel := half(ctx)
+	refused, err := s.simulated(bounded, mine)
+	cancel()
 	if err != nil {
 		if ctx.Err() == nil && failure.KindOf(err) == failure.Denied {
 			s.found.add(s.refused(refusal{permission: permissionOf(mine, simulate), on: []string{"itself"}, how: "the call was refused", sure: true}, model.Warn))
@@ -60,6 +63,15 @@ func (s *Site) permitted(ctx context.Context, all []driver.Permission) {
 		}
 		s.found.add(s.refused(r, severity))
 	}
+}
+
+// half gives a context half of the time that is left: IAM is in one region of its partition, which may be the one that is lost.
+func half(ctx context.Context) (context.Context, context.CancelFunc) {
+	end, ok := ctx.Deadline()
+	if !ok {
+		return context.WithCancel(ctx)
+	}
+	return context.WithTimeout(ctx, time.Until(end)/2)
 }
 
 func permissionOf(all []driver.Permission, call string) driver.Permission {
@@ -235,7 +247,7 @@ func (s *Site) probed(ctx context.Context, all []driver.Permission) []refusal {
 		service, action, _ := strings.Cut(p.Call, ":")
 		probe, ok := probes[p.Call]
 		switch {
-		case p.Within != "" || !ok && p.Call != "sts:AssumeRole":
+		case !ok && p.Call != "sts:AssumeRole":
 			unknown = append(unknown, p.Call)
 			continue
 		case !ok:

@@ -105,12 +105,19 @@ var probes = map[string]probe{
 	"route53:ChangeResourceRecordSets":            records,
 	"route53:GetChange":                           records,
 	"elasticache:IncreaseReplicaCount":            query("ReplicationGroupId", ghost, "NewReplicaCount", "1", "ApplyImmediately", "true"),
+	"kms:DescribeKey":                             keys,
 	"cloudwatch:GetMetricData":                    metrics,
 	"elasticache:ModifyReplicationGroup":          query("ReplicationGroupId", ghost),
 }
 
 // aside are calls that only look and whose probe asks about a ghost all the same.
-var aside = map[string]bool{"route53:ListResourceRecordSets": true, "route53:GetChange": true, "elasticache:ListTagsForResource": true}
+var aside = map[string]bool{"route53:ListResourceRecordSets": true, "route53:GetChange": true, "elasticache:ListTagsForResource": true, "kms:DescribeKey": true}
+
+// keys is the probe of KMS.
+func keys(ctx context.Context, s *awsbase.Session, _, _ string) error {
+	var out struct{}
+	return s.JSON(ctx, "kms", "TrentService", "DescribeKey", struct{ KeyId string }{"alias/" + ghost}, &out)
+}
 
 // metrics is the probe of CloudWatch, whose protocol is another one.
 func metrics(ctx context.Context, s *awsbase.Session, _, _ string) error {
