@@ -77,6 +77,7 @@ type dbInstance struct {
 	KmsKeyId                              string `xml:",omitempty"`
 	DbiResourceId                         string
 	CACertificateIdentifier               string
+	CertificateDetails                    *certificate `xml:",omitempty"`
 	CopyTagsToSnapshot                    bool
 	MonitoringInterval                    int
 	MonitoringRoleArn                     string `xml:",omitempty"`
@@ -267,6 +268,7 @@ func (c *call) adopt(i *dbInstance) error {
 	i.MonitoringInterval = p.numOr("MonitoringInterval", 0)
 	i.MonitoringRoleArn = p.str("MonitoringRoleArn")
 	i.CACertificateIdentifier = p.strOr("CACertificateIdentifier", "rds-ca-rsa2048-g1")
+	i.CertificateDetails = &certificate{i.CACertificateIdentifier, iso(c.now.Add(certificateYears))}
 	i.TagList = p.tags("Tags")
 	i.LicenseModel = license(i.Engine)
 	if i.BackupRetentionPeriod < 0 || i.BackupRetentionPeriod > 35 {
@@ -276,6 +278,26 @@ func (c *call) adopt(i *dbInstance) error {
 		i.secret(c)
 	}
 	return c.placed(i)
+}
+
+// certificate is the one that an instance shows to clients.
+type certificate struct{ CAIdentifier, ValidTill string }
+
+// certificateYears is for how long RDS makes them, as far as the authority itself lasts (RDS User Guide, "Using SSL/TLS").
+const certificateYears = 365 * 24 * time.Hour
+
+// Certificate lets an instance's certificate end at an instant, by the instance's ARN.
+func (w *World) Certificate(arn string, till time.Time) error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.settle()
+	_, _, in, acct, resource := splitARN(arn)
+	i, ok := w.region(acct, in).rds.instances.get(strings.TrimPrefix(resource, "db:"))
+	if !ok {
+		return gone("DBInstanceNotFound", "DBInstance %s not found.", arn)
+	}
+	i.CertificateDetails = &certificate{i.CACertificateIdentifier, iso(till)}
+	return nil
 }
 
 // secret gives the instance a managed master password.
