@@ -2,6 +2,7 @@ package driver
 
 import (
 	"fmt"
+	"time"
 
 	"github.com/lifeboat-dr/lifeboat/failure"
 	"github.com/lifeboat-dr/lifeboat/model"
@@ -25,6 +26,26 @@ func FailedWith(err error) Observation {
 // Fact is a piece of evidence.
 func Fact(name, format string, args ...any) model.Fact {
 	return model.Fact{Name: name, Value: fmt.Sprintf(format, args...)}
+}
+
+// asOf is the name of the evidence that AsOf makes.
+const asOf = "holds all until"
+
+// AsOf is evidence of a step that makes a copy serve: the copy holds all that was accepted until an instant, and what was accepted
+// later may be lost. Reports measure the RPO of resources without markers by it.
+func AsOf(at time.Time) model.Fact {
+	return Fact(asOf, "%s", at.UTC().Format(time.RFC3339Nano))
+}
+
+// ReadAsOf is the instant of [AsOf] among a step's evidence.
+func ReadAsOf(evidence []model.Fact) (at time.Time, ok bool) {
+	for _, f := range evidence {
+		if f.Name == asOf {
+			at, err := time.Parse(time.RFC3339Nano, f.Value)
+			return at, err == nil
+		}
+	}
+	return time.Time{}, false
 }
 
 // Unproven is the error of a fence that cannot prove that the old copy accepts no more writes, with the code that [Fencer]

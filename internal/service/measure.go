@@ -3,11 +3,13 @@ package service
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
 
 	"github.com/lifeboat-dr/lifeboat/api"
+	"github.com/lifeboat-dr/lifeboat/driver"
 	"github.com/lifeboat-dr/lifeboat/internal/engine"
 	"github.com/lifeboat-dr/lifeboat/internal/journal"
 	"github.com/lifeboat-dr/lifeboat/model"
@@ -193,7 +195,61 @@ func (s *Service) measureRPO(ctx context.Context, rec engine.Record, view *api.R
 			worst = m
 		}
 	}
+	if rec.Plan.Mode == model.Unplanned {
+		until := view.Started
+		if outage != nil {
+			until = *outage
+		}
+		worst = s.unmarked(worst, rec.Plan, view, until)
+	}
 	return worst, nil
+}
+
+// unmarked takes into account what carries no markers, in an unplanned move: whoever brought a copy up may have said until when it
+// holds everything. What says nothing makes the worst of the others the least that was lost.
+func (s *Service) unmarked(worst api.Measure, p *model.Plan, view *api.RunView, outage time.Time) api.Measure {
+	var silent []string
+	for i, step := range p.Steps {
+		d, err := s.opts.Drivers.Get(step.Kind)
+		marked := slices.ContainsFunc(p.Steps, func(o model.Step) bool {
+			return o.Action == model.ActionReadMarker && o.Resource.ID == step.Resource.ID
+		})
+		if step.Action != model.ActionPromote || marked || err != nil || !d.Facts().Stateful {
+			continue
+		}
+		at, ok := asOf(step, view)
+		if !ok {
+			silent = append(silent, string(step.Resource.ID))
+			continue
+		}
+		if lost := max(outage.Sub(at), 0); worst.Value == nil || lost > worst.Value.Std() {
+			since := "the outage began"
+			if outage.Equal(view.Started) {
+				since = "the run began"
+			}
+			worst = measured(lost, worst.Objective, fmt.Sprintf("%s at %s holds all until %s, and %s %s", step.Resource.ID, view.Steps[i].Site, at.Format(time.TimeOnly), since, outage.Format(time.TimeOnly)))
+		}
+	}
+	if worst.Value != nil && len(silent) > 0 {
+		worst.Basis += "; nothing says what was lost of " + strings.Join(silent, ", ")
+		if worst.Met != nil && *worst.Met {
+			worst.Met = nil
+		}
+	}
+	return worst
+}
+
+// asOf is what a step or the resource's fence says of the instant until which the copy holds everything.
+func asOf(step model.Step, view *api.RunView) (at time.Time, ok bool) {
+	for _, st := range view.Steps {
+		if st.Resource != step.Resource.ID || st.Action != model.ActionPromote && st.Action != model.ActionFence || st.Status != api.StepDone {
+			continue
+		}
+		if said, is := driver.ReadAsOf(st.Evidence); is && (!ok || said.Before(at)) {
+			at, ok = said, true
+		}
+	}
+	return at, ok
 }
 
 // fromPoint reports whether what a marker was read in was brought back from a recovery point.

@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"github.com/lifeboat-dr/lifeboat/api"
+	"github.com/lifeboat-dr/lifeboat/driver"
+	"github.com/lifeboat-dr/lifeboat/driver/fake"
 	"github.com/lifeboat-dr/lifeboat/internal/engine"
 	"github.com/lifeboat-dr/lifeboat/model"
 )
@@ -129,6 +131,51 @@ func TestAMarkerThatWasAcknowledgedLate(t *testing.T) {
 		got := rpoOf(model.Step{Operation: model.OpFailback}, st, known, up, nil)
 		if (got.Seconds != nil) != c.measured || c.measured && *got.Seconds != 0 {
 			t.Errorf("%s: %+v", c.name, got)
+		}
+	}
+}
+
+// TestUnmarked measures moves of what carries no markers by what brought the copies up, or fenced the old ones, said of them.
+func TestUnmarked(t *testing.T) {
+	world := fake.NewWorld()
+	s := &Service{opts: Options{Drivers: driver.NewRegistry(fake.New(world), fake.New(world, fake.Stateful()))}}
+	p := &model.Plan{Mode: model.Unplanned, Steps: []model.Step{
+		{ID: "fence", Kind: fake.KindStateful, Action: model.ActionFence, Resource: model.Resource{ID: "a"}},
+		{ID: "a", Kind: fake.KindStateful, Action: model.ActionPromote, Resource: model.Resource{ID: "a"}},
+		{ID: "b", Kind: fake.KindStateful, Action: model.ActionPromote, Resource: model.Resource{ID: "b"}},
+		{ID: "web", Kind: fake.Kind, Action: model.ActionPromote, Resource: model.Resource{ID: "web"}},
+	}}
+	objective := model.Duration(time.Minute)
+	for _, tt := range []struct {
+		name        string
+		fence, a, b float64 // when the evidence says; negative: nothing
+		want        float64
+		met         string
+		basis       string
+	}{
+		{"both say", -1, 90, 80, 20, "yes", "b at  holds all until"},
+		{"the fence of one says", 95, -1, 90, 10, "yes", "the run began"},
+		{"too much", -1, 90, 10, 90, "no", "b at "},
+		{"one is silent", -1, 90, -1, 10, "unknown", "nothing says what was lost of b"},
+		{"one is silent, and the other is too much", -1, 10, -1, 90, "no", "nothing says what was lost of b"},
+		{"later than the outage", -1, 120, 120, 0, "yes", "holds all"},
+		{"all silent", -1, -1, -1, -1, "unknown", "no resource"},
+	} {
+		view := &api.RunView{RunSummary: api.RunSummary{Started: at(100)}}
+		for i, seconds := range []float64{tt.fence, tt.a, tt.b, -1} {
+			st := api.StepView{ID: p.Steps[i].ID, Action: p.Steps[i].Action, Resource: p.Steps[i].Resource.ID, Status: api.StepDone}
+			if seconds >= 0 {
+				st.Evidence = []model.Fact{driver.Fact("x", "y"), driver.AsOf(at(seconds))}
+			}
+			view.Steps = append(view.Steps, st)
+		}
+		got := s.unmarked(api.Measure{Objective: &objective, Basis: "no resource"}, p, view, at(100))
+		met := "unknown"
+		if got.Met != nil {
+			met = map[bool]string{true: "yes", false: "no"}[*got.Met]
+		}
+		if (got.Value == nil) != (tt.want < 0) || got.Value != nil && got.Value.Std().Seconds() != tt.want || met != tt.met || !strings.Contains(got.Basis, tt.basis) {
+			t.Errorf("%s: %v, met %s: %s", tt.name, got.Value, met, got.Basis)
 		}
 	}
 }

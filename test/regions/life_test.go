@@ -45,6 +45,9 @@ func TestLife(t *testing.T) {
 		r = l.run(req)
 		l.holds(frankfurt, "billing", c.until("billing", point))
 		l.holds(frankfurt, "orders", c.until("orders", lost))
+		if got, want := r.RPO, lost.Sub(point); got.Value == nil || (got.Value.Std()-want).Abs() > time.Minute {
+			t.Errorf("the report says that %v was lost (%s), and billing lost what was written in %s", got.Value, got.Basis, want)
+		}
 		home.Remove()
 		l.stale = true // nobody could fence the old instance of RDS, and a person has accepted that in writing
 		l.serves(frankfurt, "after the loss")

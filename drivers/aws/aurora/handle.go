@@ -17,6 +17,8 @@ type handle struct {
 	Asked time.Time `json:"asked,omitzero"`
 	// Why a managed move was not possible.
 	Why string `json:"why,omitempty"`
+	// Holds is an instant that the cluster had reached when it was asked for; zero when nobody knows.
+	Holds time.Time `json:"holds,omitzero"`
 	// Name is that of the cluster or the snapshot that is made.
 	Name string `json:"name,omitempty"`
 	// Point is the snapshot that is restored; Until the instant to restore to, or that of the newest snapshot that is copied.

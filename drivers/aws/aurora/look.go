@@ -342,8 +342,7 @@ func (d *Driver) Describe(ctx context.Context, t driver.Target) (model.Descripti
 		desc.Role, desc.Healthy = model.RoleStandby, fine && following(m)
 		desc.Summary = fmt.Sprintf("follows in %s, %s", p.s.Global, sync(m))
 		desc.Facts = append(desc.Facts, model.Fact{Name: "synchronization", Value: sync(m)})
-		metric.Tell(ctx, p.session, &desc, metric.Series{Namespace: "AWS/RDS", Name: "AuroraGlobalDBReplicationLag", Unit: time.Millisecond,
-			Dimensions: map[string]string{"DBClusterIdentifier": p.at.Cluster}})
+		metric.Tell(ctx, p.session, &desc, p.lag())
 	}
 	if f := v.moving(); f != nil {
 		desc.Summary += "; the global database is " + string(f.Status)
@@ -352,6 +351,11 @@ func (d *Driver) Describe(ctx context.Context, t driver.Target) (model.Descripti
 		desc.Outputs = ends(v.cluster)
 	}
 	return desc, nil
+}
+
+// lag is where CloudWatch keeps how far the cluster is behind.
+func (p *place) lag() metric.Series {
+	return metric.Series{Namespace: "AWS/RDS", Name: "AuroraGlobalDBReplicationLag", Unit: time.Millisecond, Dimensions: map[string]string{"DBClusterIdentifier": p.at.Cluster}}
 }
 
 // sync is a member's synchronization status. AWS says nothing of the writer's.

@@ -10,6 +10,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/rds"
 
 	"github.com/lifeboat-dr/lifeboat/driver"
+	"github.com/lifeboat-dr/lifeboat/drivers/aws/metric"
 	"github.com/lifeboat-dr/lifeboat/failure"
 	"github.com/lifeboat-dr/lifeboat/model"
 )
@@ -39,6 +40,9 @@ func (d *Driver) move(ctx context.Context, req driver.Request, p *place, v *view
 	err := p.ask(ctx, h.Path)
 	h.Asked = time.Now()
 	if err == nil {
+		if h.Path == byFailover {
+			h.Holds = p.holds(ctx)
+		}
 		return h, nil
 	}
 	// Somebody else may have asked at the same time, or our own call may have arrived without its answer.
@@ -52,6 +56,17 @@ func (d *Driver) move(ctx context.Context, req driver.Request, p *place, v *view
 		}
 	}
 	return h, failure.Wrap(err, "move the writer's role", p.subject)
+}
+
+// holds is an instant that the follower at p had reached in the last minutes, as CloudWatch says; zero when it does not.
+func (p *place) holds(ctx context.Context) time.Time {
+	short, cancel := context.WithTimeout(ctx, besides)
+	defer cancel()
+	lags, err := metric.ReadLag(short, p.session, p.lag())
+	if err != nil || len(lags) == 0 {
+		return time.Time{}
+	}
+	return lags[0].Holds()
 }
 
 // ask asks AWS for a managed move of the role to the cluster at p.
@@ -196,6 +211,9 @@ func (d *Driver) observeRole(ctx context.Context, req driver.Request, h handle) 
 		return seen, nil
 	}
 	evidence := []model.Fact{{Name: "moved by", Value: h.Path}}
+	if !h.Holds.IsZero() {
+		evidence = append(evidence, driver.AsOf(h.Holds))
+	}
 	if v.alone() {
 		if req.Action == model.ActionFence {
 			return driver.FailedWith(unproven(nil, p.subject, "the cluster left the global database while its role was moved")), nil

@@ -26,10 +26,11 @@ const (
 
 func (s Settings) replicated() bool { return s.Recovery == byReplica }
 
-// The tags of a replica that is made to serve: when it was asked for, and how far it was behind then.
+// The tags of a replica that is made to serve: when it was asked for, how far it was behind then, and an instant that it had reached.
 const (
 	tagAsked = "lifeboat:promotion-asked"
 	tagLag   = "lifeboat:promotion-lag"
+	tagHolds = "lifeboat:promotion-holds"
 )
 
 // askAgain is how long after a promotion was asked for, with nothing to be seen of it, it is asked for again: AWS shows a replica
@@ -267,7 +268,8 @@ func (w *work) promoteReplica(ctx context.Context, i *instance) (driver.Observat
 	if err := w.ofOurs(ctx, i); err != nil {
 		return driver.FailedWith(err), nil
 	}
-	err := w.here.tag(ctx, i.arn(), map[string]string{tagPromoted: string(w.req.Run), tagAsked: time.Now().UTC().Format(time.RFC3339), tagLag: w.lagNow(ctx)})
+	lag, holds := w.lagNow(ctx)
+	err := w.here.tag(ctx, i.arn(), map[string]string{tagPromoted: string(w.req.Run), tagAsked: time.Now().UTC().Format(time.RFC3339), tagLag: lag, tagHolds: holds})
 	if err != nil {
 		return driver.Observation{}, err
 	}
@@ -295,25 +297,33 @@ func (w *work) ofOurs(ctx context.Context, i *instance) error {
 		WithHint("delete or rename it; or name its source under the other site")
 }
 
-// lagNow is how far the replica here is behind, in words for the evidence. A promotion does not wait for them.
-func (w *work) lagNow(ctx context.Context) string {
+// lagNow is how far the replica here is behind, in words for the evidence, and an instant that it has reached where one is known.
+// A promotion does not wait for them.
+func (w *work) lagNow(ctx context.Context) (lag, holds string) {
 	ctx, cancel := context.WithTimeout(ctx, lagWithin)
 	defer cancel()
 	lags, err := metric.ReadLag(ctx, w.here.s, w.here.lagOf())
 	switch {
 	case err != nil || len(lags) == 0:
-		return "not known"
+		return "not known", ""
 	case lags[0].Broken:
-		return "nothing reached it at " + lags[0].At.UTC().Format(time.RFC3339)
+		return "nothing reached it at " + lags[0].At.UTC().Format(time.RFC3339), ""
 	}
-	return fmt.Sprintf("%s at %s", lags[0].Behind, lags[0].At.UTC().Format(time.RFC3339))
+	return fmt.Sprintf("%s at %s", lags[0].Behind, lags[0].At.UTC().Format(time.RFC3339)), lags[0].Holds().UTC().Format(time.RFC3339)
 }
 
 // finish gives an instance that was promoted from a replica what a replica cannot have, and says how far that was behind.
 func (w *work) finish(ctx context.Context, i *instance) (driver.Observation, error) {
 	seen := w.comeUp(i)
-	if seen.State != driver.Done || i.tags[tagAsked] == "" {
+	if seen.State != driver.Done {
 		return seen, nil
+	}
+	if i.tags[tagAsked] == "" {
+		s, err := w.here.store().Get(ctx, i.tags[tagPoint])
+		if err == nil && s != nil {
+			seen.Evidence = append(seen.Evidence, driver.AsOf(s.At))
+		}
+		return seen, err
 	}
 	set, name := w.here.set, i.name()
 	in := &sdk.ModifyDBInstanceInput{DBInstanceIdentifier: &name, ApplyImmediately: aws.Bool(true)}
@@ -336,6 +346,9 @@ func (w *work) finish(ctx context.Context, i *instance) (driver.Observation, err
 		}
 		_, err := w.here.api.ModifyDBInstance(ctx, in)
 		return driver.Waiting("instance %s gets %s", name, strings.Join(what, ", ")), err
+	}
+	if at, err := time.Parse(time.RFC3339, i.tags[tagHolds]); err == nil {
+		seen.Evidence = append(seen.Evidence, driver.AsOf(at))
 	}
 	seen.Evidence = append(seen.Evidence, driver.Fact("promoted", "from a replica, asked for at %s", i.tags[tagAsked]), driver.Fact("lag", "%s", i.tags[tagLag]))
 	return seen, nil
