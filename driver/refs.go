@@ -30,6 +30,9 @@ func Refs(settings json.RawMessage) []string {
 	return out
 }
 
+// Unfilled reports whether a text still holds a reference: to what a step will say that has not run.
+func Unfilled(text string) bool { return strings.Contains(text, "${") }
+
 // FillKnown replaces the references in settings that have a value and leaves the others: a step that stops something
 // needs no address of what it would be started against.
 func FillKnown(settings json.RawMessage, values map[string]model.Value) (json.RawMessage, error) {

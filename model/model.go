@@ -8,6 +8,8 @@ package model
 import (
 	"encoding/json"
 	"fmt"
+	"maps"
+	"slices"
 	"time"
 )
 
@@ -197,6 +199,9 @@ type Resource struct {
 	// Points says when recovery points are made and which stay; nil: only when asked, and all stay.
 	Points *PointPolicy `json:"points,omitempty"`
 }
+
+// SiteIDs are the sites that the resource has settings at, in order.
+func (r Resource) SiteIDs() []SiteID { return slices.Sorted(maps.Keys(r.Sites)) }
 
 // PointPolicy says when recovery points of a resource are made, and which stay.
 type PointPolicy struct {

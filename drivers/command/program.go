@@ -226,7 +226,7 @@ func (d *Driver) OutputsOf(r model.Resource, action model.Action) (map[string]mo
 		return nil, nil
 	}
 	out := map[string]model.ValueType{}
-	sites := slices.Sorted(maps.Keys(r.Sites))
+	sites := r.SiteIDs()
 	if len(sites) == 0 {
 		sites = []model.SiteID{""}
 	}

@@ -12,6 +12,7 @@ import (
 
 	mdns "github.com/miekg/dns"
 
+	"github.com/lifeboat-dr/lifeboat/driver"
 	"github.com/lifeboat-dr/lifeboat/model"
 	"github.com/lifeboat-dr/lifeboat/secret"
 )
@@ -63,17 +64,17 @@ func (s *Settings) Validate() error {
 		if f.text == "" {
 			return fmt.Errorf("%s: is missing", f.field)
 		}
-		if unknown(f.text) {
+		if driver.Unfilled(f.text) {
 			continue
 		}
 		if _, ok := mdns.IsDomainName(f.text); !ok {
 			return fmt.Errorf("%s: %q is not a domain name", f.field, f.text)
 		}
 	}
-	if !unknown(s.Zone) && !unknown(s.Name) && !mdns.IsSubDomain(mdns.Fqdn(s.Zone), mdns.Fqdn(s.Name)) {
+	if !driver.Unfilled(s.Zone) && !driver.Unfilled(s.Name) && !mdns.IsSubDomain(mdns.Fqdn(s.Zone), mdns.Fqdn(s.Name)) {
 		return fmt.Errorf("name: %s is not in the zone %s", mdns.Fqdn(s.Name), mdns.Fqdn(s.Zone))
 	}
-	if _, ok := types[s.Type]; !ok && !unknown(s.Type) {
+	if _, ok := types[s.Type]; !ok && !driver.Unfilled(s.Type) {
 		return fmt.Errorf("type: %q is not one of %s", s.Type, strings.Join(typeNames(), ", "))
 	}
 	if s.Type == "CNAME" && strings.EqualFold(mdns.Fqdn(s.Name), mdns.Fqdn(s.Zone)) {
@@ -96,7 +97,7 @@ func (s *Settings) validateServers() error {
 		return fmt.Errorf("servers: name at least the zone's primary, as host:port")
 	}
 	for i, server := range s.Servers {
-		if unknown(server) {
+		if driver.Unfilled(server) {
 			continue
 		}
 		host, port, err := net.SplitHostPort(server)
@@ -158,9 +159,6 @@ func (s *Settings) timeout() time.Duration {
 }
 
 func (k *TSIG) algorithm() string { return strings.ToLower(strings.TrimSuffix(k.Algorithm, ".")) }
-
-// unknown reports whether text still holds a reference to a step that has not run.
-func unknown(text string) bool { return strings.Contains(text, "${") }
 
 // keyFile finds the secret in a key file as tsig-keygen and rndc-confgen write it.
 var keyFile = regexp.MustCompile(`secret\s+"([^"]+)"\s*;`)

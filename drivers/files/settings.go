@@ -75,7 +75,7 @@ func (s *Site) Validate() error {
 	}
 	for _, name := range []string{"folder", "work", "drill.folder"} {
 		p, there := folders[name]
-		if !there || name == "work" && p == "" || strings.Contains(p, "${") {
+		if !there || name == "work" && p == "" || driver.Unfilled(p) {
 			continue
 		}
 		if !path.IsAbs(p) || path.Clean(p) == "/" {

@@ -2,8 +2,6 @@ package postgres
 
 import (
 	"fmt"
-	"maps"
-	"slices"
 	"strconv"
 	"strings"
 
@@ -36,5 +34,3 @@ func behind(a, b lsn) int64 {
 	}
 	return int64(a - b)
 }
-
-func sortedSites[K ~string, V any](m map[K]V) []K { return slices.Sorted(maps.Keys(m)) }

@@ -72,7 +72,7 @@ func newServer(t driver.Target, site model.SiteID) (*server, error) {
 func newServers(t driver.Target, not ...model.SiteID) ([]*server, error) {
 	var out []*server
 next:
-	for _, site := range sortedSites(t.Resource.Sites) {
+	for _, site := range t.Resource.SiteIDs() {
 		for _, n := range not {
 			if site == n {
 				continue next

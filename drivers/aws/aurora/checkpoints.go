@@ -3,9 +3,9 @@ package aurora
 import (
 	"context"
 	"fmt"
-	"strings"
 
 	"github.com/lifeboat-dr/lifeboat/driver"
+	"github.com/lifeboat-dr/lifeboat/drivers/aws/awsbase"
 	"github.com/lifeboat-dr/lifeboat/failure"
 	"github.com/lifeboat-dr/lifeboat/model"
 )
@@ -30,11 +30,9 @@ func (w *work) checked(ctx context.Context, f *findings, ask func(context.Contex
 	case ctx.Err() != nil || !failure.Classified(err):
 		return failure.Wrap(err, "check", w.here.subject)
 	}
-	f.add(model.Warn, "aws-not-looked-at", oneLine(err), "what stands in the way there cannot be known", failure.HintOf(err))
+	f.add(model.Warn, "aws-not-looked-at", awsbase.OneLine(err.Error()), "what stands in the way there cannot be known", failure.HintOf(err))
 	return nil
 }
-
-func oneLine(err error) string { return strings.Join(strings.Fields(err.Error()), " ") }
 
 // refused adds what a begin would be refused for, and gives back what only says that AWS could not be asked.
 func (f *findings) refused(code string, err error) error {
@@ -43,7 +41,7 @@ func (f *findings) refused(code string, err error) error {
 	}
 	switch failure.KindOf(err) {
 	case failure.Invalid, failure.NotFound, failure.Unsupported, failure.Exists:
-		f.add(model.Block, code, oneLine(err), failure.HintOf(err), "")
+		f.add(model.Block, code, awsbase.OneLine(err.Error()), failure.HintOf(err), "")
 		return nil
 	}
 	return err

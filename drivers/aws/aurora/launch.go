@@ -167,7 +167,7 @@ func (v *view) lacks(names []string) []string {
 func (p *place) addInstance(ctx context.Context, c *types.DBCluster, id, class string, origin awsbase.Origin) error {
 	_, err := p.rds.CreateDBInstance(ctx, &rds.CreateDBInstanceInput{
 		DBInstanceIdentifier: &id, DBClusterIdentifier: c.DBClusterIdentifier, Engine: c.Engine, DBInstanceClass: &class, PubliclyAccessible: aws.Bool(false),
-		DBParameterGroupName: optional(p.at.ParameterGroup), Tags: tagList(origin.Tags(nil)),
+		DBParameterGroupName: awsbase.Optional(p.at.ParameterGroup), Tags: tagList(origin.Tags(nil)),
 	})
 	if err != nil && failure.KindOf(err) == failure.Exists {
 		i, lookErr := p.instance(ctx, id)
@@ -188,8 +188,8 @@ func (p *place) restore(ctx context.Context, l launch) (phase string, err error)
 		point = stamp(l.until)
 	}
 	in := &rds.RestoreDBClusterFromSnapshotInput{
-		DBClusterIdentifier: &l.cluster, SnapshotIdentifier: &l.from, DBSubnetGroupName: optional(p.at.SubnetGroup), VpcSecurityGroupIds: p.at.SecurityGroups,
-		DBClusterParameterGroupName: optional(p.at.ClusterParameterGroup), DeletionProtection: aws.Bool(p.at.protected() && !l.apart), CopyTagsToSnapshot: aws.Bool(false),
+		DBClusterIdentifier: &l.cluster, SnapshotIdentifier: &l.from, DBSubnetGroupName: awsbase.Optional(p.at.SubnetGroup), VpcSecurityGroupIds: p.at.SecurityGroups,
+		DBClusterParameterGroupName: awsbase.Optional(p.at.ClusterParameterGroup), DeletionProtection: aws.Bool(p.at.protected() && !l.apart), CopyTagsToSnapshot: aws.Bool(false),
 		Tags: tagList(l.origin.Tags(map[string]string{tagPoint: point, tagBegan: stamp(time.Now())})),
 	}
 	if p.at.Port > 0 {

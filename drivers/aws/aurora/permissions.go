@@ -1,7 +1,6 @@
 package aurora
 
 import (
-	"maps"
 	"slices"
 	"strings"
 
@@ -30,7 +29,7 @@ type pages struct {
 func pagesOf(req driver.Request, settings func(driver.Target, model.SiteID) (Settings, ClusterSite, error)) (*pages, error) {
 	p := &pages{book: preflight.NewBook(req.App)}
 	all := map[model.SiteID]page{}
-	for _, id := range slices.Sorted(maps.Keys(req.Resource.Sites)) {
+	for _, id := range req.Resource.SiteIDs() {
 		set, at, err := settings(req.Target, id)
 		if err != nil {
 			return nil, err

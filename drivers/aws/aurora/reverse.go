@@ -219,7 +219,7 @@ func (w *pair) join(ctx context.Context) (string, error) {
 		}
 		_, err := p.rds.CreateDBInstance(ctx, &rds.CreateDBInstanceInput{
 			DBInstanceIdentifier: &id, DBClusterIdentifier: &p.at.Cluster, Engine: v.cluster.Engine, DBInstanceClass: &w.class, PubliclyAccessible: aws.Bool(false),
-			DBParameterGroupName: optional(p.at.ParameterGroup), Tags: tagList(w.origin.Tags(nil)),
+			DBParameterGroupName: awsbase.Optional(p.at.ParameterGroup), Tags: tagList(w.origin.Tags(nil)),
 		})
 		return "the instance " + id + " is created", settled(failure.Wrap(err, "reverse", p.subject), failure.Exists, failure.Conflict)
 	}
@@ -269,7 +269,7 @@ func (w *pair) create(ctx context.Context) (string, error) {
 	}
 	in := &rds.CreateDBClusterInput{
 		DBClusterIdentifier: &p.at.Cluster, Engine: from.Engine, EngineVersion: from.EngineVersion, GlobalClusterIdentifier: &p.s.Global,
-		DBSubnetGroupName: &p.at.SubnetGroup, VpcSecurityGroupIds: p.at.SecurityGroups, DBClusterParameterGroupName: optional(p.at.ClusterParameterGroup),
+		DBSubnetGroupName: &p.at.SubnetGroup, VpcSecurityGroupIds: p.at.SecurityGroups, DBClusterParameterGroupName: awsbase.Optional(p.at.ClusterParameterGroup),
 		Port: from.Port, DeletionProtection: aws.Bool(p.at.protected()), CopyTagsToSnapshot: from.CopyTagsToSnapshot,
 		EnableIAMDatabaseAuthentication: from.IAMDatabaseAuthenticationEnabled, Tags: tagList(w.origin.Tags(nil)),
 	}

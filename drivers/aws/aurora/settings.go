@@ -2,10 +2,8 @@ package aurora
 
 import (
 	"fmt"
-	"maps"
 	"regexp"
 	"slices"
-	"strings"
 
 	"github.com/lifeboat-dr/lifeboat/driver"
 	"github.com/lifeboat-dr/lifeboat/drivers/aws/awsbase"
@@ -77,20 +75,18 @@ var (
 
 const nameLimit = 63
 
-func known(text string) bool { return !strings.Contains(text, "${") }
-
 func validName(field, text string) error {
 	switch {
 	case text == "":
 		return fmt.Errorf("%s: is missing", field)
-	case known(text) && (!nameForm.MatchString(text) || len(text) > nameLimit):
+	case !driver.Unfilled(text) && (!nameForm.MatchString(text) || len(text) > nameLimit):
 		return fmt.Errorf("%s: %q is not an identifier: up to 63 letters, digits and single hyphens, a letter first", field, text)
 	}
 	return nil
 }
 
 func validClass(field, text string) error {
-	if text != "" && known(text) && !classForm.MatchString(text) {
+	if text != "" && !driver.Unfilled(text) && !classForm.MatchString(text) {
 		return fmt.Errorf("%s: %q is not a class such as db.r6g.large", field, text)
 	}
 	return nil
@@ -187,7 +183,7 @@ func (d *Cluster) ValidateResource(r model.Resource) error {
 func apartFrom[S any](r model.Resource, access func(S) awsbase.Access, why string) error {
 	seen := map[string]model.SiteID{}
 	var first awsbase.Access
-	ids := slices.Sorted(maps.Keys(r.Sites))
+	ids := r.SiteIDs()
 	for n, id := range ids {
 		site, err := driver.Decode[S](r.Sites[id])
 		if err != nil {

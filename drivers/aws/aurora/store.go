@@ -97,7 +97,7 @@ func (s store) describe(ctx context.Context, id string) (*types.DBClusterSnapsho
 }
 
 func (s store) Copy(ctx context.Context, of *snapshots.Snapshot, region, key string, tags []awsbase.Tag) error {
-	in := &rds.CopyDBClusterSnapshotInput{SourceDBClusterSnapshotIdentifier: &of.ARN, TargetDBClusterSnapshotIdentifier: &of.ID, KmsKeyId: optional(key), Tags: tagList(tags)}
+	in := &rds.CopyDBClusterSnapshotInput{SourceDBClusterSnapshotIdentifier: &of.ARN, TargetDBClusterSnapshotIdentifier: &of.ID, KmsKeyId: awsbase.Optional(key), Tags: tagList(tags)}
 	if region != s.api.Options().Region {
 		in.SourceRegion = &region
 	}
@@ -123,12 +123,4 @@ func tagList(tags []awsbase.Tag) []types.Tag {
 
 func tagMap(tags []types.Tag) map[string]string {
 	return awsbase.TagMap(tags, func(t types.Tag) (*string, *string) { return t.Key, t.Value })
-}
-
-// optional leaves an empty text out of a call.
-func optional(text string) *string {
-	if text == "" {
-		return nil
-	}
-	return &text
 }

@@ -4,8 +4,6 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/base32"
-	"maps"
-	"slices"
 	"strings"
 	"time"
 
@@ -37,7 +35,7 @@ func (open places) work(ctx context.Context, req driver.Request) (*work, error) 
 // others are the resource's other sites.
 func (w *work) others(ctx context.Context) ([]*place, error) {
 	var out []*place
-	for _, id := range slices.Sorted(maps.Keys(w.req.Resource.Sites)) {
+	for _, id := range w.req.Resource.SiteIDs() {
 		if id == w.req.Site {
 			continue
 		}

@@ -53,6 +53,17 @@ func (o Origin) Tags(more map[string]string) []Tag {
 	return tags
 }
 
+// Optional leaves an empty text out of a call.
+func Optional(text string) *string {
+	if text == "" {
+		return nil
+	}
+	return &text
+}
+
+// OneLine is what AWS says, which may come with line breaks, for summaries and findings.
+func OneLine(text string) string { return strings.Join(strings.Fields(text), " ") }
+
 // TagsAs makes one service's tags of ours: every service has a type of its own.
 //
 //	awsbase.TagsAs(origin.Tags(nil), func(k, v *string) types.Tag { return types.Tag{Key: k, Value: v} })

@@ -118,7 +118,7 @@ func placesOf(app model.App) ([]*place, error) {
 		if service == "" {
 			continue
 		}
-		for _, site := range slices.Sorted(maps.Keys(r.Sites)) {
+		for _, site := range r.SiteIDs() {
 			access, ok := AccessOf(r.Sites[site])
 			if !ok {
 				return nil, failure.New(failure.Invalid, "look at", string(r.ID)+" at "+string(site), "its settings do not say where in AWS it is")

@@ -8,6 +8,7 @@ import (
 	sdk "github.com/aws/aws-sdk-go-v2/service/elasticache"
 
 	"github.com/lifeboat-dr/lifeboat/driver"
+	"github.com/lifeboat-dr/lifeboat/drivers/aws/awsbase"
 	"github.com/lifeboat-dr/lifeboat/failure"
 	"github.com/lifeboat-dr/lifeboat/model"
 )
@@ -30,9 +31,9 @@ func (d *Group) Check(ctx context.Context, req driver.Request) ([]model.Finding,
 		if req.Action == model.ActionRelease {
 			severity = model.Warn
 		}
-		found = append(found, w.finding(severity, "cache-unreachable", oneLine(err.Error()), "the region's control plane is needed", failure.HintOf(err)))
+		found = append(found, w.finding(severity, "cache-unreachable", awsbase.OneLine(err.Error()), "the region's control plane is needed", failure.HintOf(err)))
 	default:
-		found = append(found, w.finding(model.Block, "cache-not-looked-at", oneLine(err.Error()), "what stands in the way there cannot be known", failure.HintOf(err)))
+		found = append(found, w.finding(model.Block, "cache-not-looked-at", awsbase.OneLine(err.Error()), "what stands in the way there cannot be known", failure.HintOf(err)))
 	}
 	return found, nil
 }
@@ -48,7 +49,7 @@ func (w *groupWork) check(ctx context.Context) ([]model.Finding, error) {
 	case model.ActionDrill:
 		if w.here.at.Drill == nil {
 			err := noDrill(w)
-			return []model.Finding{w.finding(model.Block, "cache-no-drill-network", oneLine(err.Error()), "a drill never touches the network that serves", failure.HintOf(err))}, nil
+			return []model.Finding{w.finding(model.Block, "cache-no-drill-network", awsbase.OneLine(err.Error()), "a drill never touches the network that serves", failure.HintOf(err))}, nil
 		}
 		return w.checkNetwork(ctx, w.here.at.Drill.SubnetGroup, w.here.at.ParameterGroup)
 	case model.ActionRestore, model.ActionProve:
@@ -65,7 +66,7 @@ func (w *groupWork) check(ctx context.Context) ([]model.Finding, error) {
 		}
 		_, err := w.former(ctx)
 		if err != nil && failure.KindOf(err) == failure.Conflict {
-			return []model.Finding{w.finding(model.Block, "cache-in-use", oneLine(err.Error()), "a group that is in use is not deleted", failure.HintOf(err))}, nil
+			return []model.Finding{w.finding(model.Block, "cache-in-use", awsbase.OneLine(err.Error()), "a group that is in use is not deleted", failure.HintOf(err))}, nil
 		}
 		return nil, err
 	}
@@ -86,7 +87,7 @@ func (w *groupWork) checkPoint(ctx context.Context) ([]model.Finding, error) {
 	}
 	switch failure.KindOf(err) {
 	case failure.Invalid, failure.NotFound, failure.Unsupported:
-		return []model.Finding{w.finding(model.Block, "cache-point", oneLine(err.Error()), failure.HintOf(err), "")}, nil
+		return []model.Finding{w.finding(model.Block, "cache-point", awsbase.OneLine(err.Error()), failure.HintOf(err), "")}, nil
 	}
 	return nil, err
 }

@@ -147,7 +147,7 @@ func (w *groupWork) capture(ctx context.Context, h groupHandle) (driver.Observat
 		case c.status() != available:
 			return driver.Waiting("group %s is %s: a snapshot is made once it is available", c.name(), c.status()), nil
 		}
-		in := &sdk.CreateSnapshotInput{SnapshotName: &h.Name, ReplicationGroupId: &w.here.at.Group, KmsKeyId: optional(w.here.at.KMSKey), Tags: tagList(awsbase.OriginOf(w.req).Tags(nil))}
+		in := &sdk.CreateSnapshotInput{SnapshotName: &h.Name, ReplicationGroupId: &w.here.at.Group, KmsKeyId: awsbase.Optional(w.here.at.KMSKey), Tags: tagList(awsbase.OriginOf(w.req).Tags(nil))}
 		if _, err := w.here.api.CreateSnapshot(ctx, in); err != nil {
 			return driver.Observation{}, err
 		}

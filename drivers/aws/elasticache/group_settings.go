@@ -2,7 +2,6 @@ package elasticache
 
 import (
 	"fmt"
-	"slices"
 	"strings"
 
 	"github.com/lifeboat-dr/lifeboat/driver"
@@ -95,7 +94,7 @@ func validSize(prefix, nodeType string, replicas int) error {
 	switch {
 	case nodeType == "":
 		return fmt.Errorf("%snode_type: is missing", prefix)
-	case !strings.HasPrefix(nodeType, "cache.") && !strings.Contains(nodeType, "${"):
+	case !strings.HasPrefix(nodeType, "cache.") && !driver.Unfilled(nodeType):
 		return fmt.Errorf("%snode_type: %q is none: they begin with cache.", prefix, nodeType)
 	case replicas < 0 || replicas > 5:
 		return fmt.Errorf("%sreplicas: %d is not from 0 to 5", prefix, replicas)
@@ -136,12 +135,7 @@ func (d *Group) ValidateResource(r model.Resource) error {
 	if err != nil {
 		return err
 	}
-	var ids []model.SiteID
-	for id := range r.Sites {
-		ids = append(ids, id)
-	}
-	slices.Sort(ids)
-	for _, id := range ids {
+	for _, id := range r.SiteIDs() {
 		at, err := driver.Decode[GroupSite](r.Sites[id])
 		switch {
 		case err != nil:

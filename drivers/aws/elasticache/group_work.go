@@ -3,7 +3,6 @@ package elasticache
 import (
 	"context"
 	"fmt"
-	"strings"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
@@ -137,7 +136,7 @@ func (w *groupWork) outdated(ctx context.Context) (old *time.Time, unknown strin
 	case ctx.Err() != nil:
 		return nil, "", failure.Wrap(context.Cause(ctx), "look at", string(w.req.Peer))
 	case err != nil:
-		return nil, oneLine(fmt.Sprintf("%s cannot be asked since when it served: %v", w.req.Peer, err)), nil
+		return nil, awsbase.OneLine(fmt.Sprintf("%s cannot be asked since when it served: %v", w.req.Peer, err)), nil
 	case c.stale(served):
 		return c.made(), "", nil
 	}
@@ -181,7 +180,7 @@ func (w *groupWork) former(ctx context.Context) (*time.Time, error) {
 func (w *groupWork) push(ctx context.Context, h groupHandle) (driver.Observation, error) {
 	seen, err := w.step(ctx, h)
 	if err != nil && ctx.Err() == nil && awsbase.Busy(err) {
-		seen, err = driver.Waiting("AWS is not ready for the next step: %s", oneLine(err.Error())), nil
+		seen, err = driver.Waiting("AWS is not ready for the next step: %s", awsbase.OneLine(err.Error())), nil
 	}
 	if err != nil {
 		return seen, failure.Wrap(err, string(w.req.Action), w.subject())
@@ -263,7 +262,7 @@ func (w *groupWork) create(ctx context.Context, name string, s size) (driver.Obs
 		ReplicationGroupId: &name, ReplicationGroupDescription: aws.String(fmt.Sprintf("%s of %s, by Lifeboat", w.req.Resource.ID, w.req.App)),
 		Engine: &set.Engine, CacheNodeType: &s.nodeType, NumNodeGroups: aws.Int32(int32(set.Shards)), ReplicasPerNodeGroup: aws.Int32(int32(s.replicas)),
 		AutomaticFailoverEnabled: aws.Bool(set.automatic(s.replicas)), MultiAZEnabled: aws.Bool(set.MultiAZ && s.replicas > 0), SecurityGroupIds: s.securityGroups,
-		EngineVersion: optional(set.EngineVersion), CacheParameterGroupName: optional(at.ParameterGroup), CacheSubnetGroupName: optional(s.subnetGroup), SnapshotName: optional(s.from),
+		EngineVersion: awsbase.Optional(set.EngineVersion), CacheParameterGroupName: awsbase.Optional(at.ParameterGroup), CacheSubnetGroupName: awsbase.Optional(s.subnetGroup), SnapshotName: awsbase.Optional(s.from),
 		Tags: tagList(awsbase.OriginOf(w.req).Tags(map[string]string{tagMade: stamp()})),
 	}
 	if set.Port != 0 {
@@ -273,7 +272,7 @@ func (w *groupWork) create(ctx context.Context, name string, s size) (driver.Obs
 		in.TransitEncryptionEnabled, in.UserGroupIds = aws.Bool(true), set.UserGroups
 	}
 	if set.AtRestEncryption {
-		in.AtRestEncryptionEnabled, in.KmsKeyId = aws.Bool(true), optional(at.KMSKey)
+		in.AtRestEncryptionEnabled, in.KmsKeyId = aws.Bool(true), awsbase.Optional(at.KMSKey)
 	}
 	if set.AuthToken != "" {
 		token, err := set.AuthToken.Resolve(ctx)
@@ -293,12 +292,3 @@ func stamp() string { return time.Now().UTC().Format(time.RFC3339) }
 
 // automatic reports whether failover within the region is automatic: AWS wants a replica for it, and wants it in cluster mode.
 func (s GroupSettings) automatic(replicas int) bool { return replicas > 0 || s.Shards > 1 }
-
-func optional(s string) *string {
-	if s == "" {
-		return nil
-	}
-	return &s
-}
-
-func oneLine(s string) string { return strings.Join(strings.Fields(s), " ") }

@@ -3,8 +3,8 @@ package elasticache
 import (
 	"fmt"
 	"regexp"
-	"strings"
 
+	"github.com/lifeboat-dr/lifeboat/driver"
 	"github.com/lifeboat-dr/lifeboat/drivers/aws/awsbase"
 )
 
@@ -36,7 +36,7 @@ func validID(field, id string) error {
 	switch {
 	case id == "":
 		return fmt.Errorf("%s: is missing", field)
-	case strings.Contains(id, "${"): // comes from a step that has not run
+	case driver.Unfilled(id): // comes from a step that has not run
 	case !idForm.MatchString(id):
 		return fmt.Errorf("%s: %q is not an id: letters, digits and single hyphens, a letter first", field, id)
 	}

@@ -33,7 +33,7 @@ func (s *Site) missing(r model.ResourceID, code, what, name, command string) {
 
 // Network looks for a DB subnet group and the security groups that go into its network. An empty group is AWS's to choose.
 func (s *Site) Network(ctx context.Context, r model.ResourceID, group string, security []string) {
-	if !known(group) {
+	if driver.Unfilled(group) {
 		return
 	}
 	s.Ask(ctx, func(ctx context.Context) error {
@@ -74,7 +74,7 @@ func (s *Site) Security(ctx context.Context, r model.ResourceID, ids []string) {
 
 // security looks for security groups, and whether they are in the network. The client of EC2 is not linked for this one call.
 func (s *Site) security(ctx context.Context, r model.ResourceID, group, network string, ids []string) error {
-	ids = slices.DeleteFunc(slices.Clone(ids), func(id string) bool { return !known(id) })
+	ids = slices.DeleteFunc(slices.Clone(ids), func(id string) bool { return driver.Unfilled(id) })
 	if len(ids) == 0 {
 		return nil
 	}
@@ -117,7 +117,7 @@ const (
 
 // Group looks for a group of settings; none is the engine's default.
 func (s *Site) Group(ctx context.Context, r model.ResourceID, what, name string) {
-	if name == "" || !known(name) {
+	if name == "" || driver.Unfilled(name) {
 		return
 	}
 	s.Ask(ctx, func(ctx context.Context) error {
@@ -176,7 +176,7 @@ func (s *Site) listGroups(ctx context.Context, what string) (all []string, err e
 
 // Key looks whether a key of KMS can be used there; none named is none asked. KMS's client is not linked for this one call.
 func (s *Site) Key(ctx context.Context, r model.ResourceID, key, why string) {
-	if key == "" || !known(key) {
+	if key == "" || driver.Unfilled(key) {
 		return
 	}
 	s.Ask(ctx, func(ctx context.Context) error {
@@ -237,7 +237,7 @@ func (s *Site) room(ctx context.Context) {
 
 // Offered looks whether AWS has a class for an engine's version there.
 func (s *Site) Offered(ctx context.Context, r model.ResourceID, engine, version, class string) {
-	if engine == "" || class == "" || !known(class) {
+	if engine == "" || class == "" || driver.Unfilled(class) {
 		return
 	}
 	s.Ask(ctx, func(ctx context.Context) error {
@@ -271,6 +271,3 @@ func (s *Site) Fresh(r model.ResourceID, x driver.Examination, newest time.Time)
 			Why: fmt.Sprintf("what is restored from it misses more than the RPO of %s allows", *rpo), Fix: "lifeboat protect " + string(x.App)})
 	}
 }
-
-// known reports whether a setting is no reference to what a step leaves.
-func known(text string) bool { return !strings.Contains(text, "${") }

@@ -200,7 +200,7 @@ func at(ctx context.Context, base *awsbase.Base, app model.AppID, id model.SiteI
 		site.found.add(model.Finding{Severity: model.Note, Code: "aws-identity", What: fmt.Sprintf("%s works as %s", id, who.ARN), Why: "in " + s.Name()})
 	case failure.KindOf(err) == failure.Denied:
 		site.dark = true
-		site.found.add(model.Finding{Severity: model.Block, Code: "aws-identity", What: oneLine(err), Why: "nothing can be done there, and nothing was examined", Fix: failure.HintOf(err)})
+		site.found.add(model.Finding{Severity: model.Block, Code: "aws-identity", What: awsbase.OneLine(err.Error()), Why: "nothing can be done there, and nothing was examined", Fix: failure.HintOf(err)})
 	default:
 		site.dark = true
 		site.unasked(err)
@@ -276,8 +276,6 @@ func (s *Site) Ask(ctx context.Context, ask func(context.Context) error) {
 
 // unasked says that something is not known.
 func (s *Site) unasked(err error) {
-	s.found.add(model.Finding{Severity: model.Warn, Code: "aws-not-examined", What: "could not be examined: " + oneLine(err),
+	s.found.add(model.Finding{Severity: model.Warn, Code: "aws-not-examined", What: "could not be examined: " + awsbase.OneLine(err.Error()),
 		Why: "whether the work will miss something there is not known", Fix: failure.HintOf(err)})
 }
-
-func oneLine(err error) string { return strings.Join(strings.Fields(err.Error()), " ") }

@@ -6,6 +6,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws"
 
 	"github.com/lifeboat-dr/lifeboat/driver"
+	"github.com/lifeboat-dr/lifeboat/drivers/aws/awsbase"
 	"github.com/lifeboat-dr/lifeboat/failure"
 	"github.com/lifeboat-dr/lifeboat/model"
 )
@@ -18,7 +19,7 @@ func (d *Driver) Check(ctx context.Context, req driver.Request) ([]model.Finding
 	}
 	found, err := w.check(ctx)
 	if err != nil && ctx.Err() == nil && failure.Classified(err) {
-		return append(found, w.finding(model.Warn, "aws-not-looked-at", oneLine(err.Error()), "what stands in the way there cannot be known", failure.HintOf(err))), nil
+		return append(found, w.finding(model.Warn, "aws-not-looked-at", awsbase.OneLine(err.Error()), "what stands in the way there cannot be known", failure.HintOf(err))), nil
 	}
 	return found, failure.Wrap(err, "check", w.subject())
 }
@@ -29,7 +30,7 @@ func (w *work) finding(severity model.Severity, code, what, why, fix string) mod
 
 // blocked is a finding that stands in the way, from the error that the begin would end in.
 func (w *work) blocked(code string, err error) []model.Finding {
-	return []model.Finding{w.finding(model.Block, code, oneLine(err.Error()), failure.HintOf(err), "")}
+	return []model.Finding{w.finding(model.Block, code, awsbase.OneLine(err.Error()), failure.HintOf(err), "")}
 }
 
 func (w *work) check(ctx context.Context) ([]model.Finding, error) {

@@ -209,11 +209,9 @@ func undescribed(ctx context.Context, p *place, out model.Description, err error
 	if ctx.Err() != nil {
 		return out, failure.Wrap(ctx.Err(), "describe", string(out.Resource)+" at "+string(out.Site))
 	}
-	out.Summary = oneLine(fmt.Sprintf("%s: %v", p.s.Name(), err))
+	out.Summary = awsbase.OneLine(fmt.Sprintf("%s: %v", p.s.Name(), err))
 	if k := failure.KindOf(err); k == failure.Unavailable || k == failure.Canceled || k == failure.Throttled {
 		out.Role = model.RoleUnreachable
 	}
 	return out, nil
 }
-
-func oneLine(s string) string { return strings.Join(strings.Fields(s), " ") }

@@ -21,7 +21,7 @@ func (d *Driver) Permissions(req driver.Request) ([]driver.Permission, error) {
 	book := preflight.NewBook(req.App)
 	pages := map[model.SiteID]page{}
 	replicated := false
-	for _, id := range sitesOf(req.Resource) {
+	for _, id := range req.Resource.SiteIDs() {
 		own, set, err := driver.SettingsOf[Settings, Site](req.Target, id)
 		if err != nil {
 			return nil, err
@@ -31,7 +31,7 @@ func (d *Driver) Permissions(req driver.Request) ([]driver.Permission, error) {
 	}
 	here := pages[req.Site]
 	others := func(do func(p page)) {
-		for _, id := range sitesOf(req.Resource) {
+		for _, id := range req.Resource.SiteIDs() {
 			if id != req.Site {
 				do(pages[id])
 			}

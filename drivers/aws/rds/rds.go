@@ -87,7 +87,7 @@ func (d *Driver) OutputsOf(r model.Resource, action model.Action) (map[string]mo
 	if action != model.ActionPromote && action != model.ActionRestore {
 		return out, nil
 	}
-	for _, id := range sitesOf(r) {
+	for _, id := range r.SiteIDs() {
 		at, err := driver.Decode[Site](r.Sites[id])
 		if err != nil {
 			return nil, err

@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"regexp"
 	"slices"
-	"strings"
 
 	"github.com/lifeboat-dr/lifeboat/driver"
 	"github.com/lifeboat-dr/lifeboat/drivers/aws/awsbase"
@@ -78,7 +77,7 @@ func (s *Site) Validate() error {
 	if s.Instance == "" {
 		return fmt.Errorf("instance: is missing")
 	}
-	if !strings.Contains(s.Instance, "${") {
+	if !driver.Unfilled(s.Instance) {
 		if err := validName(s.Instance); err != nil {
 			return fmt.Errorf("instance: %w", err)
 		}
@@ -110,7 +109,7 @@ func (s *Site) Validate() error {
 func (d *Driver) ValidateResource(r model.Resource) error {
 	type place struct{ account, region string }
 	seen := map[place]model.SiteID{}
-	ids := sitesOf(r)
+	ids := r.SiteIDs()
 	for _, id := range ids {
 		at, err := driver.Decode[Site](r.Sites[id])
 		if err != nil {
@@ -132,14 +131,4 @@ func (d *Driver) ValidateResource(r model.Resource) error {
 		}
 	}
 	return nil
-}
-
-// sitesOf lists the sites of a resource in order.
-func sitesOf(r model.Resource) []model.SiteID {
-	var out []model.SiteID
-	for id := range r.Sites {
-		out = append(out, id)
-	}
-	slices.Sort(out)
-	return out
 }

@@ -73,7 +73,7 @@ func (d *Driver) work(ctx context.Context, req driver.Request) (*work, error) {
 // others are the resource's other sites.
 func (w *work) others(ctx context.Context) ([]*place, error) {
 	var out []*place
-	for _, id := range sitesOf(w.req.Resource) {
+	for _, id := range w.req.Resource.SiteIDs() {
 		if id == w.req.Site {
 			continue
 		}
@@ -172,7 +172,7 @@ func (w *work) decide(ctx context.Context) (handle, error) {
 func (w *work) push(ctx context.Context, h handle) (driver.Observation, error) {
 	seen, err := w.step(ctx, h)
 	if err != nil && ctx.Err() == nil && awsbase.Busy(err) {
-		seen, err = driver.Waiting("AWS is not ready for the next step: %s", oneLine(err.Error())), nil
+		seen, err = driver.Waiting("AWS is not ready for the next step: %s", awsbase.OneLine(err.Error())), nil
 	}
 	if err != nil {
 		return seen, failure.Wrap(err, string(w.req.Action), w.subject())

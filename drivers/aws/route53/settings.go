@@ -74,7 +74,7 @@ func (s *Settings) Validate() error {
 	if s.Zone == "" {
 		return fmt.Errorf("zone: is missing")
 	}
-	if !open(s.Zone) && zoneID(s.Zone) == "" && !nameForm.MatchString(s.Zone) {
+	if !driver.Unfilled(s.Zone) && zoneID(s.Zone) == "" && !nameForm.MatchString(s.Zone) {
 		return fmt.Errorf("zone: %q is neither a hosted zone's id nor a domain name", s.Zone)
 	}
 	if len(s.Names) == 0 {
@@ -88,7 +88,7 @@ func (s *Settings) Validate() error {
 			return fmt.Errorf("names[%d]: %s is there twice", i, name)
 		}
 	}
-	if !open(s.Type) && !slices.Contains(recordTypes, s.Type) {
+	if !driver.Unfilled(s.Type) && !slices.Contains(recordTypes, s.Type) {
 		return fmt.Errorf("type: %q is not one of %s", s.Type, strings.Join(recordTypes, ", "))
 	}
 	if !slices.Contains(policies, s.policy()) {
@@ -103,10 +103,10 @@ func (s *Settings) Validate() error {
 func (s *Settings) validateName(name string) error {
 	zone := dotted(s.Zone)
 	switch {
-	case open(name):
+	case driver.Unfilled(name):
 	case !nameForm.MatchString(name):
 		return fmt.Errorf("%q is not a domain name", name)
-	case zoneID(s.Zone) != "" || open(s.Zone):
+	case zoneID(s.Zone) != "" || driver.Unfilled(s.Zone):
 	case dotted(name) == zone && s.Type == "CNAME":
 		return fmt.Errorf("%s is the zone's own name, which cannot be a CNAME: write an alias of type A", name)
 	case dotted(name) != zone && !strings.HasSuffix(dotted(name), "."+zone):
@@ -142,7 +142,7 @@ func (t Target) validate() error {
 		return fmt.Errorf("values: a record has values or is an alias, not both")
 	case t.Alias != nil && t.Alias.Name == "":
 		return fmt.Errorf("alias.name: is missing")
-	case t.Alias != nil && !open(t.Alias.Zone) && zoneID(t.Alias.Zone) == "":
+	case t.Alias != nil && !driver.Unfilled(t.Alias.Zone) && zoneID(t.Alias.Zone) == "":
 		return fmt.Errorf("alias.zone: %q is not a hosted zone's id", t.Alias.Zone)
 	case t.Alias != nil:
 		return nil
@@ -168,7 +168,7 @@ func (t Target) fits(typ string) error {
 	for i, v := range t.Values {
 		addr, err := netip.ParseAddr(v)
 		switch {
-		case open(v):
+		case driver.Unfilled(v):
 		case typ == "A" && (err != nil || !addr.Is4()):
 			return fmt.Errorf("values[%d]: %q is not an IPv4 address", i, v)
 		case typ == "AAAA" && (err != nil || !addr.Is6() || addr.Zone() != ""):
@@ -192,7 +192,7 @@ func (d *Driver) ValidateResource(r model.Resource) error {
 		return fmt.Errorf("settings.policy: a failover record has a primary and a secondary, but there are %d sites", len(r.Sites))
 	}
 	identifiers := map[string]model.SiteID{}
-	for _, site := range sitesOf(r) {
+	for _, site := range r.SiteIDs() {
 		at, err := driver.Decode[Site](r.Sites[site])
 		if err != nil {
 			return err
@@ -218,15 +218,6 @@ func (d *Driver) ValidateResource(r model.Resource) error {
 		}
 	}
 	return nil
-}
-
-func sitesOf(r model.Resource) []model.SiteID {
-	var all []model.SiteID
-	for site := range r.Sites {
-		all = append(all, site)
-	}
-	slices.Sort(all)
-	return all
 }
 
 func (s *Settings) policy() string {
@@ -293,6 +284,3 @@ func dotted(name string) string {
 
 // plain is a name for people.
 func plain(name string) string { return strings.TrimSuffix(strings.ReplaceAll(name, `\052`, "*"), ".") }
-
-// open reports whether text still holds a reference to a step that has not run.
-func open(text string) bool { return strings.Contains(text, "${") }
