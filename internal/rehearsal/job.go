@@ -1,9 +1,11 @@
 package rehearsal
 
 import (
+	"bytes"
 	"encoding/json"
 	"os"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/lifeboat-dr/lifeboat/api"
@@ -11,6 +13,7 @@ import (
 	"github.com/lifeboat-dr/lifeboat/drivers/aws/awstest"
 	"github.com/lifeboat-dr/lifeboat/failure"
 	"github.com/lifeboat-dr/lifeboat/model"
+	"github.com/lifeboat-dr/lifeboat/secret"
 )
 
 // Job is all that a rehearsal needs to run, apart from everything: it can be written down as JSON, and holds no secret.
@@ -39,9 +42,16 @@ func alone(cfg *model.Config, app model.App) (*model.Config, error) {
 		if !awslook.Known(r.Kind) {
 			continue
 		}
+		var err error
+		if r.Settings, err = scrubbed(r.Settings); err != nil {
+			return nil, failure.WrapAs(failure.Invalid, err, "read the settings of", string(r.ID))
+		}
 		sites := map[model.SiteID]json.RawMessage{}
 		for id, settings := range r.Sites {
 			inner, err := inside(settings)
+			if err == nil {
+				inner, err = scrubbed(inner)
+			}
 			if err != nil {
 				return nil, failure.WrapAs(failure.Invalid, err, "read the settings of", string(r.ID)+" at "+string(id))
 			}
@@ -73,18 +83,59 @@ func inside(settings json.RawMessage) (json.RawMessage, error) {
 		}
 	}
 	for name, variable := range map[string]string{"access_key": keyVariable(account), "secret_key": secretVariable(account)} {
-		kept[name], _ = json.Marshal("env:" + variable)
+		kept[name], _ = json.Marshal("env:" + variable) // a string
 	}
 	doc["aws"], _ = json.Marshal(kept)
 	return json.Marshal(doc)
 }
 
+// scrubbed replaces all references to secrets: in a rehearsal no secret is read, be it a file or a program's output.
+func scrubbed(settings json.RawMessage) (json.RawMessage, error) {
+	if len(settings) == 0 {
+		return settings, nil
+	}
+	var doc any
+	dec := json.NewDecoder(bytes.NewReader(settings))
+	dec.UseNumber()
+	if err := dec.Decode(&doc); err != nil {
+		return nil, err
+	}
+	return json.Marshal(scrub(doc))
+}
+
+func scrub(v any) any {
+	switch v := v.(type) {
+	case map[string]any:
+		for k, inner := range v {
+			v[k] = scrub(inner)
+		}
+	case []any:
+		for i, inner := range v {
+			v[i] = scrub(inner)
+		}
+	case string:
+		if ref, err := secret.Parse(v); err == nil && ref != "" && !strings.HasPrefix(v, "env:"+variables) {
+			return "env:" + anySecret
+		}
+	}
+	return v
+}
+
+// variables is how the names of all variables of a rehearsal begin; anySecret stands for every secret that the settings name.
+const (
+	variables = "LIFEBOAT_REHEARSAL_"
+	anySecret = variables + "SECRET"
+)
+
 // The variables in which the stand-in's credentials for an account are. They are no secrets.
-func keyVariable(account string) string    { return "LIFEBOAT_REHEARSAL_KEY_" + account }
-func secretVariable(account string) string { return "LIFEBOAT_REHEARSAL_SECRET_" + account }
+func keyVariable(account string) string    { return variables + "KEY_" + account }
+func secretVariable(account string) string { return variables + "SECRET_" + account }
 
 // admit sets the credentials of all accounts of the job, in this process.
 func (j *Job) admit(w *awstest.World) error {
+	if err := os.Setenv(anySecret, "a-secret-of-the-rehearsal"); err != nil {
+		return failure.WrapAs(failure.Internal, err, "set", anySecret)
+	}
 	for _, r := range j.Config.Apps[0].Resources {
 		for _, settings := range r.Sites {
 			access, ok := awslook.AccessOf(settings)

@@ -123,7 +123,11 @@ func check(cfg *model.Config, req *api.RehearseRequest) (model.App, error) {
 		app, ok = cfg.Apps[0], true
 	}
 	if !ok {
-		return app, failure.New(failure.NotFound, "find app", string(req.App), "lifeboat.yaml has no app of this name")
+		var names []model.AppID
+		for _, a := range cfg.Apps {
+			names = append(names, a.ID)
+		}
+		return app, failure.New(failure.NotFound, "find app", string(req.App), "lifeboat.yaml has no app of this name").WithHint("apps: %v", names)
 	}
 	sites := append([]model.SiteID{app.Home}, app.Recovery...)
 	switch {

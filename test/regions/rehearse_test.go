@@ -14,9 +14,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/lifeboat-dr/lifeboat/api"
-	"github.com/lifeboat-dr/lifeboat/driver"
 	"github.com/lifeboat-dr/lifeboat/drivers/all"
-	"github.com/lifeboat-dr/lifeboat/drivers/aws/awsbase"
 	"github.com/lifeboat-dr/lifeboat/drivers/aws/awslook"
 	"github.com/lifeboat-dr/lifeboat/drivers/aws/awstest"
 	"github.com/lifeboat-dr/lifeboat/failure"
@@ -26,12 +24,15 @@ import (
 	"github.com/lifeboat-dr/lifeboat/test/program"
 )
 
-// rehearse rehearses in the bubble's time.
+// rehearser plays in the bubble's time.
+func (l *lab) rehearser() *rehearsal.Rehearser {
+	return rehearsal.New(rehearsal.Options{Config: l.path, Drivers: all.On, HTTP: l.Client(), Archive: l.past, Play: rehearsal.Here(all.On)})
+}
+
+// rehearse rehearses.
 func (l *lab) rehearse(req api.RehearseRequest) *api.Rehearsal {
 	l.t.Helper()
-	drivers := func(log *slog.Logger, base *awsbase.Base) *driver.Registry { return all.On(log, base) }
-	r := rehearsal.New(rehearsal.Options{Config: l.path, Drivers: drivers, HTTP: l.Client(), Archive: l.past, Play: rehearsal.Here(drivers)})
-	out, err := r.Rehearse(within(l.t, 30*24*time.Hour), req, func(api.RehearsedStep) {})
+	out, err := l.rehearser().Rehearse(within(l.t, 30*24*time.Hour), req, func(api.RehearsedStep) {})
 	if err != nil {
 		l.t.Fatalf("rehearse: %v (hint: %s)", err, failure.HintOf(err))
 	}
@@ -224,4 +225,107 @@ func TestRehearseProgram(t *testing.T) {
 	if out := program.Answer[api.Rehearsal](p); out.OK || !strings.Contains(out.Verdict, "name/redirect@frankfurt fails") {
 		t.Errorf("with a step that is stuck: %s", out.Verdict)
 	}
+}
+
+// others is a resource that is not in AWS, with a check and a hook, and the app's probe: none of them would go well if it were asked.
+const others = `
+      web:
+        kind: command
+        needs: [orders]
+        settings: {start: ["false"], via: [%[1]s, web]}
+        sites: {dublin: {outputs: {endpoint: "127.0.0.1:1"}}, frankfurt: {outputs: {endpoint: "127.0.0.1:1"}}}
+        checks:
+          - {name: web answers, kind: http, within: 5s, settings: {url: "http://${web.endpoint}/healthz"}}
+        hooks:
+          - {after: promote, step: {name: warm the cache, kind: exec, settings: {command: [%[1]s, hook]}}}
+`
+
+// TestRehearsedOthers: what is not in AWS is stood in for, and nothing of it is started or asked; references to secrets are not read.
+func TestRehearsedOthers(t *testing.T) {
+	bubble(t, awstest.Options{}, func(l *lab) {
+		t := l.t
+		l.shop()
+		l.run(l.ask(model.OpProtect, ""))
+		dir := filepath.Dir(l.path)
+		mark, program := filepath.Join(dir, "was-run"), filepath.Join(dir, "program")
+		must(t, os.WriteFile(program, []byte("#!/bin/sh\necho \"$@\" >>"+mark+"\nexit 1\n"), 0o700))
+		text := strings.Replace(l.exampleText(), "needs: [sessions]", "needs: [sessions, web]", 1)
+		l.configure(text + fmt.Sprintf(others, program) + "    probe: {kind: http, settings: {url: \"http://127.0.0.1:1/\"}}\n")
+		l.Forget()
+		told := l.rehearse(api.RehearseRequest{App: "shop", Operation: model.OpFailover})
+		l.looked()
+		if !told.OK {
+			t.Errorf("rehearsed: %s", told.Verdict)
+		}
+		var names []string
+		for _, s := range told.StoodIn {
+			names = append(names, s.Name+" "+string(s.Kind))
+		}
+		if diff := cmp.Diff([]string{"web command"}, names[:min(1, len(names))]); diff != "" || len(names) != 3 {
+			t.Errorf("stood in for: %v", names)
+		}
+		for _, s := range told.Steps {
+			if want := s.Resource == "web" || strings.HasPrefix(string(s.ID), "web"); s.StoodIn != want || want && s.Basis != api.TimeUnknown {
+				t.Errorf("%s: stood in for: %t, its time is %s", s.ID, s.StoodIn, s.Basis)
+			}
+		}
+		if said, err := os.ReadFile(mark); err == nil {
+			t.Errorf("the rehearsal started a program: %s", said)
+		}
+	})
+}
+
+// TestRehearsedWithoutHome: a home that does not answer to looks either is left out, and the rehearsal says so; a site to recover at
+// that does not answer is the end of it.
+func TestRehearsedWithoutHome(t *testing.T) {
+	bubble(t, awstest.Options{}, func(l *lab) {
+		t := l.t
+		l.shop()
+		l.run(l.ask(model.OpProtect, ""))
+		home := l.Inject(awstest.Fault{Region: regions[dublin], How: awstest.Hang})
+		told := l.rehearse(api.RehearseRequest{App: "shop", Operation: model.OpFailover})
+		home.Remove()
+		if !told.OK || len(told.Unseen) != 1 || told.Unseen[0].Site != dublin || told.Lost != dublin {
+			t.Errorf("rehearsed without home: %s; unseen: %+v", told.Verdict, told.Unseen)
+		}
+		l.foretold(told, func() *api.Report {
+			home := l.Inject(awstest.Fault{Region: regions[dublin], How: awstest.Refuse})
+			defer home.Remove()
+			req := l.ask(model.OpFailover, model.Unplanned)
+			req.AcceptUnfenced = "the region is gone"
+			return l.run(req)
+		}())
+
+		l.Inject(awstest.Fault{Region: regions[frankfurt], How: awstest.Refuse})
+		_, err := l.rehearser().Rehearse(within(t, time.Hour), api.RehearseRequest{App: "shop", Operation: model.OpFailover}, func(api.RehearsedStep) {})
+		if failure.KindOf(err) != failure.Unavailable {
+			t.Errorf("rehearsed without the site to recover at: %v, want unavailable", err)
+		}
+	})
+}
+
+// TestRehearsalRefused: what cannot be rehearsed is said before AWS is asked anything.
+func TestRehearsalRefused(t *testing.T) {
+	bubble(t, awstest.Options{}, func(l *lab) {
+		l.configure(l.exampleText())
+		l.Forget()
+		for _, c := range []struct {
+			req  api.RehearseRequest
+			want failure.Kind
+		}{
+			{api.RehearseRequest{App: "nobody", Operation: model.OpFailover}, failure.NotFound},
+			{api.RehearseRequest{App: "shop", Operation: model.OpProve}, failure.Invalid},
+			{api.RehearseRequest{App: "shop", Operation: model.OpFailover, Lost: "mars"}, failure.NotFound},
+			{api.RehearseRequest{App: "shop", Operation: model.OpFailover, Lost: frankfurt, To: frankfurt}, failure.Invalid},
+			{api.RehearseRequest{App: "shop", Operation: model.OpFailover, How: "sulking"}, failure.Invalid},
+		} {
+			_, err := l.rehearser().Rehearse(within(l.t, time.Hour), c.req, func(api.RehearsedStep) {})
+			if err == nil || failure.KindOf(err) != c.want || failure.HintOf(err) == "" && c.want == failure.NotFound {
+				l.t.Errorf("%+v: %v, want %s", c.req, err, c.want)
+			}
+		}
+		if n := l.Count(""); n != 0 {
+			l.t.Errorf("%d calls of AWS", n)
+		}
+	})
 }
