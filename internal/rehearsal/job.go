@@ -59,7 +59,11 @@ func alone(cfg *model.Config, app model.App) (*model.Config, error) {
 		}
 		r.Sites = sites
 	}
-	return &model.Config{Path: cfg.Path, Limits: cfg.Limits, Sites: cfg.Sites, Vaults: cfg.Vaults, Apps: []model.App{app}}, nil
+	sites := slices.Clone(cfg.Sites)
+	for i := range sites {
+		sites[i].AWS = nil
+	}
+	return &model.Config{Path: cfg.Path, Limits: cfg.Limits, Sites: sites, Vaults: cfg.Vaults, Apps: []model.App{app}}, nil
 }
 
 // inside replaces how somebody becomes somebody at a site.

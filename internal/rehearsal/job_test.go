@@ -18,7 +18,7 @@ func TestAlone(t *testing.T) {
 	app := model.App{ID: "shop", Home: "east", Recovery: []model.SiteID{"west"}, Probe: &model.Check{Kind: "http"}, Resources: []model.Resource{
 		{ID: "sessions", Kind: "aws.elasticache.replicationgroup", Settings: json.RawMessage(`{"tokens": ["exec:pass show token"]}`), Sites: map[model.SiteID]json.RawMessage{"east": site("eu-west-1"), "west": site("eu-central-1")}},
 	}}
-	cfg := &model.Config{Apps: []model.App{app, {ID: "bank"}}, Plans: []model.CustomPlan{{Name: "all"}}, Journal: model.JournalConfig{Endpoints: []string{"etcd.example"}}}
+	cfg := &model.Config{Sites: []model.Site{{ID: "east", AWS: json.RawMessage(`{"profile": "prod"}`)}}, Apps: []model.App{app, {ID: "bank"}}, Plans: []model.CustomPlan{{Name: "all"}}, Journal: model.JournalConfig{Endpoints: []string{"etcd.example"}}}
 	got, err := alone(cfg, app)
 	if err != nil {
 		t.Fatal(err)
