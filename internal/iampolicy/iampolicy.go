@@ -52,6 +52,7 @@ func documents(all []driver.Permission) []api.PolicyDocument {
 	out := []api.PolicyDocument{}
 	size := 0
 	for _, s := range statements(all) {
+		s.Sid = "Lifeboat999" // as long as the one that it gets
 		n := length(s) + 1
 		if len(out) == 0 || size+n > longest {
 			out = append(out, api.PolicyDocument{Version: version})
