@@ -99,6 +99,19 @@ func TestGolden(t *testing.T) {
 				{Resource: "db", Site: "west", Role: model.RolePrimary, Healthy: true, Summary: "timeline 2"},
 				{Resource: "db", Site: "east", Role: model.RoleStandby, LagBytes: ptr(int64(16384)), LagTime: dur(85 * time.Millisecond), Sync: true, Summary: "streaming"}}, LastDrill: &done}, style)
 		},
+		"doctor": func(w io.Writer) error {
+			return Doctor(w, &api.DoctorReply{App: "shop", Serving: "east", Blocked: true,
+				Operations: []api.DoctorOperation{
+					{Operation: model.OpProtect, From: "east", To: "east", Steps: 1, Warns: 1},
+					{Operation: model.OpFailover, Mode: model.Unplanned, From: "east", To: "west", Steps: 2, Blocks: 1, Warns: 1},
+					{Operation: model.OpFailback, Mode: model.Planned, From: "west", To: "east", Steps: 12, Later: true},
+					{Operation: model.OpDrill, From: "east", Cannot: "none of its resources can be drilled"}},
+				Findings: []api.Diagnosis{
+					{Finding: model.Finding{Severity: model.Block, Code: "aws-key", Resource: "db", Site: "west", What: "the key is Disabled", Why: "copies are encrypted with it", Fix: "aws kms enable-key"}, Operations: []string{"failover unplanned"}},
+					{Finding: model.Finding{Severity: model.Warn, Code: "aws-stale", Resource: "db", Site: "west", What: "the newest snapshot is 3h old"}, Operations: []string{"protect", "failover unplanned"}},
+					{Finding: model.Finding{Severity: model.Note, Code: "aws-identity", Site: "west", What: "west works as role/lifeboat", Why: "in us-west-2 of account 1"}}},
+			}, style)
+		},
 		"points": func(w io.Writer) error {
 			id := strings.Repeat("0123456789abcdef", 4)
 			return Points(w, &api.PointsReply{

@@ -124,7 +124,7 @@ func emulatorScene(t *testing.T, at emulator.Endpoint) *scene {
 
 func probes() []probe {
 	var all []probe
-	for _, part := range [][]probe{identityProbes(), storeProbes(), recordProbes(), instanceProbes(), moveProbes(), auroraProbes(), cacheProbes()} {
+	for _, part := range [][]probe{identityProbes(), storeProbes(), recordProbes(), instanceProbes(), moveProbes(), auroraProbes(), cacheProbes(), askedProbes()} {
 		all = append(all, part...)
 	}
 	return all
