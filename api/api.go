@@ -77,6 +77,7 @@ type PayloadAsk struct {
 // PayloadReply is a StatePayload document as it was read, and with a site the plan that would run there.
 type PayloadReply struct {
 	Payload *model.Payload `json:"payload"`
+	Site    model.SiteID   `json:"site,omitempty"` // where it was asked to run
 	Plan    *PlanReply     `json:"plan,omitempty"`
 }
 

@@ -103,7 +103,7 @@ func runPlanImport(ctx context.Context, inv *invocation, opt planOptions) error 
 	if err != nil {
 		return err
 	}
-	reply := &api.PayloadReply{}
+	reply := &api.PayloadReply{Site: model.SiteID(opt.site)}
 	if reply.Payload, err = inv.Documents.Payload(ctx, opt.custom, content); err != nil {
 		return err
 	}

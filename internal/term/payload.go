@@ -37,9 +37,9 @@ func Payload(w io.Writer, r *api.PayloadReply, s Style) error {
 	switch {
 	case wrong > 0:
 		p.text(0, 2, span{"it cannot be run: ", bad}, span{count(wrong, "mistake"), plain})
-	case r.Plan == nil:
+	case r.Plan == nil && r.Site == "":
 		p.text(0, 2, span{"it can be run", good}, span{": " + p.command("run", "start", "--plan", doc.File, "--site", "SITE"), plain})
-	default:
+	case r.Plan != nil:
 		p.text(0, 2, span{"the plan", bold}, span{", with the document's references resolved:", plain})
 		p.blank()
 	}
@@ -97,7 +97,8 @@ func (p *page) remark(m model.PayloadRemark) {
 	if m.Line > 0 {
 		where = fmt.Sprintf("%d:%d %s", m.Line, m.Column, m.Path)
 	}
-	p.text(0, 9, span{pad(words[m.Severity].text, 9), words[m.Severity].look}, span{m.What, plain}, span{" [" + m.Code + "]", dim})
+	word := words[m.Severity]
+	p.text(0, 9, word, span{pad(word.text, 9), plain}, span{m.What, plain}, span{" [" + m.Code + "]", dim})
 	p.text(9, 9, span{where, dim})
 	if m.Why != "" {
 		p.text(9, 9, span{m.Why, dim})
