@@ -26,6 +26,7 @@ import (
 // found bad, the transaction that made data bad is found, and the state before it is brought back, while orders come in and
 // metrics are served.
 func TestPointsAreProvedAndRestored(t *testing.T) {
+	t.Parallel()
 	p := newPlace(t, world.FromVault)
 	address := freeAddress(t)
 	program.Start(t, p.w.Dir(), p.w.Env(), "-c", p.w.Config(), "protect", world.App, "--metrics", address)
