@@ -29,6 +29,7 @@ func codes(t *testing.T, req driver.Request) []string {
 }
 
 func TestCheck(t *testing.T) {
+	t.Parallel()
 	p := pgtest.Start(t, pgtest.Options{NoHints: true, Settings: map[string]any{"synchronous": true}})
 	ask := func(action model.Action, site, peer model.SiteID, mode model.Mode, change map[string]any) driver.Request {
 		req := request(p, action, site, peer)

@@ -47,6 +47,7 @@ var noHost = map[string]any{"data": nil, "via": nil, "bin": nil, "drill": nil}
 
 // TestFenceUnproven: whatever cannot be proven is an error that says so, and the serving primary goes on.
 func TestFenceUnproven(t *testing.T) {
+	t.Parallel()
 	p := pgtest.Start(t, pgtest.Options{})
 	fence := func(change ...map[string]any) driver.Request {
 		req := request(p, model.ActionFence, pgtest.East, pgtest.West)
@@ -90,6 +91,7 @@ func TestFenceUnproven(t *testing.T) {
 
 // TestFenceProven: every way that proves, each on a server that runs.
 func TestFenceProven(t *testing.T) {
+	t.Parallel()
 	t.Run("living", func(t *testing.T) {
 		p := pgtest.Start(t, pgtest.Options{})
 		p.Exec(pgtest.East, "create table last_words()")
@@ -137,6 +139,7 @@ func TestFenceProven(t *testing.T) {
 // TestReverseRebuildsWithoutHints: a crashed copy that pg_rewind cannot take is rebuilt, and what it alone may hold is
 // kept; a second begin with the token changes nothing.
 func TestReverseRebuildsWithoutHints(t *testing.T) {
+	t.Parallel()
 	p := pgtest.Start(t, pgtest.Options{NoHints: true})
 	p.Kill(pgtest.East)
 	do(t, request(p, model.ActionFence, pgtest.East, pgtest.West))
@@ -162,6 +165,7 @@ func TestReverseRebuildsWithoutHints(t *testing.T) {
 
 // TestCancelDrill: what is cancelled is over, and can be released.
 func TestCancelDrill(t *testing.T) {
+	t.Parallel()
 	p := pgtest.Start(t, pgtest.Options{})
 	req := request(p, model.ActionDrill, pgtest.West, pgtest.East)
 	h := begin(t, req)
@@ -181,6 +185,7 @@ func TestCancelDrill(t *testing.T) {
 
 // TestReleaseTouchesNothingElse: a folder that no drill made stays.
 func TestReleaseTouchesNothingElse(t *testing.T) {
+	t.Parallel()
 	p := pgtest.Start(t, pgtest.Options{})
 	mine := filepath.Join(p.Dir(pgtest.West), "drill", "mine")
 	if err := os.Mkdir(mine, 0o777); err != nil {

@@ -100,6 +100,7 @@ func TestLogIsKept(t *testing.T) {
 // TestPromotedIsSeen observes a promotion whose begin was repeated while it went on, when a standby tells its new timeline
 // already; and a standby that somebody has made a primary of its old timeline, which is no promotion.
 func TestPromotedIsSeen(t *testing.T) {
+	t.Parallel()
 	east, west := pgtest.East, pgtest.West
 	p := pgtest.Start(t, pgtest.Options{})
 	p.Kill(east)

@@ -191,6 +191,7 @@ func writeMarkerAt(t testing.TB, p *pgtest.Pair, m model.Marker) {
 }
 
 func TestWholeLife(t *testing.T) {
+	t.Parallel()
 	p := pgtest.Start(t, pgtest.Options{Synchronous: true})
 	east, west := pgtest.East, pgtest.West
 	p.Exec(east, "create table orders (id int primary key, site text)")
@@ -292,6 +293,7 @@ func TestWholeLife(t *testing.T) {
 }
 
 func TestDataFolderGone(t *testing.T) {
+	t.Parallel()
 	p := pgtest.Start(t, pgtest.Options{Synchronous: true})
 	east, west := pgtest.East, pgtest.West
 	p.Exec(east, "create table orders (id int primary key, site text)")

@@ -11,6 +11,7 @@ import (
 // TestMarkerThatCameBack holds that the marker of a recovered copy is the one it came up with, also when new ones were
 // written into it before anybody read it, and that a table of an earlier release is carried along.
 func TestMarkerThatCameBack(t *testing.T) {
+	t.Parallel()
 	p := pgtest.Start(t, pgtest.Options{})
 	p.Exec(pgtest.East, `create schema lifeboat`)
 	p.Exec(pgtest.East, `create table lifeboat.marker (app text, resource text, seq bigint not null, at timestamptz not null,

@@ -35,6 +35,7 @@ type world struct {
 
 func begin(t *testing.T) *world {
 	t.Helper()
+	t.Parallel()
 	w := &world{t: t, flushed: make(chan pgwal.LSN, 1), Server: pgtest.NewServer(t, pgtest.ServerOptions{Host: "127.0.0.9", Initdb: []string{"--wal-segsize=1", "-k"},
 		Settings: []string{"max_wal_size = 64MB", "fsync = off", "wal_sender_timeout = 5s"}})}
 	var err error

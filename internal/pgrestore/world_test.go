@@ -49,9 +49,10 @@ type world struct {
 	stop     func() // the receiver
 }
 
-// begin makes a world without a receiver.
-func begin(t testing.TB) *world {
+// begin makes a world without a receiver, for a test that runs beside others.
+func begin(t *testing.T) *world {
 	t.Helper()
+	t.Parallel()
 	w := &world{t: t, Server: pgtest.NewServer(t, pgtest.ServerOptions{Host: "127.0.0.5", Initdb: []string{"--wal-segsize=1", "-k"}, Settings: []string{
 		"max_wal_size = 64MB", "track_commit_timestamp = on", "max_prepared_transactions = 5", "synchronous_commit = on", "wal_sender_timeout = 5s"}})}
 	t.Cleanup(func() {
