@@ -121,6 +121,9 @@ func runRehearse(ctx context.Context, inv *invocation, req api.RehearseRequest) 
 	if wrote != nil {
 		return failure.WrapAs(failure.Unavailable, wrote, "write", "progress")
 	}
+	if !inv.json() {
+		inv.say("")
+	}
 	if err := show(inv, out, term.Rehearsal); err != nil {
 		return err
 	}

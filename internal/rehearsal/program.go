@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"os"
 	"os/exec"
+	"os/signal"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -121,6 +122,7 @@ func (t *tail) String() string { return string(t.kept) }
 // Main is the program: it reads a job from standard input and writes lines to standard output. It does not return: it is run by
 // package testing, which alone makes the *testing.T that a bubble of testing/synctest is made from, and which ends the process.
 func Main(drivers Drivers) {
+	signal.Ignore(os.Interrupt) // a terminal sends it to whoever waits for us too, who then ends us
 	out := json.NewEncoder(os.Stdout)
 	os.Stdout = os.Stderr // package testing says there that all is well
 	write := func(l line) {

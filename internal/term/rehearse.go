@@ -39,7 +39,6 @@ func RehearsedStep(w io.Writer, s api.RehearsedStep, style Style) error {
 // Rehearsal shows how a rehearsal went: the verdict, the times, the steps that the time is made of, and what it leaves open.
 func Rehearsal(w io.Writer, r *api.Rehearsal, s Style) error {
 	p := newPage(s)
-	p.blank()
 	what := title("", r.App, r.Operation, r.Mode, r.From, r.To)
 	if r.Lost != "" {
 		what += fmt.Sprintf(", with %s lost (%s)", r.Lost, r.How)
@@ -58,9 +57,9 @@ func Rehearsal(w io.Writer, r *api.Rehearsal, s Style) error {
 	}
 	p.open(r)
 	p.blank()
-	basis := "no earlier run of this app measured anything"
+	basis := "No earlier run of this app measured anything"
 	if r.Runs > 0 {
-		basis = "measured times are of " + count(r.Runs, "earlier run")
+		basis = "Measured times are of " + count(r.Runs, "earlier run")
 	}
 	p.text(0, 2, span{fmt.Sprintf("AWS was looked at by %s, at %s; nothing was changed there. %s.", count(r.Looks, "call"), units.Instant(r.At, p.Zone), basis), dim})
 	return p.flush(w)
