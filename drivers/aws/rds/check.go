@@ -2,6 +2,7 @@ package rds
 
 import (
 	"context"
+	"strings"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 
@@ -30,7 +31,8 @@ func (w *work) finding(severity model.Severity, code, what, why, fix string) mod
 
 // blocked is a finding that stands in the way, from the error that the begin would end in.
 func (w *work) blocked(code string, err error) []model.Finding {
-	return []model.Finding{w.finding(model.Block, code, awsbase.OneLine(err.Error()), failure.HintOf(err), "")}
+	what := strings.TrimPrefix(awsbase.OneLine(err.Error()), w.subject()+": ") // which a finding says itself
+	return []model.Finding{w.finding(model.Block, code, what, "the step would be refused", failure.HintOf(err))}
 }
 
 func (w *work) check(ctx context.Context) ([]model.Finding, error) {

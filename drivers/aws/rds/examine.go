@@ -36,7 +36,7 @@ func (d *Driver) Examine(ctx context.Context, x driver.Examination) ([]model.Fin
 		e.Site = s
 		if _, seen := e.newest[req.Resource.ID]; !seen {
 			e.newest[req.Resource.ID] = ""
-			e.copies(ctx, req.Target, p)
+			e.copies(ctx, req.Target, p, own)
 		}
 		if own.replicated() {
 			e.replicas(ctx, req, p)
@@ -47,7 +47,7 @@ func (d *Driver) Examine(ctx context.Context, x driver.Examination) ([]model.Fin
 }
 
 // copies looks at the instance and the snapshots that are there.
-func (e examination) copies(ctx context.Context, t driver.Target, p *place) {
+func (e examination) copies(ctx context.Context, t driver.Target, p *place, own Settings) {
 	id := t.Resource.ID
 	e.Ask(ctx, func(ctx context.Context) error {
 		i, err := p.instanceByName(ctx, p.set.Instance)
@@ -75,7 +75,9 @@ func (e examination) copies(ctx context.Context, t driver.Target, p *place) {
 		if err != nil || len(ready) == 0 {
 			return err // that there is none, the check of the steps that need one says
 		}
-		e.Fresh(id, e.x, ready[0].At)
+		if !own.replicated() {
+			e.Fresh(id, e.x, ready[0].At)
+		}
 		e.newest[id] = ready[0].ID
 		return nil
 	})

@@ -188,17 +188,17 @@ func (p *place) describeAbsent(ctx context.Context, t driver.Target, set Setting
 		return undescribed(ctx, p, out, err)
 	}
 	out.Role = model.RoleAbsent
+	what := "instance"
+	if set.replicated() {
+		what = "replica"
+	}
 	if len(ready) == 0 {
-		out.Summary = fmt.Sprintf("no instance and no snapshot in %s", p.s.Region())
+		out.Summary = fmt.Sprintf("no %s and no snapshot in %s", what, p.s.Region())
 		return out, nil
 	}
 	age := out.At.Sub(ready[0].At).Round(time.Second)
 	behind := model.Duration(age)
 	out.Healthy, out.LagTime = !set.replicated(), &behind
-	what := "instance"
-	if set.replicated() {
-		what = "replica"
-	}
 	out.Summary = fmt.Sprintf("no %s; the newest of %d snapshots in %s is %s old", what, len(ready), p.s.Region(), age)
 	out.Facts = []model.Fact{driver.Fact("newest snapshot", "%s", ready[0].ID), driver.Fact("age", "%s", age), driver.Fact("snapshots", "%d", len(ready))}
 	return out, nil
