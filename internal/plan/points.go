@@ -3,6 +3,7 @@ package plan
 import (
 	"fmt"
 	"slices"
+	"strings"
 
 	"github.com/lifeboat-dr/lifeboat/driver"
 	"github.com/lifeboat-dr/lifeboat/failure"
@@ -117,5 +118,10 @@ func (b *builder) pointsOf(m *move, id model.ResourceID, action model.Action) (m
 	return r, nil
 }
 
-// short is an id as people read it.
-func short(id string) string { return id[:min(len(id), 8)] }
+// short is an id as people read it: a hash by its beginning, a name as it is.
+func short(id string) string {
+	if strings.Trim(id, "0123456789abcdef") != "" {
+		return id
+	}
+	return id[:min(len(id), 8)]
+}

@@ -392,6 +392,7 @@ func (w *work) checkLead(ctx context.Context) ([]model.Finding, error) {
 	switch {
 	case err != nil:
 		return found, err
+	case w.req.Preview && w.req.Operation == model.OpFailback: // an earlier step makes it
 	case !r.follows(w.here):
 		found = append(found, w.finding(model.Warn, "rds-no-replica", "no replica in "+peer.s.Region()+" follows instance "+i.name(), "the last state goes by a snapshot, which takes longer", "lifeboat protect "+string(w.req.App)+" makes a replica"))
 	case r.stalled() != "":
