@@ -316,8 +316,10 @@ func generic(text string) string { return particular.ReplaceAllString(text, "*")
 // to AWS, before the call and after the deed. The heir goes on: nothing is deleted without its proof and the approval, nothing is
 // made twice, and what is there in the end is what is there without a death.
 func TestDeathInFailback(t *testing.T) {
+	t.Parallel()
 	for _, kind := range []string{instanceKind, globalKind} {
 		t.Run(kind, func(t *testing.T) {
+			t.Parallel()
 			s := scenes[kind]
 			want, whole := s.failback(t, death{})
 			if t.Failed() {
@@ -346,7 +348,7 @@ func TestDeathInFailback(t *testing.T) {
 // deaths are those to try, from a run without one: at the calls that change something, and at a share of the others and of the
 // engine's points. The short suite takes every other one of the former, before or after.
 func deaths(whole *mortal) (all []death) {
-	share := 60
+	share := 120
 	if program.Long() {
 		share = 1
 	}

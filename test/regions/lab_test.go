@@ -65,10 +65,6 @@ type lab struct {
 // bubble runs a test whose time is its own, on a world with networks, keys and what else databases need.
 func bubble(t *testing.T, o awstest.Options, test func(l *lab)) {
 	t.Helper()
-	key := awstest.New(awstest.Options{}).Account(account)
-	t.Setenv("AWS_ACCESS_KEY_ID", key.AccessKey)
-	t.Setenv("AWS_SECRET_ACCESS_KEY", key.SecretKey)
-	t.Setenv("AWS_EC2_METADATA_DISABLED", "true")
 	dir := t.TempDir()
 	synctest.Test(t, func(t *testing.T) {
 		l := newLab(t, awstest.New(o), dir)

@@ -16,7 +16,9 @@ import (
 // TestLife takes the example through all that happens to an application: it is protected and drilled, loses its home, goes on in
 // the other region, comes home, and moves once more, planned.
 func TestLife(t *testing.T) {
+	t.Parallel()
 	bubble(t, awstest.Options{}, func(l *lab) {
+		t := l.t
 		l.shop()
 		c := newClient(l)
 		l.serves(dublin, "at first")

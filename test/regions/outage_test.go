@@ -31,6 +31,7 @@ const lookLimit = 5 * time.Second
 // when all is well there (or the time of one look at it, where a tenth is less), and that nothing waits for Dublin longer than the
 // limits of its configuration: of each kind alone and of the whole example.
 func TestLostHome(t *testing.T) {
+	t.Parallel()
 	alone := func(kind string) func(*lab) {
 		return func(l *lab) {
 			l.compose([]part{{id: map[string]string{instanceKind: "billing", globalKind: "orders", cacheKind: "sessions", nameKind: "www"}[kind], kind: kind}})
@@ -40,6 +41,7 @@ func TestLostHome(t *testing.T) {
 		"example": func(l *lab) {}, instanceKind: alone(instanceKind), globalKind: alone(globalKind), cacheKind: alone(cacheKind), nameKind: alone(nameKind),
 	} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			well := failoverTook(t, configure, nil)
 			for how, fault := range outages {
 				t.Run(how, func(t *testing.T) {
@@ -57,6 +59,7 @@ func TestLostHome(t *testing.T) {
 func failoverTook(t *testing.T, configure func(*lab), fault *awstest.Fault) (took time.Duration) {
 	t.Helper()
 	bubble(t, awstest.Options{}, func(l *lab) {
+		t := l.t
 		l.shop()
 		l.run(l.ask(model.OpProtect, ""))
 		configure(l)
@@ -101,7 +104,7 @@ func (s *stopwatch) Do(req *http.Request) (*http.Response, error) {
 
 // judge holds requests to the limit of an attempt, and attempts of steps that need Dublin alone to that of a call and another
 // one for the question that comes before.
-func (s *stopwatch) judge(t *testing.T, r *api.Report) {
+func (s *stopwatch) judge(t testing.TB, r *api.Report) {
 	t.Helper()
 	s.mu.Lock()
 	defer s.mu.Unlock()

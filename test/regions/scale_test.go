@@ -75,6 +75,7 @@ func (l *lab) makeMany(parts []part) {
 // transitions that are twice as long as usual. What it takes is the wait for AWS along the longest way through the plan, and at
 // most a tenth more; and AWS throttles at most one call in a hundred. The way home is in the long suite.
 func TestAHundredDatabases(t *testing.T) {
+	t.Parallel()
 	bubble(t, awstest.Options{}, func(l *lab) {
 		parts := many()
 		l.makeMany(parts)
