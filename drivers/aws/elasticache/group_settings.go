@@ -95,7 +95,7 @@ func validSize(prefix, nodeType string, replicas int) error {
 	case nodeType == "":
 		return fmt.Errorf("%snode_type: is missing", prefix)
 	case !strings.HasPrefix(nodeType, "cache.") && !driver.Unfilled(nodeType):
-		return fmt.Errorf("%snode_type: %q is none: they begin with cache.", prefix, nodeType)
+		return fmt.Errorf("%snode_type: %q does not begin with cache. as node types do", prefix, nodeType)
 	case replicas < 0 || replicas > 5:
 		return fmt.Errorf("%sreplicas: %d is not from 0 to 5", prefix, replicas)
 	}
