@@ -181,6 +181,8 @@ func TestClusterFailoverWhileHomeIsGone(t *testing.T) {
 			w.done(t, w.ask(name, model.ActionCapture, "east", ""))
 			w.done(t, w.ask(name, model.ActionCopy, "east", ""))
 			must(t, w.Write(w.single("east", name), "two"))
+			points, err := aurora.NewCluster(w.base).Points(t.Context(), w.ask(name, "", "west", "").Target)
+			must(t, err)
 			gone := w.Inject(awstest.Fault{Region: regions["east"], How: how})
 			began := time.Now()
 			d := aurora.NewCluster(w.base)
@@ -199,6 +201,9 @@ func TestClusterFailoverWhileHomeIsGone(t *testing.T) {
 				t.Errorf("the endpoint is %q", to)
 			}
 			w.holds(t, "west", name, "one")
+			if of, ok := driver.ReadAsOf(seen.Evidence); !ok || !of.Equal(points[0].At.Truncate(time.Second)) {
+				t.Errorf("it holds all until %s, want the instant of the point: %s", of, points[0].At)
+			}
 			must(t, w.Write(w.single("west", name), "three"))
 			if c := w.described(t, "west", name); !aws.ToBool(c.DeletionProtection) || aws.ToString(c.KmsKeyId) != w.kms["west"] || len(c.DBClusterMembers) != 1 {
 				t.Errorf("the restored cluster: protection %v, key %s, %d instances", c.DeletionProtection, aws.ToString(c.KmsKeyId), len(c.DBClusterMembers))

@@ -159,7 +159,7 @@ func (e examination) launch(ctx context.Context, req driver.Request, p *place, a
 		case v.cluster != nil:
 			e.Offered(ctx, id, aws.ToString(v.cluster.Engine), aws.ToString(v.cluster.EngineVersion), class)
 		case e.newest[id] != "":
-			s, err := store{p.session, p.rds}.describe(ctx, e.newest[id])
+			s, err := p.store().describe(ctx, e.newest[id])
 			if err != nil || s == nil {
 				return err
 			}

@@ -58,7 +58,7 @@ func (p *place) fenced(c *types.DBCluster) bool {
 
 // tag adds tags to a thing of RDS.
 func (p *place) tag(ctx context.Context, arn *string, more map[string]string) error {
-	return store{p.session, p.rds}.Tag(ctx, aws.ToString(arn), awsbase.Origin{}.Tags(more))
+	return p.store().Tag(ctx, aws.ToString(arn), awsbase.Origin{}.Tags(more))
 }
 
 // setGroups puts the cluster into other security groups.

@@ -12,6 +12,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/rds/types"
 
 	"github.com/lifeboat-dr/lifeboat/drivers/aws/awsbase"
+	"github.com/lifeboat-dr/lifeboat/drivers/aws/snapshots"
 	"github.com/lifeboat-dr/lifeboat/failure"
 )
 
@@ -183,14 +184,13 @@ func (p *place) addInstance(ctx context.Context, c *types.DBCluster, id, class s
 
 // restore asks AWS for the cluster once what it is restored from is there.
 func (p *place) restore(ctx context.Context, l launch) (phase string, err error) {
-	point := l.from
+	tags := map[string]string{tagPoint: l.from, tagBegan: stamp(time.Now())}
 	if !l.until.IsZero() {
-		point = stamp(l.until)
+		tags[tagPoint] = stamp(l.until)
 	}
 	in := &rds.RestoreDBClusterFromSnapshotInput{
 		DBClusterIdentifier: &l.cluster, SnapshotIdentifier: &l.from, DBSubnetGroupName: awsbase.Optional(p.at.SubnetGroup), VpcSecurityGroupIds: p.at.SecurityGroups,
 		DBClusterParameterGroupName: awsbase.Optional(p.at.ClusterParameterGroup), DeletionProtection: aws.Bool(p.at.protected() && !l.apart), CopyTagsToSnapshot: aws.Bool(false),
-		Tags: tagList(l.origin.Tags(map[string]string{tagPoint: point, tagBegan: stamp(time.Now())})),
 	}
 	if p.at.Port > 0 {
 		in.Port = aws.Int32(int32(p.at.Port))
@@ -203,9 +203,10 @@ func (p *place) restore(ctx context.Context, l launch) (phase string, err error)
 	}
 	begun := fmt.Sprintf("the restore of %s into cluster %s is begun", l.source(), l.cluster)
 	if l.from == latest || !l.until.IsZero() {
+		in.Tags = tagList(l.origin.Tags(tags))
 		return begun, settled(failure.Wrap(p.restoreTime(ctx, l, in), "restore", p.subject), failure.Exists)
 	}
-	s, err := store{p.session, p.rds}.describe(ctx, l.from)
+	s, err := p.store().describe(ctx, l.from)
 	switch {
 	case err != nil:
 		return "", failure.Wrap(err, "look at", p.subject)
@@ -216,7 +217,8 @@ func (p *place) restore(ctx context.Context, l launch) (phase string, err error)
 	case aws.ToString(s.Status) != available:
 		return fmt.Sprintf("snapshot %s is %s, %d %%", l.from, aws.ToString(s.Status), aws.ToInt32(s.PercentProgress)), nil
 	}
-	in.Engine, in.EngineVersion = s.Engine, s.EngineVersion
+	tags[snapshots.TagAt] = stamp(p.store().of(*s).At)
+	in.Engine, in.EngineVersion, in.Tags = s.Engine, s.EngineVersion, tagList(l.origin.Tags(tags))
 	_, err = p.rds.RestoreDBClusterFromSnapshot(ctx, in)
 	return begun, settled(failure.Wrap(err, "restore", p.subject), failure.Exists)
 }

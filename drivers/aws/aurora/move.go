@@ -124,11 +124,16 @@ func (w *work) clear(ctx context.Context) (driver.Observation, error) {
 	if err != nil {
 		return driver.Observation{}, err
 	}
+	final := awsbase.NameFor(p.at.Cluster+"-final", runKey(w.req, p.arn), nameLimit)
 	if v.cluster == nil {
-		return driver.Succeeded(driver.Fact("old cluster", "there is none in %s", p.session.Region())), nil
+		s, err := p.store().Get(ctx, final)
+		if err != nil || s == nil {
+			return driver.Succeeded(driver.Fact("old cluster", "there is none in %s", p.session.Region())), err
+		}
+		return driver.Succeeded(driver.Fact("old cluster", "is deleted; snapshot %s of its last state was proved at %s", final, s.Tags[snapshots.TagProvedAt])), nil
 	}
 	if v.status() != "deleting" { // nothing but what follows deletes it, or somebody who is not asked
-		seen, err := w.keepLast(ctx)
+		seen, err := w.keepLast(ctx, final)
 		if err != nil || seen.State != driver.Done {
 			return seen, err
 		}
@@ -139,13 +144,12 @@ func (w *work) clear(ctx context.Context) (driver.Observation, error) {
 
 // keepLast fences the old cluster, makes a snapshot of its last state, and proves that. What it makes is the same for all attempts
 // of the run.
-func (w *work) keepLast(ctx context.Context) (driver.Observation, error) {
+func (w *work) keepLast(ctx context.Context, name string) (driver.Observation, error) {
 	seen, err := w.fence(ctx)
 	if err != nil || seen.State != driver.Done {
 		return seen, err
 	}
 	p, key := w.here, runKey(w.req, w.here.arn)
-	name := awsbase.NameFor(p.at.Cluster+"-final", key, nameLimit)
 	if seen, err = w.capture(ctx, p, name, key, map[string]string{snapshots.TagOld: "true"}); err != nil || seen.State != driver.Done {
 		return seen, err
 	}

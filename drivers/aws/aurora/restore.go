@@ -18,7 +18,7 @@ import (
 func (p *place) makeSnapshot(ctx context.Context, id string, tags []awsbase.Tag) error {
 	_, err := p.rds.CreateDBClusterSnapshot(ctx, &rds.CreateDBClusterSnapshotInput{DBClusterSnapshotIdentifier: &id, DBClusterIdentifier: &p.at.Cluster, Tags: tagList(tags)})
 	if err != nil && failure.KindOf(err) == failure.Indeterminate {
-		if s, lookErr := (store{p.session, p.rds}).describe(ctx, id); lookErr == nil && s != nil {
+		if s, lookErr := p.store().describe(ctx, id); lookErr == nil && s != nil {
 			return nil
 		}
 	}
@@ -70,6 +70,9 @@ func (w *work) raise(ctx context.Context, l launch) (driver.Observation, error) 
 	}
 	seen := driver.Succeeded(driver.Fact("cluster", "%s is %s, %d of %d instances available", l.cluster, aws.ToString(ready.Status), ready.up, len(l.instances)),
 		driver.Fact("endpoint", "%s", ends(ready.DBCluster)["endpoint"].Text), driver.Fact("source", "%s", launch{from: tagMap(ready.TagList)[tagPoint]}.source()))
+	if at, err := time.Parse(time.RFC3339, tagMap(ready.TagList)[snapshots.TagAt]); err == nil {
+		seen.Evidence = append(seen.Evidence, driver.AsOf(at))
+	}
 	if len(ready.broken) > 0 {
 		seen.Evidence = append(seen.Evidence, driver.Fact("instances that do not come up", "%s", strings.Join(ready.broken, ", ")))
 	}

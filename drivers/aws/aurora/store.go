@@ -24,9 +24,11 @@ type store struct {
 	api     *rds.Client
 }
 
+func (p *place) store() store { return store{p.session, p.rds} }
+
 // kept is the place as one of snapshots.
 func (p *place) kept() *snapshots.Site {
-	return &snapshots.Site{ID: p.id, Region: p.session.Region(), Key: p.at.key(), Store: store{p.session, p.rds}}
+	return &snapshots.Site{ID: p.id, Region: p.session.Region(), Key: p.at.key(), Store: p.store()}
 }
 
 func (s store) of(one types.DBClusterSnapshot) *snapshots.Snapshot {

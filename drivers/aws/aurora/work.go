@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/base32"
+	"errors"
 	"strings"
 	"time"
 
@@ -143,8 +144,12 @@ func (w *work) push(ctx context.Context, h handle) (driver.Observation, error) {
 	case failure.KindOf(err) == failure.Conflict:
 		seen, err = driver.Waiting("AWS is not ready for the next step: %s", strings.Join(strings.Fields(err.Error()), " ")), nil
 	}
-	if err != nil {
+	var said *failure.Error
+	if err != nil && (!errors.As(err, &said) || said.Op != string(w.req.Action) || said.Subject != w.here.subject) {
 		return seen, failure.Wrap(err, string(w.req.Action), w.here.subject)
+	}
+	if err != nil {
+		return seen, err
 	}
 	if seen.State == driver.Pending && seen.Again == 0 {
 		seen.Again = again

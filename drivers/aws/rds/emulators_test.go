@@ -2,9 +2,7 @@ package rds
 
 import (
 	"encoding/json"
-	"encoding/xml"
 	"fmt"
-	"net/http"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -153,36 +151,13 @@ func TestEmulators(t *testing.T) {
 		}
 		for site, region := range regions {
 			l.groups[site] = [2]string{"sg-fence", "sg-serve"}
-			_, err := l.api(site).CreateDBSubnetGroup(t.Context(), &sdk.CreateDBSubnetGroupInput{DBSubnetGroupName: aws.String("apart"), DBSubnetGroupDescription: aws.String("x"), SubnetIds: subnets(t, at, region)})
+			_, err := l.api(site).CreateDBSubnetGroup(t.Context(), &sdk.CreateDBSubnetGroupInput{DBSubnetGroupName: aws.String("apart"), DBSubnetGroupDescription: aws.String("x"), SubnetIds: at.Subnets(t, region)})
 			if err != nil {
 				t.Fatal(err)
 			}
 		}
 		return l
 	})
-}
-
-// subnets are those of an emulator's default network. EC2's client is not linked for this one call.
-func subnets(t *testing.T, at emulator.Endpoint, region string) []string {
-	t.Helper()
-	req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, at.URL, strings.NewReader("Action=DescribeSubnets&Version=2016-11-15"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	req.Header.Set("Content-Type", "application/x-www-form-urlencoded")
-	req.Header.Set("Authorization", "AWS4-HMAC-SHA256 Credential=test/20260301/"+region+"/ec2/aws4_request, SignedHeaders=host, Signature=none")
-	resp, err := at.HTTP.Do(req)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer resp.Body.Close()
-	var answer struct {
-		IDs []string `xml:"subnetSet>item>subnetId"`
-	}
-	if err := xml.NewDecoder(resp.Body).Decode(&answer); err != nil || len(answer.IDs) < 2 {
-		t.Fatalf("subnets: %v %v", answer.IDs, err)
-	}
-	return answer.IDs[:2]
 }
 
 // lifeSteps are an instance's life. What is there is told as instances+snapshots, in the east and in the west.
