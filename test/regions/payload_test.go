@@ -19,6 +19,7 @@ import (
 	"github.com/lifeboat-dr/lifeboat/api"
 	"github.com/lifeboat-dr/lifeboat/drivers/aws/awsbase"
 	"github.com/lifeboat-dr/lifeboat/drivers/aws/awstest"
+	"github.com/lifeboat-dr/lifeboat/failure"
 	"github.com/lifeboat-dr/lifeboat/internal/statepayload"
 	"github.com/lifeboat-dr/lifeboat/model"
 )
@@ -110,19 +111,105 @@ func (l *lab) makeReplica(name string) {
 	must(l.t, err)
 }
 
+// payloadShop makes the databases of the example, with what its documents refer to.
+func (l *lab) payloadShop() {
+	l.t.Helper()
+	l.furnish()
+	l.makeInstance("shop-billing")
+	l.makeGlobal("shop-orders", 2, 1)
+	l.makeCache("shop-sessions")
+	time.Sleep(time.Hour)
+	l.makeReplica("shop-billing")
+	time.Sleep(time.Hour)
+	l.export()
+	l.documents()
+}
+
+// TestPayloadLostRegions runs the failover with Dublin lost in other ways than silence.
+func TestPayloadLostRegions(t *testing.T) {
+	for name, fault := range map[string]awstest.Fault{
+		"refuses": {How: awstest.Refuse}, "fails": {How: awstest.Error500}, "only looks": {How: awstest.Error500, Changes: true}, "is slow": {How: awstest.Slow, Delay: time.Minute},
+	} {
+		t.Run(name, func(t *testing.T) {
+			bubble(t, awstest.Options{}, func(l *lab) {
+				l.payloadShop()
+				fault.Region = regions[dublin]
+				home := l.Inject(fault)
+				req := custom("to-frankfurt")
+				req.AcceptUnfenced = "Dublin is lost"
+				began := time.Now()
+				l.run(req)
+				if took := time.Since(began); took > time.Hour || home.Times() == 0 {
+					t.Errorf("it took %s, and Dublin failed %d times", took, home.Times())
+				}
+				for name, arn := range databases {
+					if err := l.Write(arn(frankfurt), "after"); err != nil {
+						t.Errorf("%s in Frankfurt: %v", name, err)
+					}
+				}
+				if got := l.cachePrimary(frankfurt, "ldgnf-shop-sessions"); !slices.Equal(got, []model.SiteID{frankfurt}) {
+					t.Errorf("the datastore's primary is at %v", got)
+				}
+			})
+		})
+	}
+}
+
+// TestPayloadRefused asks for what cannot be run: everything that is wrong is said, and nothing is begun.
+func TestPayloadRefused(t *testing.T) {
+	bubble(t, awstest.Options{}, func(l *lab) {
+		l.furnish()
+		l.documents() // and no exports
+		s := l.open(nil)
+		ask := func(name, file, content string, site, peer model.SiteID) api.StartRequest {
+			req := custom(name)
+			if file != "" {
+				req.Payload = &api.PayloadAsk{File: file, Content: []byte(content), Site: site, Peer: peer}
+			}
+			return req
+		}
+		good := `{"StatePayload": [{"resources": [{"resourceType": "PromoteRDSReadReplica", "resourceName": "x", "parameters": {"RDSInstanceIdentifier": "none"}}]}]}`
+		for name, c := range map[string]struct {
+			req  api.StartRequest
+			kind failure.Kind
+			says []string
+		}{
+			"exports that are not there": {ask("to-frankfurt", "", "", "", ""), failure.Invalid, []string{`exports "shop-orders-global-identifier"`, `exports "shop-sessions-target-region"`, "resources[0].parameters.GlobalReplicationGroupId (line 32)"}},
+			"a type that is not there":   {ask("x", "x.json", strings.Replace(good, "PromoteRDSReadReplica", "PromoteRDS", 1), frankfurt, dublin), failure.Invalid, []string{"there is no type"}},
+			"no JSON":                    {ask("x", "x.json", "StatePayload:", frankfurt, dublin), failure.Invalid, []string{"no JSON"}},
+			"an instance not there":      {ask("x", "x.json", good, frankfurt, dublin), failure.Invalid, []string{"there is no instance none"}},
+			"a name that is taken":       {ask("to-frankfurt", "to-frankfurt.json", good, frankfurt, dublin), failure.Exists, []string{"a plan of this name"}},
+			"a site that is not there":   {ask("x", "x.json", good, "paris", dublin), failure.Invalid, []string{`no site "paris"`}},
+			"a peer that is not there":   {ask("x", "x.json", good, frankfurt, "paris"), failure.Invalid, []string{`no site "paris"`}},
+			"one site twice":             {ask("x", "x.json", good, frankfurt, frankfurt), failure.Invalid, []string{"both in"}},
+		} {
+			_, err := s.Start(within(l.t, time.Hour), c.req)
+			if err == nil || failure.KindOf(err) != c.kind {
+				t.Errorf("%s: %v, want one of kind %s", name, err, c.kind)
+				continue
+			}
+			for _, text := range c.says {
+				if !strings.Contains(err.Error(), text) {
+					t.Errorf("%s: %v does not say %q", name, err, text)
+				}
+			}
+		}
+		must(t, os.Remove(filepath.Join(filepath.Dir(l.path), "failover.json")))
+		if _, err := s.Plan(within(l.t, time.Hour), custom("to-frankfurt").PlanRequest); failure.KindOf(err) != failure.NotFound || failure.HintOf(err) == "" {
+			t.Errorf("a document that is not there: %v", err)
+		}
+		if runs, err := s.Runs(within(l.t, time.Hour), api.RunsRequest{}); err != nil || len(runs) > 0 {
+			t.Errorf("runs: %v, %v", runs, err)
+		}
+		must(t, s.Close())
+	})
+}
+
 // TestPayloadFailover runs the example: Dublin is lost, all three databases are brought up in Frankfurt, and when Dublin is back
 // they follow there again, and come home.
 func TestPayloadFailover(t *testing.T) {
 	bubble(t, awstest.Options{}, func(l *lab) {
-		l.furnish()
-		l.makeInstance("shop-billing")
-		l.makeGlobal("shop-orders", 2, 1)
-		l.makeCache("shop-sessions")
-		time.Sleep(time.Hour)
-		l.makeReplica("shop-billing")
-		time.Sleep(time.Hour)
-		l.export()
-		l.documents()
+		l.payloadShop()
 		for name, arn := range databases {
 			must(t, l.Write(arn(dublin), name+"-1"))
 		}
