@@ -11,7 +11,9 @@ import (
 	sdk "github.com/aws/aws-sdk-go-v2/service/rds"
 
 	"github.com/lifeboat-dr/lifeboat/driver"
+	"github.com/lifeboat-dr/lifeboat/drivers/aws/awsbase"
 	"github.com/lifeboat-dr/lifeboat/drivers/aws/awstest"
+	"github.com/lifeboat-dr/lifeboat/drivers/aws/preflight/preflighttest"
 	"github.com/lifeboat-dr/lifeboat/model"
 )
 
@@ -157,6 +159,31 @@ func TestExaminationWithoutIAM(t *testing.T) {
 		}
 		if lost.Times() == 0 {
 			t.Error("the fault never fired")
+		}
+	})
+}
+
+// TestExaminationAsARole: a role's own policies are asked for, and not those of whoever assumes it.
+func TestExaminationAsARole(t *testing.T) {
+	bubble(t, func(t *testing.T, w *world) {
+		role := w.w.Role(awstest.Role{Account: account, Name: "lifeboat"})
+		target := w.resource(t, func(_ model.SiteID, s *Site) { s.AWS.Roles = []awsbase.Role{{ARN: role}} })
+		w.create(t, target, "east")
+		work := []driver.Request{w.request(target, model.ActionCapture, "east", ""), w.request(target, model.ActionCopy, "east", "")}
+		if got := w.examine(t, target, "west", work...); got != "" {
+			t.Errorf("found %q", got)
+		}
+		rig := preflighttest.Rig{Driver: w.driver(), Resource: target.Resource}
+		if err := w.w.Policy(role, preflighttest.Documents(t, rig.Needs(t), "rds:CopyDBSnapshot")...); err != nil {
+			t.Fatal(err)
+		}
+		found, err := w.driver().Examine(t.Context(), driver.Examination{App: target.App, Site: "west", Work: work})
+		if err != nil {
+			t.Fatal(err)
+		}
+		missing := preflighttest.Missing(found, "rds:CopyDBSnapshot")
+		if len(missing) != 1 || missing[0].Severity != model.Block || !strings.Contains(missing[0].Fix, role) || !strings.Contains(missing[0].Why, "simulator") {
+			t.Errorf("found %+v", found)
 		}
 	})
 }
