@@ -59,13 +59,13 @@ func TestLife(t *testing.T) {
 
 		l.warnsOfTwo(model.OpFailback, model.Warn)
 		l.warnsOfTwo(model.OpFailover, model.Block)
-		r = l.run(l.ask(model.OpFailback, ""))
+		l.run(l.ask(model.OpFailback, ""))
 		l.serves(dublin, "after the failback")
 		l.holds(dublin, "billing", c.until("billing", time.Now()))
 		l.holds(dublin, "orders", c.until("orders", time.Now()))
 		c.write()
 
-		r = l.run(l.ask(model.OpFailover, model.Planned))
+		l.run(l.ask(model.OpFailover, model.Planned))
 		l.serves(frankfurt, "after the planned failover")
 		l.holds(frankfurt, "billing", c.until("billing", time.Now()))
 		l.holds(frankfurt, "orders", c.until("orders", time.Now()))
