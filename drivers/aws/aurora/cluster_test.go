@@ -277,53 +277,6 @@ func (w *world) clears(t *testing.T, name string, carryOut func(driver.Request))
 	}
 }
 
-// TestClusterFailbackIsKilled has the process die after the n-th change to AWS, for every n: the next one begins again with the
-// same token.
-func TestClusterFailbackIsKilled(t *testing.T) {
-	for after := 0; ; after++ {
-		over := false
-		bubble(t, func(t *testing.T, w *world) {
-			name := w.cluster(t)
-			must(t, w.Write(w.single("east", name), "one"))
-			w.done(t, w.ask(name, model.ActionQuiesce, "east", "west"))
-			w.done(t, w.ask(name, model.ActionPromote, "west", "east"))
-			w.clears(t, name, func(req driver.Request) {
-				// The call takes effect, its answer is lost, and nothing answers whoever made it.
-				dies := w.Inject(awstest.Fault{Changes: true, How: awstest.LoseAnswer, After: after, Times: 1})
-				defer dies.Remove()
-				for range 3000 {
-					h, err := w.driver(req).(*aurora.Cluster).Reverse(t.Context(), req)
-					req.Resumed = true
-					if err == nil {
-						var seen driver.Observation
-						seen, err = w.driver(req).Observe(t.Context(), req, h)
-						if err == nil && seen.State == driver.Failed {
-							t.Fatalf("killed after %d changes it fails: %v", after, seen.Err)
-						}
-						if err == nil && seen.State == driver.Done {
-							over = dies.Times() == 0
-							return
-						}
-					}
-					if err != nil && !failure.KindOf(err).Retryable() {
-						t.Fatalf("killed after %d changes: %v", after, err)
-					}
-					time.Sleep(30 * time.Second)
-				}
-				t.Fatalf("killed after %d changes it is never over", after)
-			})
-			w.done(t, w.ask(name, model.ActionPromote, "east", "west"))
-			w.holds(t, "east", name, "one")
-		})
-		if over || t.Failed() {
-			if after < 8 {
-				t.Errorf("the failback made only %d changes", after)
-			}
-			return
-		}
-	}
-}
-
 // What an old cluster holds that never reached the other site must not come back as the newest state.
 func TestClusterLastStateOfTheOldIsNoNewestPoint(t *testing.T) {
 	bubble(t, func(t *testing.T, w *world) {
