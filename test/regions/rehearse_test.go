@@ -304,6 +304,34 @@ func TestRehearsedWithoutHome(t *testing.T) {
 	})
 }
 
+// TestRehearsedWithLittle: what may not be looked at is left out and said, or taken for there; nothing at all is the end of it.
+func TestRehearsedWithLittle(t *testing.T) {
+	bubble(t, awstest.Options{}, func(l *lab) {
+		t := l.t
+		l.shop()
+		l.run(l.ask(model.OpProtect, ""))
+		deny := func(service, action string) *awstest.Injected {
+			return l.Inject(awstest.Fault{Service: service, Action: action, How: awstest.Error, Code: "AccessDenied", Status: 403, Message: "not authorized"})
+		}
+		parts := []*awstest.Injected{deny("ec2", "DescribeSecurityGroups"), deny("kms", "DescribeKey"), deny("rds", "DescribeOptionGroups")}
+		told := l.rehearse(api.RehearseRequest{App: "shop", Operation: model.OpFailover})
+		for i, p := range parts {
+			if p.Times() == 0 {
+				t.Errorf("denial %d denied nothing", i)
+			}
+			p.Remove()
+		}
+		if !told.OK || len(told.Unseen) != 6 {
+			t.Errorf("rehearsed: %s; unseen: %+v", told.Verdict, told.Unseen)
+		}
+		deny("*", "")
+		_, err := l.rehearser().Rehearse(within(t, time.Hour), api.RehearseRequest{App: "shop", Operation: model.OpFailover}, func(api.RehearsedStep) {})
+		if failure.KindOf(err) != failure.Denied {
+			t.Errorf("rehearsed by somebody who may look at nothing: %v, want denied", err)
+		}
+	})
+}
+
 // TestRehearsalRefused: what cannot be rehearsed is said before AWS is asked anything.
 func TestRehearsalRefused(t *testing.T) {
 	bubble(t, awstest.Options{}, func(l *lab) {

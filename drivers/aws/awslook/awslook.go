@@ -203,7 +203,8 @@ func (p *place) look(ctx context.Context, log *slog.Logger, through awstest.HTTP
 		seen.Left = []Left{{p.site, "everything in " + p.access.Region, true, err}}
 		return seen
 	}
-	for _, l := range p.lists(session) {
+	lists := p.lists(session)
+	for _, l := range lists {
 		err := l.do(ctx)
 		switch {
 		case err == nil:
@@ -217,6 +218,10 @@ func (p *place) look(ctx context.Context, log *slog.Logger, through awstest.HTTP
 		if errors.Is(err, context.Canceled) {
 			break
 		}
+	}
+	if len(seen.Left) == len(lists) { // nothing at all may be looked at, by these credentials
+		seen.Left = []Left{{p.site, "everything in " + p.access.Region, true, seen.Left[0].Err}}
+		return seen
 	}
 	if len(p.assumed) > 0 {
 		seen.Assumed = []Assumed{{p.access.Account, p.access.Region, p.assumed}}

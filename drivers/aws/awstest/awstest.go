@@ -29,6 +29,10 @@
 // AWS limits them ([World.Limit]), and listings can lag behind ([Options.Lag]). Whoever plays or injects asks afterwards
 // whether it came to pass ([Played.Times], [Injected.Times]): a fault that never fired tests nothing. [World.Calls] tells who asked what.
 //
+// # From AWS
+//
+// A [Glass] stands between a client and AWS itself, lets only looks pass, and keeps the answers; [World.Learn] makes a world of them.
+//
 // How it differs from moto and ministack, and who is right, is in docs/aws-emulators.md.
 package awstest
 
