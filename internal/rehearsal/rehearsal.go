@@ -22,8 +22,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/aws/aws-sdk-go-v2/aws"
-
 	"github.com/lifeboat-dr/lifeboat/api"
 	"github.com/lifeboat-dr/lifeboat/driver"
 	"github.com/lifeboat-dr/lifeboat/drivers/aws/awsbase"
@@ -172,7 +170,7 @@ const describeWithin = 15 * time.Second
 
 // behind asks the drivers how far what follows is behind. They reach AWS through a glass.
 func (r *Rehearser) behind(ctx context.Context, app model.App) map[string]model.Duration {
-	base := awsbase.New(awsbase.Options{Log: r.opts.Log, HTTP: r.opts.HTTP, Around: func(c aws.HTTPClient) aws.HTTPClient { return awstest.NewGlass(c, "") }})
+	base := awslook.Base(r.opts.Log, r.opts.HTTP)
 	drivers := r.opts.Drivers(r.opts.Log, base)
 	defer base.Wait()
 	var mu sync.Mutex

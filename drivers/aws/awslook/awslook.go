@@ -190,6 +190,11 @@ func (p *place) walk(name string, v any) {
 	}
 }
 
+// Base is what drivers that are only to look reach AWS by: what would change something is refused before it leaves.
+func Base(log *slog.Logger, through awstest.HTTP) *awsbase.Base {
+	return awsbase.New(awsbase.Options{Log: log, HTTP: through, Around: func(c aws.HTTPClient) aws.HTTPClient { return awstest.NewGlass(c, "") }})
+}
+
 // look lists one place.
 func (p *place) look(ctx context.Context, log *slog.Logger, through awstest.HTTP) *Seen {
 	var glass *awstest.Glass
