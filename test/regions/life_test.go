@@ -3,73 +3,130 @@ package regions
 import (
 	"fmt"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
+	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/lifeboat-dr/lifeboat/api"
+	"github.com/lifeboat-dr/lifeboat/drivers/aws/awsbase"
 	"github.com/lifeboat-dr/lifeboat/drivers/aws/awstest"
 	"github.com/lifeboat-dr/lifeboat/model"
 )
 
 // TestLife takes the example through all that happens to an application: it is protected and drilled, loses its home, goes on in
-// the other region, comes home, and moves once more, planned.
+// the other region, comes home, and moves once more, planned; with the instance of RDS kept by snapshots, and by a replica.
 func TestLife(t *testing.T) {
 	t.Parallel()
-	bubble(t, awstest.Options{}, func(l *lab) {
-		t := l.t
-		l.shop()
-		c := newClient(l)
-		l.serves(dublin, "at first")
+	for _, way := range []string{"snapshot", "replica"} {
+		t.Run(way, func(t *testing.T) {
+			t.Parallel()
+			bubble(t, awstest.Options{}, func(l *lab) {
+				l.shop()
+				if way == "replica" {
+					text := strings.Replace(l.exampleText(), "copies: {keep:", "recovery: replica\n          copies: {keep:", 1)
+					if text == l.exampleText() {
+						l.t.Fatal("the example does not say where a replica is set")
+					}
+					l.configure(text)
+				}
+				l.life(way)
+			})
+		})
+	}
+}
 
-		c.write()
-		r := l.run(l.ask(model.OpProtect, ""))
-		point, err := time.Parse(time.RFC3339Nano, step(t, &r.Run, "billing/capture@dublin").Outputs["at"].Text)
-		must(t, err)
-		c.write()
+func (l *lab) life(way string) {
+	t, c := l.t, newClient(l)
+	l.serves(dublin, "at first")
+	c.write()
+	r := l.run(l.ask(model.OpProtect, ""))
+	point, err := time.Parse(time.RFC3339Nano, step(t, &r.Run, "billing/capture@dublin").Outputs["at"].Text)
+	must(t, err)
+	c.write()
 
-		before := l.inventory()
-		r = l.run(l.ask(model.OpDrill, ""))
-		if diff := cmp.Diff(before, l.inventory()); diff != "" {
-			t.Errorf("the drill left something else than it found (-before +after):\n%s", diff)
+	before := l.inventory()
+	r = l.run(l.ask(model.OpDrill, ""))
+	if diff := cmp.Diff(before, l.inventory()); diff != "" {
+		t.Errorf("the drill left something else than it found (-before +after):\n%s", diff)
+	}
+	if got := drilled(&r.Run); len(got) != 2 {
+		t.Errorf("drilled: %v", got)
+	}
+	l.serves(dublin, "after the drill")
+	c.write()
+
+	lost := time.Now()
+	reached := map[string]time.Time{"billing": point, "orders": lost} // what is in the other region by then
+	if way == "replica" {
+		reached["billing"] = lost
+	}
+	home := l.Inject(awstest.Fault{Region: regions[dublin], How: awstest.Hang})
+	req := l.ask(model.OpFailover, model.Unplanned)
+	req.AcceptUnfenced = "the region is gone"
+	r = l.run(req)
+	l.holds(frankfurt, c, reached)
+	if got, want := r.RPO, lost.Sub(reached["billing"]); got.Value == nil || got.Value.Std() < want || got.Value.Std()-want > 3*time.Minute {
+		t.Errorf("the report says that %v was lost (%s), and billing lost what was written in %s", got.Value, got.Basis, want)
+	}
+	home.Remove()
+	l.stale = true // nobody could fence the old instance of RDS, and a person has accepted that in writing
+	l.serves(frankfurt, "after the loss")
+	l.stale = false
+	for name := range databases {
+		c.acked[name] = c.before(name, reached[name])
+	}
+	c.write()
+
+	l.warnsOfTwo(model.OpFailback, model.Warn)
+	l.warnsOfTwo(model.OpFailover, model.Block)
+	r = l.run(l.ask(model.OpFailback, ""))
+	if st := step(t, &r.Run, "approve"); len(st.Approvals) != 1 || st.Approvals[0].By != "bob" {
+		t.Errorf("approved by %v", st.Approvals)
+	}
+	l.serves(dublin, "after the failback")
+	l.holds(dublin, c, nil)
+	l.tidy()
+	c.write()
+
+	r = l.run(l.ask(model.OpFailover, model.Planned))
+	l.serves(frankfurt, "after the planned failover")
+	l.holds(frankfurt, c, nil)
+	if r.RPO.Value != nil && *r.RPO.Value != 0 {
+		t.Errorf("a planned failover lost %s: %s", r.RPO.Value, r.RPO.Basis)
+	}
+}
+
+// tidy wants nothing to be left over of the moves so far but snapshots, each of them ours and under a name that says what for, and
+// an old instance's last state proved.
+func (l *lab) tidy() {
+	l.t.Helper()
+	proved := 0
+	for _, site := range sites {
+		for _, i := range l.instances(site) {
+			name := aws.ToString(i.DBInstanceIdentifier)
+			if name != "shop-billing" && !strings.HasPrefix(name, "shop-orders-"+string(site)+"-") {
+				l.t.Errorf("instance %s is left at %s", name, site)
+			}
 		}
-		if got := drilled(&r.Run); len(got) != 2 {
-			t.Errorf("drilled: %v", got)
+		for _, s := range l.snapshots(site) {
+			tags, name := tagsOf(s.TagList), aws.ToString(s.DBSnapshotIdentifier)
+			if tags[awsbase.TagApp] != "shop" || tags[awsbase.TagResource] != "billing" || tags[awsbase.TagToken] == "" {
+				l.t.Errorf("snapshot %s at %s says of its origin: %v", name, site, tags)
+			}
+			if strings.HasPrefix(name, "final-") {
+				if tags["lifeboat:proved-ok"] != "true" {
+					l.t.Errorf("snapshot %s at %s is not proved: %v", name, site, tags)
+				}
+				proved++
+			}
 		}
-		l.serves(dublin, "after the drill")
-		c.write()
-
-		lost := time.Now()
-		home := l.Inject(awstest.Fault{Region: regions[dublin], How: awstest.Hang})
-		req := l.ask(model.OpFailover, model.Unplanned)
-		req.AcceptUnfenced = "the region is gone"
-		r = l.run(req)
-		l.holds(frankfurt, "billing", c.until("billing", point))
-		l.holds(frankfurt, "orders", c.until("orders", lost))
-		if got, want := r.RPO, lost.Sub(point); got.Value == nil || (got.Value.Std()-want).Abs() > time.Minute {
-			t.Errorf("the report says that %v was lost (%s), and billing lost what was written in %s", got.Value, got.Basis, want)
-		}
-		home.Remove()
-		l.stale = true // nobody could fence the old instance of RDS, and a person has accepted that in writing
-		l.serves(frankfurt, "after the loss")
-		l.stale = false
-		c.acked = map[string][]entry{"billing": c.before("billing", point), "orders": c.before("orders", lost)}
-		c.write()
-
-		l.warnsOfTwo(model.OpFailback, model.Warn)
-		l.warnsOfTwo(model.OpFailover, model.Block)
-		l.run(l.ask(model.OpFailback, ""))
-		l.serves(dublin, "after the failback")
-		l.holds(dublin, "billing", c.until("billing", time.Now()))
-		l.holds(dublin, "orders", c.until("orders", time.Now()))
-		c.write()
-
-		l.run(l.ask(model.OpFailover, model.Planned))
-		l.serves(frankfurt, "after the planned failover")
-		l.holds(frankfurt, "billing", c.until("billing", time.Now()))
-		l.holds(frankfurt, "orders", c.until("orders", time.Now()))
-	})
+	}
+	if proved == 0 {
+		l.t.Error("no old instance's last state was kept and proved")
+	}
 }
 
 // client is an application that writes to both databases, and remembers what was acknowledged.
@@ -133,11 +190,17 @@ func (l *lab) warnsOfTwo(op model.Operation, want model.Severity) {
 	must(l.t, s.Close())
 }
 
-// holds wants a database to hold these values and no others.
-func (l *lab) holds(site model.SiteID, name string, want []string) {
+// holds wants both databases to hold what was acknowledged before an instant each (nil: all), and nothing else.
+func (l *lab) holds(site model.SiteID, c *client, until map[string]time.Time) {
 	l.t.Helper()
-	if diff := cmp.Diff(want, data(l.t, l, databases[name](site))); diff != "" {
-		l.t.Errorf("%s at %s (-want +got):\n%s", name, site, diff)
+	for name, arn := range databases {
+		at := time.Now()
+		if until != nil {
+			at = until[name]
+		}
+		if diff := cmp.Diff(c.until(name, at), data(l.t, l, arn(site))); diff != "" {
+			l.t.Errorf("%s at %s (-want +got):\n%s", name, site, diff)
+		}
 	}
 }
 

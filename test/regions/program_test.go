@@ -14,7 +14,7 @@ import (
 )
 
 // TestProgram loses Dublin under the real program, which reaches a world of fast transitions over a socket: it fails over, and the long
-// suite goes home again, with the approval that a person gives by another process.
+// suite goes home again, with the approval that a person gives by another process, and by processes that are killed.
 func TestProgram(t *testing.T) {
 	t.Parallel()
 	start, now := time.Now(), time.Now
@@ -72,9 +72,18 @@ func TestProgram(t *testing.T) {
 	if code := p.Wait(); code != 0 {
 		t.Fatalf("approve: exit code %d: %s", code, p.Said())
 	}
-	p = program.Start(t, dir, os.Environ(), "run", "watch", "last", "-o", "json")
-	if code := p.Wait(); code != 0 {
-		t.Fatalf("watch: exit code %d: %s\n%s", code, p.Said(), p.Printed())
+	for n := 0; ; n++ { // whoever carries it out is killed again and again
+		p = program.Start(t, dir, os.Environ(), "run", "resume", "last", "-o", "json")
+		if p.KillAfter(45 * time.Second) {
+			if n == 40 {
+				t.Fatalf("not over after %d processes: %s", n, p.Said())
+			}
+			continue
+		}
+		if code := p.Wait(); code != 0 {
+			t.Fatalf("resume: exit code %d: %s\n%s", code, p.Said(), p.Printed())
+		}
+		break
 	}
 	kept.serves(dublin, "after the program's failback")
 }
