@@ -60,7 +60,7 @@ type Rehearsal struct {
 	// Unseen is what could not be looked at in AWS, and so is not in the stand-in, or only as others tell of it.
 	Unseen   []Unseen        `json:"unseen,omitempty"`
 	Findings []model.Finding `json:"findings"`
-	Looks    int             `json:"looks"` // calls to AWS, all of which only looked
+	Looks    int             `json:"looks"` // calls by which AWS was listed
 	Runs     int             `json:"runs"`  // earlier runs that measured times are of
 }
 

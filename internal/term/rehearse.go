@@ -20,7 +20,7 @@ func RehearsedStep(w io.Writer, s api.RehearsedStep, style Style) error {
 	case api.StepWaiting, api.StepBeginning:
 		return nil
 	case api.StepRunning:
-		word, look = "begins", accent
+		word, look, at = "begins", accent, s.At.Std()
 	case api.StepDone:
 		look, text = good, text+", "+units.Duration(s.Took.Std())
 	case api.StepRetrying, api.StepAsking, api.StepFailed:
@@ -61,7 +61,7 @@ func Rehearsal(w io.Writer, r *api.Rehearsal, s Style) error {
 	if r.Runs > 0 {
 		basis = "Measured times are of " + count(r.Runs, "earlier run")
 	}
-	p.text(0, 2, span{fmt.Sprintf("AWS was looked at by %s, at %s; nothing was changed there. %s.", count(r.Looks, "call"), units.Instant(r.At, p.Zone), basis), dim})
+	p.text(0, 2, span{fmt.Sprintf("What there is in AWS was listed by %s, at %s; nothing was changed there. %s.", count(r.Looks, "call"), units.Instant(r.At, p.Zone), basis), dim})
 	return p.flush(w)
 }
 
