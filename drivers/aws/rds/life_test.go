@@ -65,6 +65,9 @@ func TestUnplannedFailoverWhileHomeHangs(t *testing.T) {
 		if failure.KindOf(err) != failure.Unavailable || !strings.Contains(err.Error(), "fence-unproven") {
 			t.Errorf("the fence of a region that hangs says %v, want fence-unproven", err)
 		}
+		if n := strings.Count(err.Error(), "db at east"); n != 1 {
+			t.Errorf("the error names its subject %d times: %v", n, err)
+		}
 		if took := time.Since(began); took > 20*time.Second {
 			t.Errorf("home held up the recovery for %s", took)
 		}

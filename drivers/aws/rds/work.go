@@ -95,6 +95,16 @@ func (w *work) name(what string) string {
 	return awsbase.NameFor(prefix, w.req.Token, 63)
 }
 
+// about says what an error is about, once.
+func (w *work) about(err error) error {
+	if own, ok := err.(*failure.Error); ok && own.Subject == w.subject() {
+		said := *own
+		said.Op = string(w.req.Action)
+		return &said
+	}
+	return failure.Wrap(err, string(w.req.Action), w.subject())
+}
+
 // subject names the resource at the site for errors.
 func (w *work) subject() string { return string(w.req.Resource.ID) + " at " + string(w.req.Site) }
 
@@ -106,7 +116,7 @@ func (d *Driver) begin(ctx context.Context, req driver.Request) (driver.Handle, 
 	}
 	h, err := w.decide(ctx)
 	if err != nil {
-		return driver.Handle{}, failure.Wrap(err, string(req.Action), w.subject())
+		return driver.Handle{}, w.about(err)
 	}
 	seen, err := w.push(ctx, h)
 	if err == nil && seen.State == driver.Failed && !permanent(req.Action) {
@@ -175,7 +185,7 @@ func (w *work) push(ctx context.Context, h handle) (driver.Observation, error) {
 		seen, err = driver.Waiting("AWS is not ready for the next step: %s", awsbase.OneLine(err.Error())), nil
 	}
 	if err != nil {
-		return seen, failure.Wrap(err, string(w.req.Action), w.subject())
+		return seen, w.about(err)
 	}
 	if seen.State == driver.Pending && seen.Again == 0 {
 		seen.Again = lookAgain
