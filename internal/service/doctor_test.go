@@ -172,6 +172,23 @@ func TestPlanIsExamined(t *testing.T) {
 	})
 }
 
+// TestProtectGoesOn: what stands in the way of copies does not keep points from being made.
+func TestProtectGoesOn(t *testing.T) {
+	l := newScheduledLab(t, "{}")
+	s := l.doctored(&examined{finds: map[model.SiteID][]model.Finding{"west": {finding(model.Block, "quota", "west")}}})
+	reply, err := s.Plan(t.Context(), api.PlanRequest{App: "shop", Operation: model.OpProtect})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(reply.Findings) != 1 || reply.Findings[0].Code != "quota" || reply.Findings[0].Severity != model.Warn {
+		t.Errorf("findings: %+v", reply.Findings)
+	}
+	doctor, err := s.Doctor(t.Context(), api.DoctorRequest{App: "shop", Operation: model.OpProtect})
+	if err != nil || !doctor.Blocked {
+		t.Errorf("the doctor: %+v: %v", doctor, err)
+	}
+}
+
 func TestPolicy(t *testing.T) {
 	l := newLab(t, "{}")
 	s := l.doctored(&examined{})

@@ -77,6 +77,11 @@ func (s *Service) Plan(ctx context.Context, req api.PlanRequest) (*api.PlanReply
 			return
 		}
 		examined = slices.DeleteFunc(s.examine(ctx, p, lookTimeout), func(f model.Finding) bool { return f.Severity == model.Note })
+		for i := range examined {
+			if p.Operation == model.OpProtect { // a point that cannot be copied is better than none: the step that fails says so
+				examined[i].Severity = model.Warn
+			}
+		}
 	})
 	reply.Findings = appendNew(append(reply.Findings, asked...), examined)
 	if err := s.predict(ctx, reply); err != nil {
