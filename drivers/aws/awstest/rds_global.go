@@ -380,7 +380,14 @@ func (g *globalCluster) rebuild(w *World, old, writer *dbCluster, at time.Time) 
 		s.keep(at)
 		s.data = old.data.until(at)
 		s.finish(at)
-		w.later(at.Add(resyncTakes), func(at time.Time) {
+		takes := []Phase{{"pending-resync", resyncTakes}}
+		if script, ok := w.peek(old.r, "(resynchronization)", old.DBClusterIdentifier); ok {
+			takes = script.phased(takes)
+		}
+		for _, p := range takes {
+			at = at.Add(p.For)
+		}
+		w.later(at, func(at time.Time) {
 			if old.global == g && g.writer != old {
 				delete(g.resync, old)
 				old.data = g.writer.data.until(at)
