@@ -136,8 +136,9 @@ type Facts struct {
 	Shared map[string]any
 	// Named says that a restored copy gets a name (RestoreSpec.Name) rather than a folder.
 	Named bool
-	// Approved are actions that delete what cannot be made again from elsewhere; they are listed in Destructive too. A move
-	// with one of them waits for at least one person's approval, also when the app asks for none.
+	// Approved are actions that in a failback delete what cannot be made again from elsewhere, and in no other operation;
+	// they are listed in Destructive too. A failback with one of them waits for at least one person's approval, also when
+	// the app asks for none.
 	Approved []model.Action
 }
 

@@ -171,12 +171,12 @@ func (b *builder) join(m *move, ends []model.StepID) model.StepID {
 // prepareAndApprove puts the approval between the preparation and the outage, so that people decide when everything is
 // ready; but before a preparation that destroys something: rule 2.
 func (b *builder) prepareAndApprove(m *move) error {
-	if err := b.mustApprove(m); err != nil {
-		return err
-	}
 	if m.op != model.OpFailback {
 		b.approve(m)
 		return nil
+	}
+	if err := b.mustApprove(m); err != nil {
+		return err
 	}
 	destroys := false
 	for _, r := range m.app.Resources {
@@ -198,10 +198,10 @@ func (b *builder) prepareAndApprove(m *move) error {
 	return nil
 }
 
-// mustApprove asks for one person's approval, when the app asks for none, of a move that re-protects by deleting what
+// mustApprove asks for one person's approval, when the app asks for none, of a failback that re-protects by deleting what
 // cannot be made again: rule 2.
 func (b *builder) mustApprove(m *move) error {
-	if m.app.Approvals[m.op] > 0 || m.mode == model.Unplanned {
+	if m.app.Approvals[m.op] > 0 {
 		return nil
 	}
 	for _, r := range m.app.Resources {
