@@ -5,6 +5,7 @@ import (
 	"errors"
 	"iter"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -17,7 +18,7 @@ import (
 // TestVaultProgressLive draws in place: share, rate and time left; problems and, when asked for, files are lines that stay.
 func TestVaultProgressLive(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		var out bytes.Buffer
+		var out shared
 		v := NewVaultProgress(&out, true, WatchOptions{Live: true, Every: 100 * time.Millisecond, Size: func() (int, int) { return 120, 24 }})
 		v.Event(api.VaultEvent{Phase: "backing up", Files: 1})
 		time.Sleep(150 * time.Millisecond)
@@ -53,17 +54,41 @@ func TestVaultProgressLive(t *testing.T) {
 	})
 }
 
+// shared is a buffer that is read while others write.
+type shared struct {
+	mu  sync.Mutex
+	buf bytes.Buffer
+}
+
+func (s *shared) Write(p []byte) (int, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.buf.Write(p)
+}
+
+func (s *shared) String() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.buf.String()
+}
+
+func (s *shared) Reset() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.buf.Reset()
+}
+
 // TestVaultProgressLines writes a plain line now and then where there is no terminal, and no file unless asked to.
 func TestVaultProgressLines(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		var out bytes.Buffer
+		var out shared
 		v := NewVaultProgress(&out, false, WatchOptions{Style: Style{Zone: time.UTC}, Still: 10 * time.Second})
 		v.Event(api.VaultEvent{Phase: "verifying packs", Unit: "packs", Files: 1, TotalFiles: 4})
 		v.Event(api.VaultEvent{Item: &api.VaultItem{Path: "/b", Action: "new"}})
 		time.Sleep(9500 * time.Millisecond)
 		synctest.Wait()
-		if out.Len() > 0 {
-			t.Errorf("too early: %q", out.String())
+		if early := out.String(); early != "" {
+			t.Errorf("too early: %q", early)
 		}
 		time.Sleep(15 * time.Second)
 		synctest.Wait()
