@@ -303,3 +303,27 @@ func mentioned(text, path string) bool {
 	}
 	return false
 }
+
+// entry is how an entry of the changelog begins: changelog/README.md.
+var entry = regexp.MustCompile(`^(Enhancement|Bugfix|Change|Security): \S[^\n]*[^.\n]\n\n\S`)
+
+// TestChangelog holds entries to the form that releases are made from.
+func TestChangelog(t *testing.T) {
+	n := 0
+	for _, name := range files(t) {
+		if filepath.Dir(filepath.Dir(name)) != "changelog" || filepath.Ext(name) != ".md" {
+			continue
+		}
+		text, err := os.ReadFile(filepath.Join(root(t), name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		n++
+		if !entry.Match(text) {
+			t.Errorf("%s does not begin with a title such as \"Bugfix: What was wrong\" and an empty line", name)
+		}
+	}
+	if n == 0 {
+		t.Error("there is no entry")
+	}
+}

@@ -31,7 +31,7 @@ type Access struct {
 	SessionToken secret.Ref        `json:"session_token,omitempty" jsonschema:"description=a reference to its session token when it is a temporary one"`
 	Roles        []Role            `json:"roles,omitempty" jsonschema:"description=roles to assume one after the other; the last one is in the account"`
 	Endpoint     string            `json:"endpoint,omitempty" jsonschema:"description=where all services are reached instead of AWS's own endpoints"`
-	Endpoints    map[string]string `json:"endpoints,omitempty" jsonschema:"description=where single services are reached: rds sts elasticache route53 cloudformation cloudwatch ssm ec2 iam"`
+	Endpoints    map[string]string `json:"endpoints,omitempty" jsonschema:"description=where single services are reached: rds sts elasticache route53 cloudformation cloudwatch ssm ec2 iam kms servicequotas"`
 	Attempt      model.Duration    `json:"attempt,omitempty" jsonschema:"description=how long one attempt of a call may take (default: 8s)"`
 	Deadline     model.Duration    `json:"deadline,omitempty" jsonschema:"description=how long a call may take with all its attempts (default: 25s)"`
 }
@@ -44,7 +44,7 @@ type Role struct {
 
 // Services are those that clients exist for, by the names that IAM, Access.Endpoints and rates know them by.
 func Services() []string {
-	return []string{"cloudformation", "cloudwatch", "ec2", "elasticache", "iam", "kms", "rds", "route53", "ssm", "sts"}
+	return []string{"cloudformation", "cloudwatch", "ec2", "elasticache", "iam", "kms", "rds", "route53", "servicequotas", "ssm", "sts"}
 }
 
 var (

@@ -199,7 +199,7 @@ func denied(c *call, name, on string) error {
 	switch c.service {
 	case "ec2":
 		return &apiError{status, "UnauthorizedOperation", "You are not authorized to perform this operation. User: " + c.who.arn + " is not authorized to perform: " + name + on + " because no identity-based policy allows the " + name + " action"}
-	case "ssm", "kms":
+	case "ssm", "kms", "servicequotas":
 		code, status = "AccessDeniedException", http.StatusBadRequest
 	}
 	return &apiError{status, code, fmt.Sprintf("User: %s is not authorized to perform: %s%s because no identity-based policy allows the %s action", c.who.arn, name, on, name)}

@@ -214,6 +214,9 @@ func (c *call) checkCache(g *cacheGroup) error {
 	if _, ok := r.cache.groups.get(g.ReplicationGroupId); ok {
 		return refuse("ReplicationGroupAlreadyExists", "Replication group %s already exists.", g.ReplicationGroupId)
 	}
+	if c.nodes()+g.shards*(g.replicas+1) > r.nodesMost() {
+		return tooManyNodes()
+	}
 	if !slices.Contains(r.w.cacheVersions[g.Engine], g.version) {
 		return refuse("InvalidParameterCombination", "Cannot find version %s for %s", g.version, g.Engine)
 	}

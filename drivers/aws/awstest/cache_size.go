@@ -18,6 +18,8 @@ func growCache(c *call) (any, error) {
 		return nil, refuse("InvalidParameterValue", "ApplyImmediately must be true.")
 	case !ok || n <= g.replicas || n > 5:
 		return nil, refuse("InvalidParameterValue", "The new replica count %d must be from %d to 5.", n, g.replicas+1)
+	case c.nodes()+g.shards*(n-g.replicas) > c.r.nodesMost():
+		return nil, tooManyNodes()
 	default:
 		for shard := range g.shards {
 			for k := g.replicas + 1; k <= n; k++ {

@@ -43,6 +43,7 @@ func services() map[string]*service {
 		"ssm":            {jsonRPC{}, "AmazonSSM", "ThrottlingException", parameterActions()},
 		"iam":            {query{}, "https://iam.amazonaws.com/doc/2010-05-08/", "Throttling", identityActions()},
 		"kms":            {jsonRPC{}, "TrentService", "ThrottlingException", keyActions()},
+		"servicequotas":  {jsonRPC{}, "ServiceQuotasV20190624", "TooManyRequestsException", quotaActions()},
 		"route53":        {restXML{}, "https://route53.amazonaws.com/doc/2013-04-01/", "Throttling", recordActions()},
 	}
 }

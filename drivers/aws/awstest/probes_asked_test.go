@@ -73,6 +73,9 @@ func askedProbes() []probe {
 		{id: "kms-own", do: func(s *scene) string {
 			return s.asked("kms", east, "TrentService.DescribeKey", `{"KeyId": "alias/aws/rds"}`)
 		}, want: "ok", ministack: "NotFoundException", why: "the fake and moto: AWS's own keys are there from the start, or once they are used"},
+		{id: "cache-quota", do: func(s *scene) string {
+			return s.asked("servicequotas", east, "ServiceQuotasV20190624.GetServiceQuota", `{"ServiceCode": "elasticache", "QuotaCode": "L-DFE45DF3"}`)
+		}, want: "ok", moto: "NoSuchResourceException", ministack: "HTTP 400", why: "the fake: the quota is documented; moto has quotas of networks only, and ministack none"},
 		{id: "ec2-unknown-groups", do: func(s *scene) string {
 			return s.asked("ec2", east, "", "Action=DescribeSecurityGroups&Version=2016-11-15&Filter.1.Name=group-id&Filter.1.Value.1=sg-0123456789abcdef0")
 		}, want: "ok"},

@@ -104,6 +104,8 @@ func (g groupPage) looks() {
 	points := []string{g.ARN("elasticache", "snapshot:*")}
 	g.Look("to see which snapshots there are", points, "elasticache:DescribeSnapshots")
 	g.Look("to see whose they are", append(all, points...), "elasticache:ListTagsForResource")
+	g.Look("to see how many nodes there are", []string{g.ARN("elasticache", "cluster:*")}, "elasticache:DescribeCacheClusters")
+	g.Look("to see how many there may be", preflight.Any, "servicequotas:GetServiceQuota")
 	if g.at.SubnetGroup != "" || g.at.Drill != nil {
 		g.Look("to see whether the subnet groups exist", []string{g.ARN("elasticache", "subnetgroup:*")}, "elasticache:DescribeCacheSubnetGroups")
 	}
@@ -131,6 +133,9 @@ func (g groupPage) creates(group []string, of ...string) {
 	}
 }
 
+// nodes are how many a group of the full size has.
+func (s GroupSettings) nodes() int { return s.Shards * (s.Replicas + 1) }
+
 // Examine looks for what work will miss at a site. Subnet and parameter groups are the checks'.
 func (d *Group) Examine(ctx context.Context, x driver.Examination) ([]model.Finding, error) {
 	return preflight.Examine(ctx, d.base, x, d, func(ctx context.Context, s *preflight.Site, req driver.Request) error {
@@ -142,8 +147,18 @@ func (d *Group) Examine(ctx context.Context, x driver.Examination) ([]model.Find
 		switch {
 		case req.Action == model.ActionDrill && p.at.Drill != nil:
 			s.Security(ctx, id, p.at.Drill.SecurityGroups)
+			s.Nodes(p.set.nodes())
 		case req.Action == model.ActionPromote:
 			s.Security(ctx, id, p.at.SecurityGroups)
+			s.Ask(ctx, func(ctx context.Context) error {
+				g, found, err := p.named(ctx, p.at.Group)
+				if err == nil && found {
+					s.Nodes(p.set.nodes() - len(g.MemberClusters))
+				} else if err == nil {
+					s.Nodes(p.set.nodes())
+				}
+				return err
+			})
 		default:
 			return nil
 		}

@@ -1,6 +1,7 @@
 package elasticache
 
 import (
+	"strings"
 	"testing"
 	"time"
 
@@ -71,4 +72,59 @@ func TestGroupPolicyIsEnoughAndNeeded(t *testing.T) {
 		}
 		rig.Run(t)
 	})
+}
+
+// What is left of the region's quota of nodes has to be enough for those that are not there yet.
+func TestNodesNeedRoom(t *testing.T) {
+	for name, c := range map[string]struct {
+		action  model.Action
+		standby bool
+		quota   int
+		lacks   bool
+	}{
+		"start":            {action: model.ActionPromote, quota: 2},
+		"start, too few":   {action: model.ActionPromote, quota: 1, lacks: true},
+		"grow":             {action: model.ActionPromote, quota: 2, standby: true},
+		"grow, too few":    {action: model.ActionPromote, quota: 1, standby: true, lacks: true},
+		"drill":            {action: model.ActionDrill, quota: 3, standby: true},
+		"drill, too few":   {action: model.ActionDrill, quota: 2, standby: true, lacks: true},
+		"nothing to start": {action: model.ActionReverse, quota: 1},
+	} {
+		t.Run(name, func(t *testing.T) {
+			groupBubble(t, func(t *testing.T, s *groupScene) {
+				req := s.group(t, func(_ *GroupSettings, sites map[model.SiteID]*GroupSite) {
+					if c.standby {
+						sites["west"].Standby = &GroupStandby{NodeType: "cache.t4g.small"}
+					}
+				})
+				if c.standby {
+					s.done(t, s.step(req, model.ActionReverse, "west"))
+				}
+				s.w.Quota(account, regions["west"], "CacheNodes", c.quota)
+				step := s.step(req, c.action, "west")
+				found, err := s.driver().Examine(t.Context(), driver.Examination{App: req.App, Site: "west", Work: []driver.Request{step}})
+				must(t, err)
+				lacks := false
+				for _, f := range found {
+					lacks = lacks || f.Code == "aws-quota" && f.Severity == model.Block && strings.Contains(f.Fix, "L-DFE45DF3")
+				}
+				if lacks != c.lacks {
+					t.Errorf("the quota is said to be too small: %t, want %t; all findings: %v", lacks, c.lacks, found)
+				}
+				if c.action != model.ActionPromote {
+					return
+				}
+				h, err := driver.Begin(t.Context(), s.driver(), step)
+				seen := driver.Observation{State: driver.Pending}
+				for err == nil && seen.State == driver.Pending {
+					seen, err = s.driver().Observe(t.Context(), step, h)
+					time.Sleep(lookAgain)
+				}
+				refused := err != nil || seen.State == driver.Failed
+				if refused != c.lacks {
+					t.Errorf("AWS refuses it: %t (%v), and the examination said %t", refused, err, c.lacks)
+				}
+			})
+		})
+	}
 }

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/elasticache"
 	"github.com/aws/aws-sdk-go-v2/service/rds"
 
 	"github.com/lifeboat-dr/lifeboat/driver"
@@ -230,6 +231,43 @@ func (s *Site) room(ctx context.Context) {
 			}
 			s.found.add(model.Finding{Severity: model.Block, Code: "aws-quota", What: fmt.Sprintf("%d %s are needed in %s, and %d of %d are in use", n, name, s.s.Region(), used, most),
 				Why: "AWS refuses what goes over the quota, in the middle of the work", Fix: "ask for a higher quota of RDS: aws service-quotas list-service-quotas --service-code rds --region " + s.s.Region() + "; or remove what is not needed"})
+		}
+		return nil
+	})
+}
+
+// nodesPerRegion is the code of ElastiCache's quota of nodes, with Service Quotas (AWS General Reference, "Amazon ElastiCache
+// endpoints and quotas").
+const nodesPerRegion = "L-DFE45DF3"
+
+// Nodes says that the work makes n nodes of ElastiCache.
+func (s *Site) Nodes(n int) { s.nodes += n }
+
+// roomForNodes looks whether the nodes that the work makes fit under ElastiCache's quota, beside all that are there.
+func (s *Site) roomForNodes(ctx context.Context) {
+	if s.nodes <= 0 {
+		return
+	}
+	s.Ask(ctx, func(ctx context.Context) error {
+		var quota struct{ Quota struct{ Value float64 } }
+		err := s.s.JSON(ctx, "servicequotas", "ServiceQuotasV20190624", "GetServiceQuota", struct{ ServiceCode, QuotaCode string }{"elasticache", nodesPerRegion}, &quota)
+		if err != nil {
+			return err
+		}
+		used := 0
+		pages := elasticache.NewDescribeCacheClustersPaginator(elasticache.NewFromConfig(s.s.Config("elasticache")), &elasticache.DescribeCacheClustersInput{})
+		for pages.HasMorePages() {
+			page, err := pages.NextPage(ctx)
+			if err != nil {
+				return err
+			}
+			for _, c := range page.CacheClusters {
+				used += int(max(1, aws.ToInt32(c.NumCacheNodes)))
+			}
+		}
+		if most := int(quota.Quota.Value); used+s.nodes > most {
+			s.found.add(model.Finding{Severity: model.Block, Code: "aws-quota", What: fmt.Sprintf("%d nodes of ElastiCache are needed in %s, and %d of %d are in use", s.nodes, s.s.Region(), used, most),
+				Why: "AWS refuses what goes over the quota, in the middle of the work", Fix: fmt.Sprintf("aws service-quotas request-service-quota-increase --service-code elasticache --quota-code %s --desired-value %d --region %s; or remove what is not needed", nodesPerRegion, used+s.nodes, s.s.Region())})
 		}
 		return nil
 	})

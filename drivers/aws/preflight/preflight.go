@@ -184,6 +184,7 @@ type Site struct {
 	dark   bool
 	lists  lists
 	need   map[string]int // by the names of RDS's quotas
+	nodes  int            // of ElastiCache
 }
 
 // at begins the examination of a site: it says who works there.
@@ -251,6 +252,7 @@ func Examine(ctx context.Context, base *awsbase.Base, x driver.Examination, d dr
 		return nil, nil
 	}
 	site.room(ctx)
+	site.roomForNodes(ctx)
 	site.permitted(ctx, merged(permissions))
 	return site.found.list, nil
 }

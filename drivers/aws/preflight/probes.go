@@ -106,6 +106,7 @@ var probes = map[string]probe{
 	"route53:GetChange":                           records,
 	"elasticache:IncreaseReplicaCount":            query("ReplicationGroupId", ghost, "NewReplicaCount", "1", "ApplyImmediately", "true"),
 	"kms:DescribeKey":                             keys,
+	"servicequotas:GetServiceQuota":               quotas,
 	"cloudwatch:GetMetricData":                    metrics,
 	"elasticache:ModifyReplicationGroup":          query("ReplicationGroupId", ghost),
 }
@@ -117,6 +118,12 @@ var aside = map[string]bool{"route53:ListResourceRecordSets": true, "route53:Get
 func keys(ctx context.Context, s *awsbase.Session, _, _ string) error {
 	var out struct{}
 	return s.JSON(ctx, "kms", "TrentService", "DescribeKey", struct{ KeyId string }{"alias/" + ghost}, &out)
+}
+
+// quotas is the probe of Service Quotas.
+func quotas(ctx context.Context, s *awsbase.Session, _, _ string) error {
+	var out struct{}
+	return s.JSON(ctx, "servicequotas", "ServiceQuotasV20190624", "GetServiceQuota", struct{ ServiceCode, QuotaCode string }{"elasticache", nodesPerRegion}, &out)
 }
 
 // metrics is the probe of CloudWatch, whose protocol is another one.
