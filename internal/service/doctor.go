@@ -17,7 +17,7 @@ import (
 )
 
 // examineTimeout is for the examination of one site by the doctor, when nobody waits for an operation.
-const examineTimeout = time.Minute
+const examineTimeout = 3 * time.Minute
 
 // examine has the kinds of a plan's resources look for what its steps will miss at each site, but for the site that an unplanned
 // move leaves. Nothing waits for a site longer than within.

@@ -54,7 +54,7 @@ func (s *Site) permitted(ctx context.Context, all []driver.Permission) {
 		if ctx.Err() == nil && failure.KindOf(err) == failure.Denied {
 			s.found.add(s.refused(refusal{permission: permissionOf(mine, simulate), on: []string{"itself"}, how: "the call was refused", sure: true}, model.Warn))
 		}
-		refused = s.probed(ctx, mine)
+		refused = s.probed(ctx, mine, err)
 	}
 	for _, r := range refused {
 		severity := model.Block
@@ -234,8 +234,8 @@ func (s *Site) simulate(ctx context.Context, principal string, q question, denie
 	}
 }
 
-// probed finds out by calls. What no harmless call tells is not found out, and said so once.
-func (s *Site) probed(ctx context.Context, all []driver.Permission) []refusal {
+// probed finds out by calls, as IAM could not be asked because of cause. What no harmless call tells is not found out, and said so once.
+func (s *Site) probed(ctx context.Context, all []driver.Permission, cause error) []refusal {
 	var out []refusal
 	var unknown []string
 	seen := map[string]bool{}
@@ -269,8 +269,13 @@ func (s *Site) probed(ctx context.Context, all []driver.Permission) []refusal {
 	}
 	if len(unknown) > 0 {
 		slices.Sort(unknown)
-		s.found.add(model.Finding{Severity: model.Note, Code: "aws-permission-unknown", What: "whether these are allowed is not known: " + strings.Join(unknown, ", "),
-			Why: "IAM's policy simulator was not to be asked, and no harmless call tells", Fix: "allow " + simulate + " to " + s.access.Holder()})
+		f := model.Finding{Severity: model.Note, Code: "aws-permission-unknown", What: "whether these are allowed is not known: " + strings.Join(unknown, ", "),
+			Why: "IAM's policy simulator was not to be asked, and no harmless call tells", Fix: "allow " + simulate + " to " + s.access.Holder()}
+		if failure.KindOf(cause) != failure.Denied {
+			f.Why = "IAM's policy simulator did not answer all questions in time, and no harmless call tells"
+			f.Fix = fmt.Sprintf("ask for less at once, which has more time: lifeboat doctor %s --site %s --operation NAME", s.app, s.id)
+		}
+		s.found.add(f)
 	}
 	return out
 }
