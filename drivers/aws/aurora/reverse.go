@@ -255,7 +255,7 @@ func (w *pair) found(ctx context.Context) (string, error) {
 	}
 	_, err := w.there.rds.CreateGlobalCluster(ctx, &rds.CreateGlobalClusterInput{
 		GlobalClusterIdentifier: &w.there.s.Global, SourceDBClusterIdentifier: &w.there.arn, DeletionProtection: aws.Bool(w.there.at.protected())})
-	return "the global database is made again, from the cluster that serves", settled(failure.Wrap(err, "reverse", w.there.subject), failure.Conflict)
+	return "the global database is made again, from the cluster that serves", settled(failure.Wrap(err, "reverse", w.there.subject), failure.Exists, failure.Conflict)
 }
 
 // create makes the cluster here as a member.
