@@ -77,6 +77,7 @@ func TestVaultLosesNoMoreThanItSays(t *testing.T) {
 	for round := range rounds {
 		r.asynchronous()
 		l := r.loaded(round)
+		age := r.markerAge()
 		receiver := r.receiver(other(r.serves))
 		r.signal(receiver, syscall.SIGSTOP)
 		frozen := l.done.Load()
@@ -105,10 +106,11 @@ func TestVaultLosesNoMoreThanItSays(t *testing.T) {
 			t.Errorf("round %d: the RPO was not measured: %s", round, report.RPO.Basis)
 		default:
 			rpo := time.Duration(*report.RPO.Seconds * float64(time.Second))
-			t.Logf("round %d: of %d transactions, %.0f a second, the %d of the last %v are lost; the marker that came back is %v older than the last one; the report says an RPO of %v",
-				round, n, rate, loss.n, lost.Round(time.Millisecond), last.Sub(came).Round(time.Millisecond), rpo)
-			if lost > rpo+marker {
-				t.Errorf("round %d: %v are lost, and the report says an RPO of %v", round, lost, rpo)
+			known := age()
+			t.Logf("round %d: of %d transactions, %.0f a second, the %d of the last %v are lost; the marker that came back is %v older than the last one; the report says an RPO of %v; the newest marker was at most %v old",
+				round, n, rate, loss.n, lost.Round(time.Millisecond), last.Sub(came).Round(time.Millisecond), rpo, known.Round(time.Millisecond))
+			if lost > rpo+known+marker {
+				t.Errorf("round %d: %v are lost, and the report says an RPO of %v, which is known to %v", round, lost, rpo, known)
 			}
 			if loss.oldest.Before(came) {
 				t.Errorf("round %d: a transaction is lost that was acknowledged %v before the marker that came back", round, came.Sub(loss.oldest))
@@ -152,8 +154,34 @@ func (r *vaultRig) came(report api.Report) time.Time {
 	return at
 }
 
-// marker is how often a marker is written in a world: the RPO is known that well.
+// marker is how often a marker is written in a world that is not too busy for that.
 const marker = 250 * time.Millisecond
+
+// markerAge watches the newest marker in what serves until that is gone, and then gives how old it was at most: the RPO is
+// known that well, and a busy machine writes its markers late.
+func (r *vaultRig) markerAge() func() time.Duration {
+	r.t.Helper()
+	ctx := r.t.Context()
+	conn, err := r.w.Connect(ctx, r.serves, world.Database)
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	oldest := make(chan time.Duration, 1)
+	go func() {
+		defer conn.Close(context.WithoutCancel(ctx))
+		var most time.Duration
+		for {
+			var at time.Time
+			if err := conn.QueryRow(ctx, "select max(at) from lifeboat.marker").Scan(&at); err != nil {
+				oldest <- most
+				return
+			}
+			most = max(most, time.Since(at))
+			r.pass(marker / 10)
+		}
+	}()
+	return func() time.Duration { return <-oldest }
+}
 
 // vaultRig is a rig whose database has no standby.
 type vaultRig struct {
