@@ -239,6 +239,8 @@ type Description struct {
 	Sync     bool             `json:"sync,omitempty"` // what the primary acknowledges is already here
 	Outputs  map[string]Value `json:"outputs,omitempty"`
 	Facts    []Fact           `json:"facts,omitempty"`
+	// Stateless says that the resource's kind holds no data, so that nothing can be behind. Whoever asks the driver sets it.
+	Stateless bool `json:"stateless,omitempty"`
 }
 
 // Point is a recovery point: a state of a resource, as of an instant, that it can be brought back to.

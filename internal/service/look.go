@@ -45,13 +45,15 @@ func each(n int, f func(i int)) {
 }
 
 func (s *Service) describe(ctx context.Context, app model.App, r model.Resource, site, peer model.SiteID) model.Description {
+	stateless := false
 	failed := func(err error) model.Description {
-		return model.Description{Resource: r.ID, Site: site, At: time.Now().UTC(), Role: model.RoleUnknown, Summary: err.Error()}
+		return model.Description{Resource: r.ID, Site: site, At: time.Now().UTC(), Role: model.RoleUnknown, Stateless: stateless, Summary: err.Error()}
 	}
 	d, err := s.opts.Drivers.Get(r.Kind)
 	if err != nil {
 		return failed(err)
 	}
+	stateless = !d.Facts().Stateful
 	if peer == site || peer == "" {
 		peer = app.Home
 		if site == app.Home && len(app.Recovery) > 0 {
@@ -64,7 +66,7 @@ func (s *Service) describe(ctx context.Context, app model.App, r model.Resource,
 	if err != nil {
 		return failed(err)
 	}
-	seen.Resource, seen.Site = r.ID, site
+	seen.Resource, seen.Site, seen.Stateless = r.ID, site, stateless
 	return seen
 }
 

@@ -299,3 +299,21 @@ func TestNothingServes(t *testing.T) {
 		}
 	}
 }
+
+// TestStatusKnowsWhatHoldsNoData holds that what cannot be behind is told from what is behind by nobody knows how much.
+func TestStatusKnowsWhatHoldsNoData(t *testing.T) {
+	l := newLab(t, "{}")
+	text := fmt.Sprintf(shop, "{}") + "      name:\n        kind: fake\n        sites: {east: {role: primary}, west: {role: standby}}\n"
+	if err := os.WriteFile(l.path, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	got, err := l.open(nil).Status(t.Context(), "shop")
+	if err != nil || len(got.Resources) != 4 {
+		t.Fatalf("%v, %+v", err, got)
+	}
+	for _, d := range got.Resources {
+		if d.Stateless != (d.Resource == "name") {
+			t.Errorf("%s at %s: stateless %v", d.Resource, d.Site, d.Stateless)
+		}
+	}
+}

@@ -132,10 +132,12 @@ func roleSpan(r model.Role) span {
 	return span{string(r), plain}
 }
 
-// lag is how far a standby is behind, in what is known of bytes and time.
+// lag is how far a standby is behind, in what is known of bytes and time; a dash for what holds no data.
 func lag(d model.Description) string {
 	var text string
 	switch {
+	case d.Stateless && d.Role == model.RoleStandby:
+		return "-"
 	case d.LagBytes != nil && d.LagTime != nil:
 		text = units.Bytes(*d.LagBytes) + ", " + units.Duration(d.LagTime.Std())
 	case d.LagBytes != nil:

@@ -97,7 +97,10 @@ func TestGolden(t *testing.T) {
 		"status": func(w io.Writer) error {
 			return Status(w, &api.StatusReply{App: "shop", Home: "east", Serving: "west", Resources: []model.Description{
 				{Resource: "db", Site: "west", Role: model.RolePrimary, Healthy: true, Summary: "timeline 2"},
-				{Resource: "db", Site: "east", Role: model.RoleStandby, LagBytes: ptr(int64(16384)), LagTime: dur(85 * time.Millisecond), Sync: true, Summary: "streaming"}}, LastDrill: &done}, style)
+				{Resource: "db", Site: "east", Role: model.RoleStandby, LagBytes: ptr(int64(16384)), LagTime: dur(85 * time.Millisecond), Sync: true, Summary: "streaming"},
+				{Resource: "cache", Site: "east", Role: model.RoleStandby, Healthy: true, Summary: "follows"},
+				{Resource: "name", Site: "west", Role: model.RolePrimary, Healthy: true, Stateless: true, Summary: "www.example.com has an answer"},
+				{Resource: "name", Site: "east", Role: model.RoleStandby, Healthy: true, Stateless: true, Summary: "www.example.com has another answer"}}, LastDrill: &done}, style)
 		},
 		"doctor": func(w io.Writer) error {
 			return Doctor(w, &api.DoctorReply{App: "shop", Serving: "east", Blocked: true,
