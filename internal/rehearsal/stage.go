@@ -180,7 +180,7 @@ func (st *stage) answer(ctx context.Context, run model.RunID, s *api.StepView, a
 		st.asked(s.ID, why(s), accepted)
 	case s.Status == api.StepAsking:
 		sig.Signal, sig.Step, sig.Reason = api.Abort, "", "rehearsal: "+string(s.ID)+" failed for good"
-		st.asked(s.ID, why(s), "given up")
+		st.asked(s.ID, why(s), givenUp)
 	default:
 		return nil
 	}
@@ -195,6 +195,9 @@ func (st *stage) answer(ctx context.Context, run model.RunID, s *api.StepView, a
 	_, err := st.svc.Signal(ctx, sig)
 	return err
 }
+
+// givenUp is the answer to a step that failed for good.
+const givenUp = "given up"
 
 func why(s *api.StepView) string {
 	if s.Err == nil {

@@ -130,10 +130,15 @@ func (st *stage) closed(view *api.RunView) {
 	}
 }
 
-// failed names the first step that failed.
+// failed names the step that the run was given up for, or else the first one that failed.
 func (st *stage) failed() string {
+	for _, a := range st.out.Asked {
+		if a.Answer == givenUp {
+			return fmt.Sprintf(": %s fails: %s", a.Step, a.What)
+		}
+	}
 	for _, s := range st.out.Steps {
-		if s.Status == api.StepFailed || s.Err != nil && s.Status != api.StepDone && s.Status != api.StepWaived {
+		if s.Status == api.StepFailed {
 			text := ": " + string(s.ID) + " fails"
 			if s.Err != nil {
 				text += ": " + s.Err.Error()

@@ -64,10 +64,23 @@ func ways(steps []api.StepView) map[model.StepID]api.StepStatus {
 }
 
 // TestRehearsal rehearses the loss of a region in each way, and then loses it so: what was foretold comes to pass, and the rehearsal
-// touched nothing.
+// touched nothing. Only a home that is slow can still shut the old instance's door: elsewhere people are asked.
 func TestRehearsal(t *testing.T) {
-	faults := map[string]awstest.Fault{"refusing": {How: awstest.Refuse}, "hanging": {How: awstest.Hang}}
-	for _, how := range []string{"refusing", "hanging"} {
+	ways := map[string]struct {
+		fault awstest.Fault
+		fence api.StepStatus
+	}{
+		"refusing": {awstest.Fault{How: awstest.Refuse}, api.StepWaived},
+		"hanging":  {awstest.Fault{How: awstest.Hang}, api.StepWaived},
+		"500":      {awstest.Fault{How: awstest.Error500}, api.StepWaived},
+		"slow":     {awstest.Fault{How: awstest.Slow, Delay: 5 * time.Second}, api.StepDone},
+		"half":     {awstest.Fault{How: awstest.Error500, Changes: true}, api.StepWaived},
+	}
+	for _, how := range api.LostHow() {
+		c, ok := ways[how]
+		if !ok {
+			t.Errorf("%s is not tested", how)
+		}
 		t.Run(how, func(t *testing.T) {
 			bubble(t, awstest.Options{}, func(l *lab) {
 				l.shop()
@@ -79,13 +92,21 @@ func TestRehearsal(t *testing.T) {
 				if diff := cmp.Diff(before, l.inventory()); diff != "" {
 					t.Errorf("the rehearsal changed something (-before +after):\n%s", diff)
 				}
-				if !told.OK || told.Outcome != api.Succeeded || told.Lost != dublin || len(told.Asked) != 1 || told.RPO.Value == nil {
+				asked := 0
+				if c.fence == api.StepWaived {
+					asked = 1
+				}
+				if !told.OK || told.Outcome != api.Succeeded || told.Lost != dublin || told.How != how || len(told.Asked) != asked || told.RPO.Value == nil {
 					t.Errorf("rehearsed: %+v", told)
 				}
+				for _, s := range told.Steps {
+					if s.ID == "billing/fence@dublin" && s.Status != c.fence {
+						t.Errorf("the fence of the old instance is %s, want %s", s.Status, c.fence)
+					}
+				}
 
-				fault := faults[how]
-				fault.Region = regions[dublin]
-				home := l.Inject(fault)
+				c.fault.Region = regions[dublin]
+				home := l.Inject(c.fault)
 				req := l.ask(model.OpFailover, model.Unplanned)
 				req.AcceptUnfenced = "the region is gone"
 				r := l.run(req)
@@ -111,6 +132,57 @@ func (l *lab) foretold(told *api.Rehearsal, r *api.Report) {
 	if diff := (took - foretold).Abs(); diff > took/10 {
 		l.t.Errorf("%s took %s, and was foretold to take %s", r.Run.Operation, took, foretold)
 	}
+	if told.RTO.Value == nil || r.RTO.Value == nil {
+		l.t.Fatalf("%s: the RTO is %v, and was foretold to be %v", r.Run.Operation, r.RTO, told.RTO)
+	}
+	if diff := (*r.RTO.Value - *told.RTO.Value).Std().Abs(); diff > r.RTO.Value.Std()/10 {
+		l.t.Errorf("the RTO of %s is %s, and was foretold to be %s", r.Run.Operation, r.RTO.Value.Std(), told.RTO.Value.Std())
+	}
+}
+
+// TestRehearsedInVain: what cannot go well is foretold with the step that fails, and in truth that step asks what to do: a planned
+// failover of a home that is gone. A drill needs a home that can be looked at, and none that works.
+func TestRehearsedInVain(t *testing.T) {
+	bubble(t, awstest.Options{}, func(l *lab) {
+		t := l.t
+		l.shop()
+		l.run(l.ask(model.OpProtect, ""))
+		told := l.rehearse(api.RehearseRequest{App: "shop", Operation: model.OpDrill, Lost: dublin, How: "half"})
+		home := l.Inject(awstest.Fault{Region: regions[dublin], How: awstest.Error500, Changes: true})
+		l.foretold(told, l.run(l.ask(model.OpDrill, "")))
+		home.Remove()
+
+		told = l.rehearse(api.RehearseRequest{App: "shop", Operation: model.OpFailover, Mode: model.Planned, Lost: dublin})
+		last := told.Asked[len(told.Asked)-1]
+		if told.OK || told.Outcome != api.Aborted || last.Answer != "given up" || !strings.Contains(told.Verdict, string(last.Step)+" fails: ") {
+			t.Fatalf("%s: %s; asked: %+v", told.Outcome, told.Verdict, told.Asked)
+		}
+		l.Inject(awstest.Fault{Region: regions[dublin], How: awstest.Refuse})
+		s := l.open(nil)
+		req := l.ask(model.OpFailover, model.Planned)
+		req.From = dublin
+		began, err := s.Start(within(t, time.Hour), req)
+		must(t, err)
+		ctx := within(t, time.Hour)
+		for v, err := range s.Watch(ctx, began.ID) {
+			must(t, err)
+			st := step(t, v, last.Step)
+			if st.Status == api.StepAsking {
+				t.Logf("%s", st.Err)
+				break
+			}
+			for i := range v.Steps {
+				if st := &v.Steps[i]; st.Status == api.StepAsking && st.Waiver == model.Unfenced {
+					_, err := s.Signal(ctx, api.SignalRequest{Run: v.ID, Signal: api.Force, Step: st.ID, Reason: "the region is gone", By: "ann"})
+					must(t, err)
+				}
+			}
+		}
+		if ctx.Err() != nil {
+			t.Errorf("%s was foretold to fail, and does not ask", last.Step)
+		}
+		must(t, s.Close())
+	})
 }
 
 // TestRehearsals rehearses each operation of an app's life before it is carried out. The drill is in a world that is three times as
