@@ -20,6 +20,7 @@ import (
 
 	"github.com/lifeboat-dr/lifeboat/driver"
 	"github.com/lifeboat-dr/lifeboat/drivers/aws/awsbase"
+	"github.com/lifeboat-dr/lifeboat/drivers/aws/longwork"
 	"github.com/lifeboat-dr/lifeboat/failure"
 	"github.com/lifeboat-dr/lifeboat/model"
 )
@@ -40,10 +41,28 @@ const settle = time.Minute
 const besides = 5 * time.Second
 
 // Driver is the aws.aurora.global driver. It holds no state between calls.
-type Driver struct{ base *awsbase.Base }
+type Driver struct {
+	base *awsbase.Base
+	stepwise
+}
+
+// stepwise is what is done step by step with both kinds: see work.
+type stepwise interface {
+	driver.Capturer
+	driver.Copier
+	driver.Expirer
+	driver.Prover
+	driver.Restorer
+	driver.Releaser
+	longwork.Observer
+}
 
 // New makes the driver.
-func New(base *awsbase.Base) *Driver { return &Driver{base} }
+func New(base *awsbase.Base) *Driver {
+	d := &Driver{base: base}
+	d.stepwise = frame(d.place)
+	return d
+}
 
 // Facts describes the driver.
 func (d *Driver) Facts() driver.Facts {
@@ -81,44 +100,14 @@ func (d *Driver) Facts() driver.Facts {
 	}
 }
 
-// Capture makes a snapshot of the cluster at the site.
-func (d *Driver) Capture(ctx context.Context, req driver.Request) (driver.Handle, error) {
-	return places(d.place).begin(ctx, req)
-}
-
-// Copy brings what the retention of the other sites keeps to them.
-func (d *Driver) Copy(ctx context.Context, req driver.Request) (driver.Handle, error) {
-	return places(d.place).begin(ctx, req)
-}
-
-// Expire deletes snapshots at all sites that their retention does not keep.
-func (d *Driver) Expire(ctx context.Context, req driver.Request) (driver.Handle, error) {
-	return places(d.place).begin(ctx, req)
-}
-
-// Prove restores a snapshot apart and writes what came of it into its tags.
-func (d *Driver) Prove(ctx context.Context, req driver.Request) (driver.Handle, error) {
-	return places(d.place).begin(ctx, req)
-}
-
-// Restore brings a state back under a name of its own, outside of the global database.
-func (d *Driver) Restore(ctx context.Context, req driver.Request) (driver.Handle, error) {
-	return places(d.place).begin(ctx, req)
-}
-
-// Release removes what a drill or a proof made, by the names that its token gives.
-func (d *Driver) Release(ctx context.Context, req driver.Request) (driver.Handle, error) {
-	return places(d.place).begin(ctx, req)
-}
-
 // Points lists the snapshots at the site that can be restored, newest first.
 func (d *Driver) Points(ctx context.Context, t driver.Target) ([]model.Point, error) {
-	return places(d.place).points(ctx, t)
+	return points(ctx, d.place, t)
 }
 
 // Observe looks how far the work is, and takes the next step of what is not a single call.
 func (d *Driver) Observe(ctx context.Context, req driver.Request, dh driver.Handle) (driver.Observation, error) {
-	h, err := readHandle(req, dh)
+	h, err := longwork.Read[handle](handleVersion, req, dh)
 	if err != nil {
 		return driver.Observation{}, err
 	}
@@ -128,10 +117,8 @@ func (d *Driver) Observe(ctx context.Context, req driver.Request, dh driver.Hand
 		seen, err = d.observeRole(ctx, req, h)
 	case model.ActionReverse:
 		seen, err = d.observeReverse(ctx, req)
-	case model.ActionDrill:
-		return d.observeDrill(ctx, req)
 	default:
-		return places(d.place).observe(ctx, req, h)
+		return d.stepwise.Observe(ctx, req, dh)
 	}
 	if seen.State == driver.Pending {
 		seen.Again = again
@@ -146,11 +133,5 @@ var (
 	_ driver.Promoter          = (*Driver)(nil)
 	_ driver.Reverser          = (*Driver)(nil)
 	_ driver.Driller           = (*Driver)(nil)
-	_ driver.Releaser          = (*Driver)(nil)
-	_ driver.Capturer          = (*Driver)(nil)
-	_ driver.Copier            = (*Driver)(nil)
-	_ driver.Expirer           = (*Driver)(nil)
 	_ driver.Lister            = (*Driver)(nil)
-	_ driver.Prover            = (*Driver)(nil)
-	_ driver.Restorer          = (*Driver)(nil)
 )

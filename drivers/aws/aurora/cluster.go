@@ -14,10 +14,27 @@ const ClusterKind model.Kind = "aws.aurora.cluster"
 
 // Cluster is the aws.aurora.cluster driver: a cluster without a global database, which comes back in another region by a copy of
 // its snapshots. It holds no state between calls.
-type Cluster struct{ base *awsbase.Base }
+type Cluster struct {
+	base *awsbase.Base
+	clusterwise
+}
+
+// clusterwise is what is done step by step with single clusters.
+type clusterwise interface {
+	stepwise
+	driver.Driller
+	driver.Fencer
+	driver.Quiescer
+	driver.Promoter
+	driver.Reverser
+}
 
 // NewCluster makes the driver on the base that the process's drivers of AWS share.
-func NewCluster(base *awsbase.Base) *Cluster { return &Cluster{base} }
+func NewCluster(base *awsbase.Base) *Cluster {
+	d := &Cluster{base: base}
+	d.clusterwise = frame(d.place)
+	return d
+}
 
 // Facts describes the driver.
 func (d *Cluster) Facts() driver.Facts {
@@ -68,92 +85,13 @@ func (d *Cluster) Facts() driver.Facts {
 // pointOutputs are a capture's.
 var pointOutputs = map[string]model.ValueType{"point": model.TypeText, "at": model.TypeTime}
 
-func (d *Cluster) begin(ctx context.Context, req driver.Request) (driver.Handle, error) {
-	return places(d.place).begin(ctx, req)
-}
-
-// Capture makes a snapshot of the cluster at the site.
-func (d *Cluster) Capture(ctx context.Context, req driver.Request) (driver.Handle, error) {
-	return d.begin(ctx, req)
-}
-
-// Copy brings what the retention of the other sites keeps to them.
-func (d *Cluster) Copy(ctx context.Context, req driver.Request) (driver.Handle, error) {
-	return d.begin(ctx, req)
-}
-
-// Expire deletes snapshots at all sites that their retention does not keep.
-func (d *Cluster) Expire(ctx context.Context, req driver.Request) (driver.Handle, error) {
-	return d.begin(ctx, req)
-}
-
-// Promote brings the newest copy at the site up under the site's name.
-func (d *Cluster) Promote(ctx context.Context, req driver.Request) (driver.Handle, error) {
-	return d.begin(ctx, req)
-}
-
-// Fence shuts everybody out of the cluster at the site.
-func (d *Cluster) Fence(ctx context.Context, req driver.Request) (driver.Handle, error) {
-	return d.begin(ctx, req)
-}
-
-// Quiesce fences the cluster and brings its last state to the peer.
-func (d *Cluster) Quiesce(ctx context.Context, req driver.Request) (driver.Handle, error) {
-	return d.begin(ctx, req)
-}
-
-// Drill brings an isolated copy up.
-func (d *Cluster) Drill(ctx context.Context, req driver.Request) (driver.Handle, error) {
-	return d.begin(ctx, req)
-}
-
-// Release deletes what a drill or a proof made.
-func (d *Cluster) Release(ctx context.Context, req driver.Request) (driver.Handle, error) {
-	return d.begin(ctx, req)
-}
-
-// Prove restores a snapshot apart and writes what came of it into its tags.
-func (d *Cluster) Prove(ctx context.Context, req driver.Request) (driver.Handle, error) {
-	return d.begin(ctx, req)
-}
-
-// Restore brings a state back under a name of its own.
-func (d *Cluster) Restore(ctx context.Context, req driver.Request) (driver.Handle, error) {
-	return d.begin(ctx, req)
-}
-
-// Reverse protects the site that serves by copies at this one.
-func (d *Cluster) Reverse(ctx context.Context, req driver.Request) (driver.Handle, error) {
-	return d.begin(ctx, req)
-}
-
 // Points lists the snapshots at the site that can be restored, newest first.
 func (d *Cluster) Points(ctx context.Context, t driver.Target) ([]model.Point, error) {
-	return places(d.place).points(ctx, t)
-}
-
-// Observe takes the next step of the work if there is one to take, and says what it waits for.
-func (d *Cluster) Observe(ctx context.Context, req driver.Request, dh driver.Handle) (driver.Observation, error) {
-	h, err := readHandle(req, dh)
-	if err != nil {
-		return driver.Observation{}, err
-	}
-	return places(d.place).observe(ctx, req, h)
+	return points(ctx, d.place, t)
 }
 
 var (
 	_ driver.Driver            = (*Cluster)(nil)
 	_ driver.ResourceValidator = (*Cluster)(nil)
-	_ driver.Capturer          = (*Cluster)(nil)
-	_ driver.Copier            = (*Cluster)(nil)
-	_ driver.Expirer           = (*Cluster)(nil)
 	_ driver.Lister            = (*Cluster)(nil)
-	_ driver.Promoter          = (*Cluster)(nil)
-	_ driver.Fencer            = (*Cluster)(nil)
-	_ driver.Quiescer          = (*Cluster)(nil)
-	_ driver.Driller           = (*Cluster)(nil)
-	_ driver.Releaser          = (*Cluster)(nil)
-	_ driver.Prover            = (*Cluster)(nil)
-	_ driver.Restorer          = (*Cluster)(nil)
-	_ driver.Reverser          = (*Cluster)(nil)
 )

@@ -25,14 +25,6 @@ func (d *Driver) Drill(ctx context.Context, req driver.Request) (driver.Handle, 
 	return driver.NewHandle(handleVersion, handle{Action: req.Action})
 }
 
-func (d *Driver) observeDrill(ctx context.Context, req driver.Request) (driver.Observation, error) {
-	w, err := places(d.place).work(ctx, req)
-	if err != nil {
-		return driver.Observation{}, err
-	}
-	return w.push(ctx, handle{Action: req.Action, Point: w.here.drillSnapshot(req.Token)})
-}
-
 // drill brings a snapshot up apart.
 func (w *work) drill(ctx context.Context, h handle) (driver.Observation, error) {
 	if err := w.here.needsDrill("drill"); err != nil {
@@ -42,7 +34,11 @@ func (w *work) drill(ctx context.Context, h handle) (driver.Observation, error) 
 	if err != nil {
 		return driver.Observation{}, err
 	}
-	l := w.apart("drill", h.Point)
+	from := h.Point
+	if w.here.s.Global != "" {
+		from = w.here.drillSnapshot(w.req.Token)
+	}
+	l := w.apart("drill", from)
 	if l.class, err = w.here.drillClass(v); err != nil {
 		return driver.Observation{}, err
 	}

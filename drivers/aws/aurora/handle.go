@@ -3,8 +3,6 @@ package aurora
 import (
 	"time"
 
-	"github.com/lifeboat-dr/lifeboat/driver"
-	"github.com/lifeboat-dr/lifeboat/failure"
 	"github.com/lifeboat-dr/lifeboat/model"
 )
 
@@ -26,6 +24,9 @@ type handle struct {
 	Until time.Time `json:"until,omitzero"`
 }
 
+// For is the action that was begun.
+func (h handle) For() model.Action { return h.Action }
+
 // The ways in which a role moves.
 const (
 	byItself     = "found"      // it had moved already, or was moving
@@ -34,12 +35,3 @@ const (
 	byDetaching  = "detached"   // RemoveFromGlobalCluster
 	byAbsence    = "absent"     // there is nothing that could take writes
 )
-
-// readHandle reads what a begin for req left.
-func readHandle(req driver.Request, dh driver.Handle) (handle, error) {
-	h, err := driver.ReadHandle[handle](handleVersion, dh)
-	if err == nil && h.Action == "" {
-		err = failure.New(failure.Corrupt, "observe", string(req.Resource.ID), "this is no handle of %s", req.Resource.Kind)
-	}
-	return h, err
-}

@@ -219,9 +219,6 @@ func (w *work) try(ctx context.Context, s *snapshots.Snapshot, l launch, token s
 
 // release deletes what a drill or a proof made, by the names that its token gives.
 func (w *work) release(ctx context.Context) (driver.Observation, error) {
-	if w.req.Released == nil || w.req.Released.Token == "" {
-		return driver.Observation{}, failure.New(failure.Invalid, "", "", "it is not said what is released")
-	}
 	p, token := w.here, w.req.Released.Token
 	for _, what := range []string{"drill", "prove"} {
 		l := p.apartOf(what, token, "", w.origin())

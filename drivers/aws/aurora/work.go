@@ -4,12 +4,12 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/base32"
-	"errors"
 	"strings"
 	"time"
 
 	"github.com/lifeboat-dr/lifeboat/driver"
 	"github.com/lifeboat-dr/lifeboat/drivers/aws/awsbase"
+	"github.com/lifeboat-dr/lifeboat/drivers/aws/longwork"
 	"github.com/lifeboat-dr/lifeboat/drivers/aws/snapshots"
 	"github.com/lifeboat-dr/lifeboat/failure"
 	"github.com/lifeboat-dr/lifeboat/model"
@@ -31,6 +31,11 @@ func (open places) work(ctx context.Context, req driver.Request) (*work, error) 
 		return nil, err
 	}
 	return &work{req: req, open: open, here: here}, nil
+}
+
+// frame is the work at such places, step by step.
+func frame(open places) longwork.Frame[*work, handle] {
+	return longwork.Frame[*work, handle]{Version: handleVersion, Again: again, Open: open.work}
 }
 
 // others are the resource's other sites.
@@ -71,38 +76,8 @@ func runKey(req driver.Request, arn string) string {
 	return strings.ToLower(base32.StdEncoding.WithPadding(base32.NoPadding).EncodeToString(sum[:]))
 }
 
-// begin decides what the work is about and takes its first step, as far as that is possible now.
-func (open places) begin(ctx context.Context, req driver.Request) (driver.Handle, error) {
-	w, err := open.work(ctx, req)
-	if err != nil {
-		return driver.Handle{}, err
-	}
-	h, err := w.decide(ctx)
-	if err != nil {
-		return driver.Handle{}, failure.Wrap(err, string(req.Action), w.here.subject)
-	}
-	seen, err := w.push(ctx, h)
-	if err == nil && seen.State == driver.Failed && req.Action != model.ActionProve { // a verdict is an answer, given again
-		return driver.Handle{}, seen.Err
-	}
-	if err != nil {
-		return driver.Handle{}, err
-	}
-	return driver.NewHandle(handleVersion, h)
-}
-
-// observe takes the next step of the work, and says what it waits for.
-func (open places) observe(ctx context.Context, req driver.Request, h handle) (driver.Observation, error) {
-	req.Action = h.Action
-	w, err := open.work(ctx, req)
-	if err != nil {
-		return driver.Observation{}, err
-	}
-	return w.push(ctx, h)
-}
-
-// decide chooses what the work is about. Asked again for the same token, it chooses the same where something was made of it.
-func (w *work) decide(ctx context.Context) (handle, error) {
+// Decide chooses what the work is about.
+func (w *work) Decide(ctx context.Context) (handle, error) {
 	h := handle{Action: w.req.Action}
 	var err error
 	switch w.req.Action {
@@ -126,35 +101,17 @@ func (w *work) decide(ctx context.Context) (handle, error) {
 		h.Point, err = w.decideProve(ctx)
 	case model.ActionFence, model.ActionQuiesce:
 		err = w.here.needsFence()
-	case model.ActionRelease:
-		if w.req.Released == nil || w.req.Released.Token == "" {
-			err = failure.New(failure.Invalid, "", "", "it is not said what is released")
-		}
 	}
 	return h, err
 }
 
-// push takes the next step of the work. It may be called by several at once, and again at any time.
-func (w *work) push(ctx context.Context, h handle) (driver.Observation, error) {
+// Step takes the next step of the work. What is somebody else's and what is broken ends it.
+func (w *work) Step(ctx context.Context, h handle) (driver.Observation, error) {
 	seen, err := w.step(ctx, h)
-	switch {
-	case err == nil, ctx.Err() != nil:
-	case failure.KindOf(err) == failure.Exists, failure.KindOf(err) == failure.Corrupt:
-		seen, err = driver.FailedWith(failure.Wrap(err, string(w.req.Action), w.here.subject)), nil
-	case failure.KindOf(err) == failure.Conflict:
-		seen, err = driver.Waiting("AWS is not ready for the next step: %s", strings.Join(strings.Fields(err.Error()), " ")), nil
+	if err != nil && ctx.Err() == nil && (failure.KindOf(err) == failure.Exists || failure.KindOf(err) == failure.Corrupt) {
+		return driver.FailedWith(longwork.About(w.req, err)), nil
 	}
-	var said *failure.Error
-	if err != nil && (!errors.As(err, &said) || said.Op != string(w.req.Action) || said.Subject != w.here.subject) {
-		return seen, failure.Wrap(err, string(w.req.Action), w.here.subject)
-	}
-	if err != nil {
-		return seen, err
-	}
-	if seen.State == driver.Pending && seen.Again == 0 {
-		seen.Again = again
-	}
-	return seen, nil
+	return seen, err
 }
 
 func (w *work) step(ctx context.Context, h handle) (driver.Observation, error) {
@@ -227,7 +184,7 @@ func (w *work) expire(ctx context.Context) (driver.Observation, error) {
 }
 
 // points lists the snapshots at a site that can be restored.
-func (open places) points(ctx context.Context, t driver.Target) ([]model.Point, error) {
+func points(ctx context.Context, open places, t driver.Target) ([]model.Point, error) {
 	w, err := open.work(ctx, driver.Request{Target: t})
 	if err != nil {
 		return nil, err

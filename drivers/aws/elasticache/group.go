@@ -1,12 +1,11 @@
 package elasticache
 
 import (
-	"context"
 	"time"
 
 	"github.com/lifeboat-dr/lifeboat/driver"
 	"github.com/lifeboat-dr/lifeboat/drivers/aws/awsbase"
-	"github.com/lifeboat-dr/lifeboat/failure"
+	"github.com/lifeboat-dr/lifeboat/drivers/aws/longwork"
 	"github.com/lifeboat-dr/lifeboat/model"
 )
 
@@ -14,13 +13,33 @@ import (
 const KindGroup model.Kind = "aws.elasticache.replicationgroup"
 
 // Group is the aws.elasticache.replicationgroup driver. It holds no state between calls.
-type Group struct{ base *awsbase.Base }
+type Group struct {
+	base *awsbase.Base
+	stepwise
+}
+
+// stepwise is what is done step by step: see groupWork.
+type stepwise interface {
+	driver.Capturer
+	driver.Expirer
+	driver.Prover
+	driver.Restorer
+	driver.Driller
+	driver.Releaser
+	driver.Promoter
+	driver.Reverser
+	longwork.Observer
+}
 
 // lookAgain is the pause between two looks at what takes AWS minutes.
 const lookAgain = 10 * time.Second
 
 // NewGroup makes the driver.
-func NewGroup(base *awsbase.Base) *Group { return &Group{base: base} }
+func NewGroup(base *awsbase.Base) *Group {
+	d := &Group{base: base}
+	d.stepwise = longwork.Frame[*groupWork, groupHandle]{Version: handleVersion, Again: lookAgain, Open: d.work}
+	return d
+}
 
 // Facts describes the driver.
 func (d *Group) Facts() driver.Facts {
@@ -65,60 +84,9 @@ func (d *Group) ActionOf(r model.Resource, action model.Action) driver.ActionFac
 	return driver.ActionFacts{}
 }
 
-// Promote starts the group at the site.
-func (d *Group) Promote(ctx context.Context, req driver.Request) (driver.Handle, error) {
-	return d.begin(ctx, req)
-}
-
-// Reverse makes the site ready for the next cold start.
-func (d *Group) Reverse(ctx context.Context, req driver.Request) (driver.Handle, error) {
-	return d.begin(ctx, req)
-}
-
-// Drill starts a group apart.
-func (d *Group) Drill(ctx context.Context, req driver.Request) (driver.Handle, error) {
-	return d.begin(ctx, req)
-}
-
-// Capture makes a snapshot of the group at the site.
-func (d *Group) Capture(ctx context.Context, req driver.Request) (driver.Handle, error) {
-	return d.begin(ctx, req)
-}
-
-// Expire deletes snapshots at the site that their retention does not keep.
-func (d *Group) Expire(ctx context.Context, req driver.Request) (driver.Handle, error) {
-	return d.begin(ctx, req)
-}
-
-// Restore brings a snapshot back under a name of its own.
-func (d *Group) Restore(ctx context.Context, req driver.Request) (driver.Handle, error) {
-	return d.begin(ctx, req)
-}
-
-// Prove restores a snapshot apart and writes what came of it into its tags.
-func (d *Group) Prove(ctx context.Context, req driver.Request) (driver.Handle, error) {
-	return d.begin(ctx, req)
-}
-
-// Release deletes what a drill or a proof made.
-func (d *Group) Release(ctx context.Context, req driver.Request) (driver.Handle, error) {
-	if req.Released == nil || req.Released.Token == "" {
-		return driver.Handle{}, failure.New(failure.Invalid, "release", string(req.Resource.ID), "nothing says what is released")
-	}
-	return d.begin(ctx, req)
-}
-
 var (
 	_ driver.Driver            = (*Group)(nil)
-	_ driver.Promoter          = (*Group)(nil)
-	_ driver.Reverser          = (*Group)(nil)
-	_ driver.Driller           = (*Group)(nil)
-	_ driver.Releaser          = (*Group)(nil)
-	_ driver.Capturer          = (*Group)(nil)
-	_ driver.Expirer           = (*Group)(nil)
 	_ driver.Lister            = (*Group)(nil)
-	_ driver.Restorer          = (*Group)(nil)
-	_ driver.Prover            = (*Group)(nil)
 	_ driver.PointKeeper       = (*Group)(nil)
 	_ driver.ActionDescriber   = (*Group)(nil)
 	_ driver.Hooker            = (*Group)(nil)

@@ -75,7 +75,7 @@ func (w *groupWork) check(ctx context.Context) ([]model.Finding, error) {
 
 // checkPoint says what a restore or a proof would be refused for.
 func (w *groupWork) checkPoint(ctx context.Context) ([]model.Finding, error) {
-	h, err := w.decide(ctx)
+	h, err := w.Decide(ctx)
 	if err == nil && w.req.Action == model.ActionRestore {
 		var c *cache
 		if c, err = w.here.cache(ctx, h.Name); err == nil && c != nil && !w.mine(c.tags) {

@@ -137,9 +137,6 @@ func (w *groupWork) drill(ctx context.Context, h groupHandle) (driver.Observatio
 
 // release deletes what a drill or a proof made, by the token of its step.
 func (w *groupWork) release(ctx context.Context) (driver.Observation, error) {
-	if w.req.Released == nil {
-		return driver.Observation{}, failure.New(failure.Invalid, "", w.subject(), "nothing says what is released")
-	}
 	for _, what := range []string{"drill", "prove"} {
 		pending, err := w.removed(ctx, w.apart(what, w.req.Released.Token), w.req.Released.Token)
 		if err != nil || pending != "" {

@@ -26,6 +26,9 @@ type groupHandle struct {
 	Unknown string `json:"unknown,omitempty"`
 }
 
+// For is the action that was begun.
+func (h groupHandle) For() model.Action { return h.Action }
+
 // groupWork is everything about one request.
 type groupWork struct {
 	d    *Group
@@ -46,45 +49,8 @@ func (d *Group) work(ctx context.Context, req driver.Request) (*groupWork, error
 
 func (w *groupWork) subject() string { return string(w.req.Resource.ID) + " at " + string(w.req.Site) }
 
-// begin decides what the work is about and takes its first step.
-func (d *Group) begin(ctx context.Context, req driver.Request) (driver.Handle, error) {
-	w, err := d.work(ctx, req)
-	if err != nil {
-		return driver.Handle{}, err
-	}
-	h, err := w.decide(ctx)
-	if err != nil {
-		return driver.Handle{}, failure.Wrap(err, string(req.Action), w.subject())
-	}
-	seen, err := w.push(ctx, h)
-	if err != nil {
-		return driver.Handle{}, err
-	}
-	if seen.State == driver.Failed && req.Action != model.ActionProve { // what a proof ends in is its answer, also when it is begun again
-		return driver.Handle{}, seen.Err
-	}
-	return driver.NewHandle(handleVersion, h)
-}
-
-// Observe takes the next step of the work if there is one to take, and says what it waits for.
-func (d *Group) Observe(ctx context.Context, req driver.Request, dh driver.Handle) (driver.Observation, error) {
-	h, err := driver.ReadHandle[groupHandle](handleVersion, dh)
-	if err != nil {
-		return driver.Observation{}, err
-	}
-	if h.Action == "" {
-		return driver.Observation{}, failure.New(failure.Corrupt, "observe", string(req.Resource.ID), "this is no handle of %s", KindGroup)
-	}
-	req.Action = h.Action
-	w, err := d.work(ctx, req)
-	if err != nil {
-		return driver.Observation{}, err
-	}
-	return w.push(ctx, h)
-}
-
-// decide chooses what the work is about. Asked again for the same token, it chooses the same.
-func (w *groupWork) decide(ctx context.Context) (groupHandle, error) {
+// Decide chooses what the work is about.
+func (w *groupWork) Decide(ctx context.Context) (groupHandle, error) {
 	h := groupHandle{Action: w.req.Action, Name: w.here.at.Group}
 	var err error
 	switch w.req.Action {
@@ -176,22 +142,8 @@ func (w *groupWork) former(ctx context.Context) (*time.Time, error) {
 	return c.made(), nil
 }
 
-// push takes the next step of the work. It may be called by several at once, and again at any time.
-func (w *groupWork) push(ctx context.Context, h groupHandle) (driver.Observation, error) {
-	seen, err := w.step(ctx, h)
-	if err != nil && ctx.Err() == nil && awsbase.Busy(err) {
-		seen, err = driver.Waiting("AWS is not ready for the next step: %s", awsbase.OneLine(err.Error())), nil
-	}
-	if err != nil {
-		return seen, failure.Wrap(err, string(w.req.Action), w.subject())
-	}
-	if seen.State == driver.Pending {
-		seen.Again = lookAgain
-	}
-	return seen, nil
-}
-
-func (w *groupWork) step(ctx context.Context, h groupHandle) (driver.Observation, error) {
+// Step takes the next step of the work.
+func (w *groupWork) Step(ctx context.Context, h groupHandle) (driver.Observation, error) {
 	switch w.req.Action {
 	case model.ActionPromote:
 		return w.promote(ctx, h)

@@ -34,9 +34,6 @@ func (w *work) removed(ctx context.Context, name, token string) (bool, string, e
 
 // release deletes what a drill or a proof made, by the token of its step.
 func (w *work) release(ctx context.Context) (driver.Observation, error) {
-	if w.req.Released == nil {
-		return driver.Observation{}, failure.New(failure.Invalid, "", w.subject(), "nothing says what is released")
-	}
 	token := w.req.Released.Token
 	for _, what := range []string{"drill", "prove"} {
 		name := awsbase.NameFor(what+"-"+w.here.set.Instance, token, 63)

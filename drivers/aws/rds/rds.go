@@ -5,18 +5,17 @@
 // (Aurora), keeps no vault, and never looks into a database: what it knows of recovery points is what AWS's own snapshots
 // and their tags say.
 //
-// Start with [New], and a base that all drivers of AWS share. Work that takes several calls is pushed forward by Observe;
-// every step of it is judged by what is there, and what it makes is named after the step's token, so that AWS itself
+// Start with [New], and a base that all drivers of AWS share. Work takes several calls, and is pushed forward by Observe (see
+// package longwork); every step of it is judged by what is there, and what it makes is named after the step's token, so that AWS itself
 // refuses to make it twice.
 package rds
 
 import (
-	"context"
 	"time"
 
 	"github.com/lifeboat-dr/lifeboat/driver"
 	"github.com/lifeboat-dr/lifeboat/drivers/aws/awsbase"
-	"github.com/lifeboat-dr/lifeboat/failure"
+	"github.com/lifeboat-dr/lifeboat/drivers/aws/longwork"
 	"github.com/lifeboat-dr/lifeboat/model"
 )
 
@@ -27,10 +26,33 @@ const Kind model.Kind = "aws.rds.instance"
 const lookAgain = 10 * time.Second
 
 // Driver is the aws.rds.instance driver. It holds no state between calls.
-type Driver struct{ base *awsbase.Base }
+type Driver struct {
+	base *awsbase.Base
+	stepwise
+}
+
+// stepwise is what is done step by step: see work.
+type stepwise interface {
+	driver.Capturer
+	driver.Copier
+	driver.Expirer
+	driver.Prover
+	driver.Restorer
+	driver.Driller
+	driver.Releaser
+	driver.Fencer
+	driver.Quiescer
+	driver.Promoter
+	driver.Reverser
+	longwork.Observer
+}
 
 // New makes the driver on the base that the process's drivers of AWS share.
-func New(base *awsbase.Base) *Driver { return &Driver{base} }
+func New(base *awsbase.Base) *Driver {
+	d := &Driver{base: base}
+	d.stepwise = longwork.Frame[*work, handle]{Version: handleVersion, Again: lookAgain, Open: d.work}
+	return d
+}
 
 // Facts describes the driver.
 func (d *Driver) Facts() driver.Facts {
@@ -120,78 +142,9 @@ func (d *Driver) ActionOf(r model.Resource, action model.Action) driver.ActionFa
 	return driver.ActionFacts{}
 }
 
-// Capture makes a snapshot of the instance at the site.
-func (d *Driver) Capture(ctx context.Context, req driver.Request) (driver.Handle, error) {
-	return d.begin(ctx, req)
-}
-
-// Copy brings what the retention of the other sites keeps to them.
-func (d *Driver) Copy(ctx context.Context, req driver.Request) (driver.Handle, error) {
-	return d.begin(ctx, req)
-}
-
-// Expire deletes snapshots at all sites that their retention does not keep.
-func (d *Driver) Expire(ctx context.Context, req driver.Request) (driver.Handle, error) {
-	return d.begin(ctx, req)
-}
-
-// Promote brings the newest copy at the site up under the site's name.
-func (d *Driver) Promote(ctx context.Context, req driver.Request) (driver.Handle, error) {
-	return d.begin(ctx, req)
-}
-
-// Fence shuts everybody out of the instance at the site.
-func (d *Driver) Fence(ctx context.Context, req driver.Request) (driver.Handle, error) {
-	return d.begin(ctx, req)
-}
-
-// Quiesce fences the instance and brings its last state to the peer.
-func (d *Driver) Quiesce(ctx context.Context, req driver.Request) (driver.Handle, error) {
-	return d.begin(ctx, req)
-}
-
-// Drill brings an isolated copy up.
-func (d *Driver) Drill(ctx context.Context, req driver.Request) (driver.Handle, error) {
-	return d.begin(ctx, req)
-}
-
-// Release deletes what a drill or a proof made.
-func (d *Driver) Release(ctx context.Context, req driver.Request) (driver.Handle, error) {
-	if req.Released == nil || req.Released.Token == "" {
-		return driver.Handle{}, failure.New(failure.Invalid, "release", string(req.Resource.ID), "nothing says what is released")
-	}
-	return d.begin(ctx, req)
-}
-
-// Prove restores a snapshot apart and writes what came of it into its tags.
-func (d *Driver) Prove(ctx context.Context, req driver.Request) (driver.Handle, error) {
-	return d.begin(ctx, req)
-}
-
-// Restore brings a state back under a name of its own.
-func (d *Driver) Restore(ctx context.Context, req driver.Request) (driver.Handle, error) {
-	return d.begin(ctx, req)
-}
-
-// Reverse protects the site that serves by copies at this one.
-func (d *Driver) Reverse(ctx context.Context, req driver.Request) (driver.Handle, error) {
-	return d.begin(ctx, req)
-}
-
 var (
 	_ driver.Driver            = (*Driver)(nil)
-	_ driver.Capturer          = (*Driver)(nil)
-	_ driver.Copier            = (*Driver)(nil)
-	_ driver.Expirer           = (*Driver)(nil)
 	_ driver.Lister            = (*Driver)(nil)
-	_ driver.Promoter          = (*Driver)(nil)
-	_ driver.Fencer            = (*Driver)(nil)
-	_ driver.Quiescer          = (*Driver)(nil)
-	_ driver.Driller           = (*Driver)(nil)
-	_ driver.Releaser          = (*Driver)(nil)
-	_ driver.Prover            = (*Driver)(nil)
-	_ driver.Restorer          = (*Driver)(nil)
-	_ driver.Reverser          = (*Driver)(nil)
 	_ driver.ResourceValidator = (*Driver)(nil)
 	_ driver.OutputDeclarer    = (*Driver)(nil)
 	_ driver.ActionDescriber   = (*Driver)(nil)

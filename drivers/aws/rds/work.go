@@ -26,6 +26,9 @@ type handle struct {
 	Until *time.Time `json:"until,omitempty"`
 }
 
+// For is the action that was begun.
+func (h handle) For() model.Action { return h.Action }
+
 // place is a site with a client for it.
 type place struct {
 	id  model.SiteID
@@ -95,61 +98,11 @@ func (w *work) name(what string) string {
 	return awsbase.NameFor(prefix, w.req.Token, 63)
 }
 
-// about says what an error is about, once.
-func (w *work) about(err error) error {
-	if own, ok := err.(*failure.Error); ok && own.Subject == w.subject() {
-		said := *own
-		said.Op = string(w.req.Action)
-		return &said
-	}
-	return failure.Wrap(err, string(w.req.Action), w.subject())
-}
-
 // subject names the resource at the site for errors.
 func (w *work) subject() string { return string(w.req.Resource.ID) + " at " + string(w.req.Site) }
 
-// begin decides what the work is about and takes its first step, as far as that is possible now.
-func (d *Driver) begin(ctx context.Context, req driver.Request) (driver.Handle, error) {
-	w, err := d.work(ctx, req)
-	if err != nil {
-		return driver.Handle{}, err
-	}
-	h, err := w.decide(ctx)
-	if err != nil {
-		return driver.Handle{}, w.about(err)
-	}
-	seen, err := w.push(ctx, h)
-	if err == nil && seen.State == driver.Failed && !permanent(req.Action) {
-		return driver.Handle{}, seen.Err
-	}
-	if err != nil {
-		return driver.Handle{}, err
-	}
-	return driver.NewHandle(handleVersion, h)
-}
-
-// permanent are actions whose failure is an answer, which a begin that is repeated gives again.
-func permanent(a model.Action) bool { return a == model.ActionProve }
-
-// Observe takes the next step of the work if there is one to take, and says what it waits for.
-func (d *Driver) Observe(ctx context.Context, req driver.Request, h driver.Handle) (driver.Observation, error) {
-	data, err := driver.ReadHandle[handle](handleVersion, h)
-	if err != nil {
-		return driver.Observation{}, err
-	}
-	if data.Action == "" {
-		return driver.Observation{}, failure.New(failure.Corrupt, "observe", string(req.Resource.ID), "this is no handle of %s", Kind)
-	}
-	req.Action = data.Action
-	w, err := d.work(ctx, req)
-	if err != nil {
-		return driver.Observation{}, err
-	}
-	return w.push(ctx, data)
-}
-
-// decide chooses what the work is about. Asked again for the same token, it chooses the same where something was made of it.
-func (w *work) decide(ctx context.Context) (handle, error) {
+// Decide chooses what the work is about.
+func (w *work) Decide(ctx context.Context) (handle, error) {
 	h := handle{Action: w.req.Action}
 	var err error
 	switch w.req.Action {
@@ -178,22 +131,8 @@ func (w *work) decide(ctx context.Context) (handle, error) {
 	return h, err
 }
 
-// push takes the next step of the work. It may be called by several at once, and again at any time.
-func (w *work) push(ctx context.Context, h handle) (driver.Observation, error) {
-	seen, err := w.step(ctx, h)
-	if err != nil && ctx.Err() == nil && awsbase.Busy(err) {
-		seen, err = driver.Waiting("AWS is not ready for the next step: %s", awsbase.OneLine(err.Error())), nil
-	}
-	if err != nil {
-		return seen, w.about(err)
-	}
-	if seen.State == driver.Pending && seen.Again == 0 {
-		seen.Again = lookAgain
-	}
-	return seen, nil
-}
-
-func (w *work) step(ctx context.Context, h handle) (driver.Observation, error) {
+// Step takes the next step of the work.
+func (w *work) Step(ctx context.Context, h handle) (driver.Observation, error) {
 	switch w.req.Action {
 	case model.ActionCapture:
 		return w.capture(ctx, w.here, h.Name, nil)
