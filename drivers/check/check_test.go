@@ -186,7 +186,7 @@ func TestTCP(t *testing.T) {
 			}
 			fmt.Fprint(conn, "220 mail ready\r\n")
 			buf := make([]byte, 64)
-			_ = conn.SetDeadline(time.Now().Add(time.Second))
+			_ = conn.SetDeadline(time.Now().Add(time.Minute))
 			if n, _ := conn.Read(buf); n > 0 {
 				fmt.Fprintf(conn, "you said %s", buf[:n])
 			}
@@ -241,7 +241,7 @@ func runToEnd(t *testing.T, d *Exec, req driver.Request) driver.Observation {
 
 func awaitRun(t *testing.T, d *Exec, req driver.Request, h driver.Handle) driver.Observation {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), 4*time.Minute)
 	defer cancel()
 	tick := time.NewTicker(20 * time.Millisecond)
 	defer tick.Stop()

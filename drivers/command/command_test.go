@@ -106,7 +106,7 @@ func finish(t testing.TB, req driver.Request) driver.Observation {
 
 func await(t testing.TB, req driver.Request, h driver.Handle) driver.Observation {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), 4*time.Minute)
 	defer cancel()
 	tick := time.NewTicker(20 * time.Millisecond)
 	defer tick.Stop()

@@ -121,7 +121,7 @@ func (w testWriter) Write(p []byte) (int, error) {
 
 func testContext(t *testing.T) context.Context {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), 4*time.Minute)
 	t.Cleanup(cancel)
 	return ctx
 }
@@ -216,7 +216,7 @@ func (r *relay) packets(p net.PacketConn) {
 		if err != nil {
 			continue
 		}
-		_ = up.SetDeadline(time.Now().Add(5 * time.Second))
+		_ = up.SetDeadline(time.Now().Add(time.Minute))
 		if _, err := up.Write(buf[:n]); err == nil {
 			if n, err := up.Read(buf); err == nil {
 				_, _ = p.WriteTo(buf[:n], from)
@@ -233,8 +233,8 @@ func (r *relay) stream(conn net.Conn) {
 		return
 	}
 	defer up.Close()
-	_ = conn.SetDeadline(time.Now().Add(5 * time.Second))
-	_ = up.SetDeadline(time.Now().Add(5 * time.Second))
+	_ = conn.SetDeadline(time.Now().Add(time.Minute))
+	_ = up.SetDeadline(time.Now().Add(time.Minute))
 	from, to := &mdns.Conn{Conn: conn}, &mdns.Conn{Conn: up}
 	buf := make([]byte, mdns.MaxMsgSize)
 	n, err := from.Read(buf)

@@ -51,7 +51,7 @@ func begin(t testing.TB, req driver.Request) driver.Handle {
 // finish observes to the end, each time with a new driver.
 func finish(t testing.TB, req driver.Request, h driver.Handle) driver.Observation {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), pgtest.Patience)
 	defer cancel()
 	var last driver.Observation
 	for {
@@ -155,7 +155,7 @@ func (l *load) count() int {
 // grow waits until n more rows were acknowledged.
 func (l *load) grow(t *testing.T, n int) {
 	t.Helper()
-	for want, end := l.count()+n, time.Now().Add(time.Minute); l.count() < want; time.Sleep(time.Millisecond) {
+	for want, end := l.count()+n, time.Now().Add(pgtest.Patience); l.count() < want; time.Sleep(time.Millisecond) {
 		if time.Now().After(end) {
 			t.Fatalf("the load stands still at %d rows", l.count())
 		}

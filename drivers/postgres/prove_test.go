@@ -78,7 +78,7 @@ func TestProve(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for end := time.Now().Add(time.Minute); ; time.Sleep(20 * time.Millisecond) {
+	for end := time.Now().Add(pgtest.Patience); ; time.Sleep(20 * time.Millisecond) {
 		obs, err := d.Observe(t.Context(), req, h)
 		if err != nil || obs.State != driver.Pending || time.Now().After(end) {
 			t.Fatalf("%+v, %v", obs, err)

@@ -15,7 +15,7 @@ import (
 // stream keeps the receiver at a site alive, as a keeper does, until it is in the state.
 func stream(t testing.TB, p *pgtest.Pair, site model.SiteID, until func(model.Stream) bool) model.Stream {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), pgtest.Patience)
 	defer cancel()
 	var last model.Stream
 	for ctx.Err() == nil {

@@ -139,7 +139,7 @@ func reaches(t *testing.T, p *pgtest.Pair, want string) {
 	to, err := parseLSN(want)
 	mustJSON(t, err)
 	var ranges []model.Range
-	for end := time.Now().Add(2 * time.Minute); time.Now().Before(end); time.Sleep(100 * time.Millisecond) {
+	for end := time.Now().Add(pgtest.Patience); time.Now().Before(end); time.Sleep(100 * time.Millisecond) {
 		ranges, err = New(nil).Ranges(t.Context(), driver.Target{App: "shop", Resource: p.Resource, Site: pgtest.East})
 		mustJSON(t, err)
 		if len(ranges) == 1 && ranges[0].Gap == "" {

@@ -35,7 +35,7 @@ func TestMain(m *testing.M) {
 }
 
 // patience bounds every wait for something that has to happen.
-const patience = time.Minute
+const patience = 4 * time.Minute
 
 const (
 	receiver = "lifeboat_shop_db_west"

@@ -65,7 +65,7 @@ func (w *world) caughtUp() {
 	if err != nil {
 		w.t.Fatal(err)
 	}
-	end := time.After(time.Minute)
+	end := time.After(pgtest.Patience)
 	for {
 		select {
 		case at := <-w.flushed:
@@ -93,7 +93,7 @@ func (w *world) capture(rows map[string]int64, m *pgpoint.Marker) *pgbase.Result
 func (w *world) options(folder string, checks ...string) pgproof.Options {
 	return pgproof.Options{Checks: checks, Database: "postgres", Restore: pgrestore.Options{
 		Vault: w.v, Whose: whose, Spools: []string{w.Path("spool")}, Data: w.Path(folder), Bin: w.Bin, Program: w.Program(),
-		ServerLog: w.Path(folder + ".log"), Patience: time.Minute}}
+		ServerLog: w.Path(folder + ".log"), Patience: pgtest.Patience}}
 }
 
 // at restores the items to a position and tells how many there are, and the least price.

@@ -17,6 +17,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/jackc/pgx/v5"
 
+	"github.com/lifeboat-dr/lifeboat/drivers/postgres/pgtest"
 	"github.com/lifeboat-dr/lifeboat/internal/pgbase"
 	"github.com/lifeboat-dr/lifeboat/internal/pgrestore"
 	"github.com/lifeboat-dr/lifeboat/internal/pgwal"
@@ -210,7 +211,7 @@ func TestTargets(t *testing.T) {
 	}
 	count := func() int { h.mu.Lock(); defer h.mu.Unlock(); return len(h.acked) }
 	until := func(n int) {
-		for end := time.Now().Add(time.Minute); count() < n && time.Now().Before(end) && !t.Failed(); time.Sleep(5 * time.Millisecond) {
+		for end := time.Now().Add(pgtest.Patience); count() < n && time.Now().Before(end) && !t.Failed(); time.Sleep(5 * time.Millisecond) {
 		}
 	}
 	targets, load := 6, 500

@@ -62,7 +62,7 @@ func begin(t *testing.T) *world {
 	})
 	w.vaultDir = w.Path("vault")
 	var err error
-	if w.v, err = vault.Init(t.Context(), w.store(), password, vault.Options{KDF: crypto.Params{N: 1 << 10, R: 8, P: 1}, RetryLock: time.Minute}); err != nil {
+	if w.v, err = vault.Init(t.Context(), w.store(), password, vault.Options{KDF: crypto.Params{N: 1 << 10, R: 8, P: 1}, RetryLock: pgtest.Patience}); err != nil {
 		t.Fatal(err)
 	}
 	return w
@@ -135,7 +135,7 @@ func (w *world) await(what string, is func(pglog.State) bool) {
 	w.t.Helper()
 	var s pglog.State
 	var err error
-	for end := time.Now().Add(time.Minute); time.Now().Before(end); time.Sleep(5 * time.Millisecond) {
+	for end := time.Now().Add(pgtest.Patience); time.Now().Before(end); time.Sleep(5 * time.Millisecond) {
 		if s, err = pglog.ReadState(w.Path("receiver")); err == nil && is(s) {
 			return
 		}
@@ -156,7 +156,7 @@ func (w *world) capture() *pgbase.Result {
 // options restore into a folder of the world, as an isolated copy that is left running.
 func (w *world) options(folder string, target pgrestore.Target) pgrestore.Options {
 	o := pgrestore.Options{Vault: w.v, Whose: whose, Target: target, Spools: []string{w.Path("spool")}, Data: w.Path(folder), Bin: w.Bin, Program: w.Program(),
-		Server: pgrestore.Server{Isolated: true}, Leave: pgrestore.Running, ServerLog: w.Path(folder + ".log"), Patience: time.Minute}
+		Server: pgrestore.Server{Isolated: true}, Leave: pgrestore.Running, ServerLog: w.Path(folder + ".log"), Patience: pgtest.Patience}
 	return o
 }
 

@@ -73,7 +73,7 @@ func (l *lab) open(failpoint func(context.Context, string) error) *Service {
 
 func (l *lab) end(s *Service, run model.RunID) *api.RunView {
 	l.t.Helper()
-	ctx, cancel := context.WithTimeout(l.t.Context(), 30*time.Second)
+	ctx, cancel := context.WithTimeout(l.t.Context(), 4*time.Minute)
 	defer cancel()
 	var last *api.RunView
 	for v, err := range s.Watch(ctx, run) {

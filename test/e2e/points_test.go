@@ -170,7 +170,7 @@ func (p *place) point(id string) model.Point {
 // sql runs a statement at the serving database, and reads the one value that it gives into each of to.
 func (p *place) sql(statement string, to ...any) {
 	p.t.Helper()
-	ctx, cancel := context.WithTimeout(p.t.Context(), 30*time.Second)
+	ctx, cancel := context.WithTimeout(p.t.Context(), program.Patience)
 	defer cancel()
 	conn, err := p.w.Connect(ctx, world.East, "shop")
 	if err != nil {

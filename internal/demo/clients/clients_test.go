@@ -141,7 +141,7 @@ func (s *site) wait(t *testing.T, n int) {
 	for range n {
 		select {
 		case <-s.more:
-		case <-time.After(time.Minute):
+		case <-time.After(4 * time.Minute):
 			t.Fatal("the clients have stopped asking")
 		}
 	}

@@ -57,7 +57,7 @@ func TestKillEndsTheTreeAndNothingElse(t *testing.T) {
 	if err != nil || len(found) < 2 {
 		t.Fatalf("tree: got %v, %v", found, err)
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), 4*time.Minute)
 	defer cancel()
 	if _, err := Kill(ctx, find); err != nil {
 		t.Fatal(err)

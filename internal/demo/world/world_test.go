@@ -441,7 +441,7 @@ func TestKeptWorldStaysUntilItIsStopped(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), 4*time.Minute)
 	defer cancel()
 	down(t, again)
 	if n, err := again.Processes(); n != 0 || err != nil || ctx.Err() != nil {

@@ -114,7 +114,7 @@ func TestDamagedLog(t *testing.T) {
 func TestCompaction(t *testing.T) {
 	s := openFolder(t, t.TempDir(), FolderOptions{Retain: 50})
 	var rev int64
-	for deadline := time.Now().Add(time.Minute); ; {
+	for deadline := time.Now().Add(4 * time.Minute); ; {
 		for range 100 {
 			var err error
 			if rev, _, err = s.Commit(t.Context(), put("k", fmt.Sprint(rev))); err != nil {

@@ -151,7 +151,7 @@ func (w *World) Archive() string {
 	w.t.Helper()
 	at := w.Server.SQL("select pg_switch_wal()")
 	name := w.Server.SQL("select pg_walfile_name('" + at + "')")
-	for end := time.Now().Add(time.Minute); time.Now().Before(end); time.Sleep(20 * time.Millisecond) {
+	for end := time.Now().Add(4 * time.Minute); time.Now().Before(end); time.Sleep(20 * time.Millisecond) {
 		if w.Server.SQL("select coalesce(last_archived_wal >= '"+name+"', false) from pg_stat_archiver") == "t" {
 			return at
 		}

@@ -362,7 +362,7 @@ func TestNewSnapshotsAppear(t *testing.T) {
 	dir, _ := begin(t, v, mount.Options{Now: func() time.Time { return time.Unix(clock.Add(60), 0) }, TimeFormat: "2006-01-02"})
 	read := func(want string) {
 		t.Helper()
-		deadline := time.Now().Add(20 * time.Second)
+		deadline := time.Now().Add(4 * time.Minute)
 		for {
 			got, err := os.ReadFile(filepath.Join(dir, "hosts/h/latest/f"))
 			if err == nil && string(got) == want {
