@@ -37,7 +37,8 @@ func TestLogThatNoBaseNeedsGoes(t *testing.T) {
 	if _, err := r.vault.Forget(t.Context(), []object.ID{first.Snapshot.ID}, vault.ForgetOptions{Wait: vault.Waiting{For: time.Minute}}); err != nil {
 		t.Fatal(err)
 	}
-	r.await("looked at again", func(s pglog.State) bool { return s.BasesSeen.After(time.Now().Add(-time.Second)) })
+	forgotten := time.Now()
+	r.await("looked at again", func(s pglog.State) bool { return s.BasesSeen.After(forgotten) })
 	for end := time.Now().Add(patience); ; time.Sleep(50 * time.Millisecond) {
 		r.p.Exec(pgtest.East, "insert into orders select max(id) + 2, null is null from orders where twin")
 		r.p.Exec(pgtest.East, "delete from orders where id = (select max(id) from orders)")
