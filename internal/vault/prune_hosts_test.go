@@ -37,6 +37,12 @@ func (h *hosts) count(what string) {
 	h.counts[what]++
 }
 
+func (h *hosts) counted(what string) int {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.counts[what]
+}
+
 func (h *hosts) vault(ctx context.Context, host string) (*vault.Vault, error) {
 	store, err := file.Open(h.dir)
 	if err != nil {
@@ -206,18 +212,28 @@ func TestHosts(t *testing.T) {
 	}
 	timer := time.NewTimer(lasts)
 	<-timer.C
+	h.await(t, time.Now().Add(4*time.Minute))
 	close(stop)
 	all.Wait()
 	if err := errors.Join(errs[:]...); err != nil {
 		t.Fatal(err)
 	}
 	t.Logf("%v; %d and %d snapshots are left", h.counts, len(h.ours), len(h.theirs))
-	for _, what := range []string{"our backups", "restic's backups", "prunes", "prunes that removed"} {
-		if h.counts[what] == 0 {
-			t.Errorf("no %s", what)
+	h.judge(t, src)
+}
+
+// await lets the hosts go on until each has done what it is there for.
+func (h *hosts) await(t *testing.T, end time.Time) {
+	t.Helper()
+	for _, what := range []string{"our backups", "restic's backups", "prunes that removed"} {
+		for h.counted(what) == 0 {
+			if time.Now().After(end) {
+				t.Errorf("no %s", what)
+				break
+			}
+			time.Sleep(20 * time.Millisecond)
 		}
 	}
-	h.judge(t, src)
 }
 
 // judge compares everything that is to be there, and leaves no garbage.
