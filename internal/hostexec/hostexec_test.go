@@ -161,14 +161,37 @@ func TestContextEndsTheWholeGroup(t *testing.T) {
 }
 
 func TestDeadlineIsIndeterminate(t *testing.T) {
-	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
-	defer cancel()
-	_, err := Host{}.Run(ctx, []string{"sleep", "1000"}, nil)
+	pidFile := filepath.Join(t.TempDir(), "pid")
+	ctx := expiring{t.Context(), make(chan struct{})}
+	go func() {
+		for _, err := os.Stat(pidFile); err != nil && t.Context().Err() == nil; _, err = os.Stat(pidFile) {
+			time.Sleep(time.Millisecond)
+		}
+		close(ctx.done)
+	}()
+	_, err := Host{}.Script(ctx, `echo $$ >"$1"; exec sleep 1000`, pidFile)
 	if err == nil || failure.KindOf(err) != failure.Indeterminate {
 		t.Errorf("got %v, want kind indeterminate", err)
 	}
 	if _, err = (Host{}).Run(ctx, []string{"true"}, nil); failure.KindOf(err) != failure.Unavailable {
 		t.Errorf("never started: got %v, want kind unavailable", err)
+	}
+}
+
+// expiring is a context whose deadline passes when a channel is closed.
+type expiring struct {
+	context.Context
+	done chan struct{}
+}
+
+func (e expiring) Done() <-chan struct{} { return e.done }
+
+func (e expiring) Err() error {
+	select {
+	case <-e.done:
+		return context.DeadlineExceeded
+	default:
+		return nil
 	}
 }
 
