@@ -32,9 +32,12 @@ func raw(t testing.TB, v any) json.RawMessage {
 	return b
 }
 
-// ask asks once and compares the answer: ok, and a part of the detail.
-func ask(t *testing.T, d driver.Asker, settings any, ok bool, detail string) {
+// ask asks once and compares the answer: ok, and a part of the detail. It has minutes for that, unless the settings say less.
+func ask(t *testing.T, d driver.Asker, settings map[string]any, ok bool, detail string) {
 	t.Helper()
+	if settings["timeout"] == nil {
+		settings["timeout"] = "4m"
+	}
 	a, err := d.Ask(t.Context(), raw(t, settings))
 	if err != nil {
 		t.Errorf("%v: %v", settings, err)

@@ -52,7 +52,7 @@ func newWorld(t testing.TB) *world {
 	w := &world{folder: t.TempDir(), live: freeAddress(t), copied: freeAddress(t)}
 	w.settings = map[string]any{
 		"start": []string{"perl", "-e", serve, "${self.endpoint}", "${self.endpoint}"}, "background": true,
-		"probe_tcp": "${self.endpoint}", "stop_within": "300ms", "ready_within": "10s", "env": map[string]string{"A": "resource"},
+		"probe_tcp": "${self.endpoint}", "stop_within": "300ms", "ready_within": "4m", "env": map[string]string{"A": "resource"},
 	}
 	w.site = map[string]any{"folder": w.folder, "outputs": map[string]string{"endpoint": w.live},
 		"drill": map[string]any{"outputs": map[string]string{"endpoint": w.copied}}}
