@@ -12,6 +12,7 @@ import (
 
 	"github.com/lifeboat-dr/lifeboat/api"
 	"github.com/lifeboat-dr/lifeboat/failure"
+	"github.com/lifeboat-dr/lifeboat/internal/journal/memory"
 	"github.com/lifeboat-dr/lifeboat/model"
 )
 
@@ -38,6 +39,7 @@ apps:
 
 func newScheduledLab(t *testing.T, steps string) *lab {
 	l := newLab(t, "{}")
+	l.past = memory.NewArchive()
 	if err := os.WriteFile(l.path, fmt.Appendf(nil, scheduledShop, steps), 0o600); err != nil {
 		t.Fatal(err)
 	}
@@ -123,53 +125,57 @@ func TestPointsThatFailAreTold(t *testing.T) {
 
 // TestPointsAreMadeBesideMarkers holds that rounds go on while points are made, and tell of them.
 func TestPointsAreMadeBesideMarkers(t *testing.T) {
-	l := newScheduledLab(t, `{capture: {takes: 300ms}}`)
-	s := l.open(nil)
-	every := model.Duration(5 * time.Millisecond)
-	var told []api.Outcome
-	between := 0
-	for round, err := range s.Protect(t.Context(), api.ProtectRequest{App: "shop", Every: &every}) {
-		if err != nil || len(round.Errors) > 0 {
-			t.Fatal(round, err)
+	synctest.Test(t, func(t *testing.T) {
+		l := newScheduledLab(t, `{capture: {takes: 300ms}}`)
+		s := l.open(nil)
+		every := model.Duration(5 * time.Millisecond)
+		var told []api.Outcome
+		between := 0
+		for round, err := range s.Protect(t.Context(), api.ProtectRequest{App: "shop", Every: &every}) {
+			if err != nil || len(round.Errors) > 0 {
+				t.Fatal(round, err)
+			}
+			for _, p := range round.Points {
+				told = append(told, p.Outcome)
+			}
+			if len(told) == 1 {
+				between++
+			}
+			if len(told) == 2 {
+				break
+			}
 		}
-		for _, p := range round.Points {
-			told = append(told, p.Outcome)
+		if fmt.Sprint(told) != fmt.Sprint([]api.Outcome{"", api.Succeeded}) || between < 3 {
+			t.Errorf("told %q, %d rounds while the point was made", told, between)
 		}
-		if len(told) == 1 {
-			between++
-		}
-		if len(told) == 2 {
-			break
-		}
-	}
-	if fmt.Sprint(told) != fmt.Sprint([]api.Outcome{"", api.Succeeded}) || between < 3 {
-		t.Errorf("told %q, %d rounds while the point was made", told, between)
-	}
+	})
 }
 
 // TestARunThatWasLeftBehindIsTakenUp holds that a process which makes points goes on with what one before it had begun: a run
 // that nobody drives would keep all later ones from beginning.
 func TestARunThatWasLeftBehindIsTakenUp(t *testing.T) {
-	l := newScheduledLab(t, `{capture: {takes: 300ms}}`)
-	first := l.open(nil)
-	every := model.Duration(5 * time.Millisecond)
-	var left model.RunID
-	for round, err := range first.Protect(t.Context(), api.ProtectRequest{App: "shop", Every: &every}) {
-		if err != nil {
+	synctest.Test(t, func(t *testing.T) {
+		l := newScheduledLab(t, `{capture: {takes: 300ms}}`)
+		first := l.open(nil)
+		every := model.Duration(5 * time.Millisecond)
+		var left model.RunID
+		for round, err := range first.Protect(t.Context(), api.ProtectRequest{App: "shop", Every: &every}) {
+			if err != nil {
+				t.Fatal(err)
+			}
+			if len(round.Points) > 0 {
+				left = round.Points[0].Run
+				break
+			}
+		}
+		if err := first.Close(); err != nil {
 			t.Fatal(err)
 		}
-		if len(round.Points) > 0 {
-			left = round.Points[0].Run
-			break
+		round := l.once(l.open(nil))
+		if len(round.Errors) > 0 || len(round.Points) != 1 || round.Points[0].Run != left || round.Points[0].Outcome != api.Succeeded {
+			t.Errorf("run %s was left behind: %+v %v", left, round.Points, round.Errors)
 		}
-	}
-	if err := first.Close(); err != nil {
-		t.Fatal(err)
-	}
-	round := l.once(l.open(nil))
-	if len(round.Errors) > 0 || len(round.Points) != 1 || round.Points[0].Run != left || round.Points[0].Outcome != api.Succeeded {
-		t.Errorf("run %s was left behind: %+v %v", left, round.Points, round.Errors)
-	}
+	})
 }
 
 // TestPointsAreTriedAgainSoonThenLessOften: what fails because a site was just lost must not leave the app without points

@@ -45,6 +45,7 @@ type lab struct {
 	path  string
 	db    *memory.DB
 	world *fake.World
+	past  journal.Archive // nil: in the state folder
 }
 
 func newLab(t *testing.T, steps string) *lab {
@@ -62,6 +63,7 @@ func (l *lab) open(failpoint func(context.Context, string) error) *Service {
 	s, err := Open(context.Background(), Options{
 		Config: l.path, Drivers: driver.NewRegistry(fake.New(l.world), fake.New(l.world, fake.Stateful())),
 		Journal:   func(context.Context) (journal.Store, error) { return l.db.Open(), nil },
+		Archive:   l.past,
 		Failpoint: failpoint,
 	})
 	if err != nil {
