@@ -2,6 +2,7 @@ package driver
 
 import (
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/lifeboat-dr/lifeboat/failure"
@@ -28,8 +29,12 @@ func Fact(name, format string, args ...any) model.Fact {
 	return model.Fact{Name: name, Value: fmt.Sprintf(format, args...)}
 }
 
-// asOf is the name of the evidence that AsOf makes.
-const asOf = "holds all until"
+// The names of the evidence that reports measure the RPO of resources without markers by.
+const (
+	asOf      = "holds all until"
+	lastState = "last state"
+	source    = "source"
+)
 
 // AsOf is evidence of a step that makes a copy serve: the copy holds all that was accepted until an instant, and what was accepted
 // later may be lost. Reports measure the RPO of resources without markers by it.
@@ -39,13 +44,33 @@ func AsOf(at time.Time) model.Fact {
 
 // ReadAsOf is the instant of [AsOf] among a step's evidence.
 func ReadAsOf(evidence []model.Fact) (at time.Time, ok bool) {
-	for _, f := range evidence {
-		if f.Name == asOf {
-			at, err := time.Parse(time.RFC3339Nano, f.Value)
-			return at, err == nil
-		}
+	text, ok := valueOf(asOf, evidence)
+	if !ok {
+		return time.Time{}, false
 	}
-	return time.Time{}, false
+	at, err := time.Parse(time.RFC3339Nano, text)
+	return at, err == nil
+}
+
+// LastState is evidence of a step that made sure first that the old copy accepts no writes, and then that what is named, such as
+// "snapshot X", holds all that it had accepted. A move that goes on from the very thing, which [Source] says, lost nothing.
+func LastState(name string) model.Fact { return Fact(lastState, "%s", name) }
+
+// ReadLastState is what [LastState] names among a step's evidence.
+func ReadLastState(evidence []model.Fact) (name string, ok bool) { return valueOf(lastState, evidence) }
+
+// Source is evidence of a step that makes a copy serve: what that was made of, or was before.
+func Source(name string) model.Fact { return Fact(source, "%s", name) }
+
+// ReadSource is what [Source] names among a step's evidence.
+func ReadSource(evidence []model.Fact) (name string, ok bool) { return valueOf(source, evidence) }
+
+func valueOf(name string, evidence []model.Fact) (string, bool) {
+	at := slices.IndexFunc(evidence, func(f model.Fact) bool { return f.Name == name })
+	if at < 0 {
+		return "", false
+	}
+	return evidence[at].Value, true
 }
 
 // Unproven is the error of a fence that cannot prove that the old copy accepts no more writes, with the code that [Fencer]

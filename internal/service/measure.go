@@ -3,13 +3,10 @@ package service
 import (
 	"context"
 	"fmt"
-	"slices"
-	"strconv"
 	"strings"
 	"time"
 
 	"github.com/lifeboat-dr/lifeboat/api"
-	"github.com/lifeboat-dr/lifeboat/driver"
 	"github.com/lifeboat-dr/lifeboat/internal/engine"
 	"github.com/lifeboat-dr/lifeboat/internal/journal"
 	"github.com/lifeboat-dr/lifeboat/model"
@@ -162,160 +159,6 @@ func untilChecked(view *api.RunView, objective *model.Duration, basis string) ap
 	started := view.Started
 	m.From, m.To = &started, end
 	return m
-}
-
-// measureRPO compares the marker in each recovered copy with the newest one that was acknowledged before the copy was
-// brought up. The worst resource counts. Outage is when clients were last served, where that is known.
-func (s *Service) measureRPO(ctx context.Context, rec engine.Record, view *api.RunView, store journal.Store, outage *time.Time) (api.Measure, error) {
-	worst := api.Measure{Objective: rec.Plan.Objective.RPO, Basis: "not measured: no resource of this run carries markers"}
-	for i, step := range rec.Plan.Steps {
-		if step.Action != model.ActionReadMarker {
-			continue
-		}
-		st := view.Steps[i]
-		if st.Status != api.StepDone {
-			why := string(st.Status)
-			if st.Err != nil {
-				why = st.Err.Error()
-			}
-			return api.Measure{Objective: worst.Objective, Basis: "not measured: no marker was read in the recovered " + string(step.Resource.ID) + ": " + why}, nil
-		}
-		known, _, err := read[markers](ctx, store, markersKey(step.App, step.Resource.ID))
-		if err != nil {
-			return worst, err
-		}
-		m := rpoOf(step, st, known, cutoff(rec, step), rec.Plan.Objective.RPO)
-		if m.Value == nil {
-			return m, nil
-		}
-		if outage != nil && rec.Plan.Mode == model.Unplanned && fromPoint(view, step) {
-			m = sincePoint(m, step, st, *outage)
-		}
-		if worst.Value == nil || *m.Value > *worst.Value {
-			worst = m
-		}
-	}
-	if rec.Plan.Mode == model.Unplanned {
-		until := view.Started
-		if outage != nil {
-			until = *outage
-		}
-		worst = s.unmarked(worst, rec.Plan, view, until)
-	}
-	return worst, nil
-}
-
-// unmarked takes into account what carries no markers, in an unplanned move: whoever brought a copy up may have said until when it
-// holds everything. What says nothing makes the worst of the others the least that was lost.
-func (s *Service) unmarked(worst api.Measure, p *model.Plan, view *api.RunView, outage time.Time) api.Measure {
-	var silent []string
-	for i, step := range p.Steps {
-		d, err := s.opts.Drivers.Get(step.Kind)
-		marked := slices.ContainsFunc(p.Steps, func(o model.Step) bool {
-			return o.Action == model.ActionReadMarker && o.Resource.ID == step.Resource.ID
-		})
-		if step.Action != model.ActionPromote || marked || err != nil || !d.Facts().Stateful {
-			continue
-		}
-		at, ok := asOf(step, view)
-		if !ok {
-			silent = append(silent, string(step.Resource.ID))
-			continue
-		}
-		if lost := max(outage.Sub(at), 0); worst.Value == nil || lost > worst.Value.Std() {
-			since := "the outage began"
-			if outage.Equal(view.Started) {
-				since = "the run began"
-			}
-			worst = measured(lost, worst.Objective, fmt.Sprintf("%s at %s holds all until %s, and %s %s", step.Resource.ID, view.Steps[i].Site, at.Format(time.TimeOnly), since, outage.Format(time.TimeOnly)))
-		}
-	}
-	if worst.Value != nil && len(silent) > 0 {
-		worst.Basis += "; nothing says what was lost of " + strings.Join(silent, ", ")
-		if worst.Met != nil && *worst.Met {
-			worst.Met = nil
-		}
-	}
-	return worst
-}
-
-// asOf is what a step or the resource's fence says of the instant until which the copy holds everything.
-func asOf(step model.Step, view *api.RunView) (at time.Time, ok bool) {
-	for _, st := range view.Steps {
-		if st.Resource != step.Resource.ID || st.Action != model.ActionPromote && st.Action != model.ActionFence || st.Status != api.StepDone {
-			continue
-		}
-		if said, is := driver.ReadAsOf(st.Evidence); is && (!ok || said.Before(at)) {
-			at, ok = said, true
-		}
-	}
-	return at, ok
-}
-
-// fromPoint reports whether what a marker was read in was brought back from a recovery point.
-func fromPoint(view *api.RunView, marker model.Step) bool {
-	for _, st := range view.Steps {
-		if len(marker.Needs) > 0 && st.ID == marker.Needs[0] {
-			_, ok := st.Outputs["point"]
-			return ok
-		}
-	}
-	return false
-}
-
-// sincePoint counts what a recovery point lacks: all that was written between its marker and the outage, also when no later
-// marker was acknowledged.
-func sincePoint(m api.Measure, step model.Step, st api.StepView, outage time.Time) api.Measure {
-	found, err := time.Parse(time.RFC3339Nano, st.Outputs["marker_at"].Text)
-	if lost := outage.Sub(found); err == nil && lost > m.Value.Std() {
-		return measured(lost, m.Objective, fmt.Sprintf("marker %s of %s is in the recovery point of %s, and clients were served until %s",
-			st.Outputs["marker_seq"].Text, found.Format(time.TimeOnly), step.Resource.ID, outage.Format(time.TimeOnly)))
-	}
-	return m
-}
-
-// cutoff is when the step that brought the copy up was begun: markers acknowledged later went elsewhere.
-func cutoff(rec engine.Record, marker model.Step) time.Time {
-	for _, ev := range rec.Events {
-		if ev.Kind == engine.StepIntent && len(marker.Needs) > 0 && ev.Step == marker.Needs[0] {
-			return ev.At
-		}
-	}
-	return rec.Events[0].At
-}
-
-func rpoOf(step model.Step, st api.StepView, known markers, before time.Time, objective *model.Duration) api.Measure {
-	found, err := time.Parse(time.RFC3339Nano, st.Outputs["marker_at"].Text)
-	if err != nil {
-		return api.Measure{Objective: objective, Basis: "not measured: the marker in the recovered copy has no readable time"}
-	}
-	seq, err := strconv.ParseInt(st.Outputs["marker_seq"].Text, 10, 64)
-	if err != nil {
-		return api.Measure{Objective: objective, Basis: "not measured: the marker in the recovered copy has no readable number"}
-	}
-	var newest *ackedMarker
-	var gap time.Duration // between the two newest: how finely this measures
-	for i := range known.Acked {
-		if !known.Acked[i].Acked.After(before) {
-			if newest != nil {
-				gap = known.Acked[i].At.Sub(newest.At)
-			}
-			newest = &known.Acked[i]
-		}
-	}
-	if newest == nil {
-		return api.Measure{Objective: objective, Basis: "not measured: no marker is known to have been acknowledged before the copy was brought up: lifeboat protect"}
-	}
-	// A drilled standby goes on receiving what is written. What was on its way when the copy was brought up may have come
-	// with it, though it was acknowledged later: what matters is when it was written. Its number does not tell: a marker whose
-	// acknowledgement was lost with the old copy is written again, under the same number, into the new one.
-	if step.Operation != model.OpDrill && found.After(before) {
-		return api.Measure{Objective: objective, Basis: fmt.Sprintf("not measured: marker %d was written into %s after that was brought up, over the one that came back",
-			seq, step.Resource.ID)}
-	}
-	lost := max(newest.At.Sub(found), 0)
-	return measured(lost, objective, fmt.Sprintf("marker %d of %s read in the recovered %s; the newest acknowledged before was %d, written %s (one every %s)",
-		seq, found.Format(time.TimeOnly), step.Resource.ID, newest.Seq, newest.At.Format(time.TimeOnly), gap.Round(time.Millisecond)))
 }
 
 // eventText is an event in words.

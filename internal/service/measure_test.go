@@ -1,6 +1,7 @@
 package service
 
 import (
+	"cmp"
 	"fmt"
 	"strings"
 	"testing"
@@ -159,7 +160,8 @@ func TestUnmarked(t *testing.T) {
 		{"one is silent", -1, 90, -1, 10, "unknown", "nothing says what was lost of b"},
 		{"one is silent, and the other is too much", -1, 10, -1, 90, "no", "nothing says what was lost of b"},
 		{"later than the outage", -1, 120, 120, 0, "yes", "holds all"},
-		{"all silent", -1, -1, -1, -1, "unknown", "no resource"},
+		{"nothing of one, and the other is silent", -1, 120, -1, -1, "unknown", "not measured: nothing says what was lost of b; of the others nothing was lost: a at"},
+		{"all silent", -1, -1, -1, -1, "unknown", "not measured: nothing says what was lost of a, b"},
 	} {
 		view := &api.RunView{RunSummary: api.RunSummary{Started: at(100)}}
 		for i, seconds := range []float64{tt.fence, tt.a, tt.b, -1} {
@@ -177,5 +179,69 @@ func TestUnmarked(t *testing.T) {
 		if (got.Value == nil) != (tt.want < 0) || got.Value != nil && got.Value.Std().Seconds() != tt.want || met != tt.met || !strings.Contains(got.Basis, tt.basis) {
 			t.Errorf("%s: %v, met %s: %s", tt.name, got.Value, met, got.Basis)
 		}
+	}
+}
+
+// TestHandedOver measures planned moves of what carries no markers: nothing was lost only where the driver proves it.
+func TestHandedOver(t *testing.T) {
+	world := fake.NewWorld()
+	s := &Service{opts: Options{Drivers: driver.NewRegistry(fake.New(world), fake.New(world, fake.Stateful()))}}
+	step := func(app model.AppID, id model.ResourceID, kind model.Kind, action model.Action) model.Step {
+		return model.Step{ID: model.StepID(fmt.Sprintf("%s/%s/%s", app, id, action)), App: app, Kind: kind, Action: action, Operation: model.OpFailback, Mode: model.Planned, Resource: model.Resource{ID: id}}
+	}
+	p := &model.Plan{Mode: model.Planned, Steps: []model.Step{
+		step("shop", "a", fake.KindStateful, model.ActionQuiesce), step("shop", "a", fake.KindStateful, model.ActionFence), step("shop", "a", fake.KindStateful, model.ActionPromote),
+		step("shop", "b", fake.KindStateful, model.ActionFence), step("shop", "b", fake.KindStateful, model.ActionPromote),
+		step("shop", "web", fake.Kind, model.ActionPromote), step("other", "a", fake.KindStateful, model.ActionPromote),
+	}}
+	p.Steps[6].Operation = model.OpDrill // of another app's resource of the same name: nothing of it is measured
+	x, y := []model.Fact{driver.LastState("snapshot x")}, []model.Fact{driver.Fact("moved", "by itself"), driver.LastState("follower y"), driver.Source("follower y")}
+	fromX := []model.Fact{driver.Fact("instance", "is up"), driver.Source("snapshot x")}
+	for _, tt := range []struct {
+		name                     string
+		quiesce, fence, a, b     []model.Fact
+		quiesced, fenced, raised api.StepStatus
+		marked                   float64 // seconds that markers measured of others; negative: there are none
+		want                     float64
+		met, basis               string
+	}{
+		{name: "both prove it", quiesce: x, a: fromX, b: y, marked: -1, met: "yes", basis: "serves: a from snapshot x; b from follower y"},
+		{name: "the fence proves it", fence: x, a: fromX, b: y, marked: -1, met: "yes", basis: "a from snapshot x"},
+		{name: "others lost what their markers say", quiesce: x, a: fromX, b: y, marked: 2, want: 2, met: "yes", basis: "marked; what held everything"},
+		{name: "one is silent", quiesce: x, a: fromX, marked: -1, want: -1, met: "unknown", basis: "nothing proves that the copy which serves holds all that the old one had accepted: b: its driver says nothing about it; of the others nothing was lost: what held"},
+		{name: "one is silent, of another something is lost", a: fromX, b: y, marked: 2, want: 2, met: "unknown", basis: "marked; what held everything once the old copies took no more writes serves: b from follower y; nothing proves"},
+		{name: "it goes on from something else", quiesce: []model.Fact{driver.LastState("snapshot z")}, a: fromX, b: y, marked: -1, want: -1, met: "unknown", basis: "a: it was made of snapshot x, and snapshot z held all"},
+		{name: "from nobody knows what", quiesce: x, b: y, marked: -1, want: -1, met: "unknown", basis: "a: snapshot x held all, and nothing says what it was made of"},
+		{name: "the old copy is not fenced", quiesce: x, a: fromX, b: y, fenced: api.StepWaived, marked: -1, want: -1, met: "unknown", basis: "a: step shop/a/fence is waived"},
+		{name: "work was not stopped", quiesce: x, a: fromX, b: y, quiesced: api.StepSkipped, marked: -1, want: -1, met: "unknown", basis: "a: step shop/a/quiesce is skipped"},
+		{name: "it is not up", quiesce: x, a: fromX, b: y, raised: api.StepRunning, marked: -1, want: -1, met: "unknown", basis: "a: step shop/a/promote is running"},
+	} {
+		view := &api.RunView{}
+		for i, evidence := range [][]model.Fact{tt.quiesce, tt.fence, tt.a, nil, tt.b, nil, nil} {
+			status := api.StepDone
+			if i < 3 {
+				status = cmp.Or([]api.StepStatus{tt.quiesced, tt.fenced, tt.raised}[i], status)
+			}
+			view.Steps = append(view.Steps, api.StepView{ID: p.Steps[i].ID, Action: p.Steps[i].Action, Resource: p.Steps[i].Resource.ID, Status: status, Evidence: evidence})
+		}
+		objective := model.Duration(time.Minute)
+		worst := api.Measure{Objective: &objective}
+		if tt.marked >= 0 {
+			worst = measured(time.Duration(tt.marked)*time.Second, &objective, "marked")
+		}
+		got := s.handedOver(worst, p, view)
+		met := "unknown"
+		if got.Met != nil {
+			met = map[bool]string{true: "yes", false: "no"}[*got.Met]
+		}
+		if (got.Value == nil) != (tt.want < 0) || got.Value != nil && got.Value.Std().Seconds() != tt.want || met != tt.met || !strings.Contains(got.Basis, tt.basis) {
+			t.Errorf("%s: %v, met %s: %s", tt.name, got.Value, met, got.Basis)
+		}
+	}
+}
+
+func TestABasisNamesAFew(t *testing.T) {
+	if got, want := some([]string{"a", "b", "c", "d", "e", "f", "g"}), "a; b; c; d; e; and 2 more"; got != want {
+		t.Errorf("got %q, want %q", got, want)
 	}
 }

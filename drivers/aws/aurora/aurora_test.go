@@ -10,6 +10,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/lifeboat-dr/lifeboat/driver"
+	"github.com/lifeboat-dr/lifeboat/driver/drivertest"
 	"github.com/lifeboat-dr/lifeboat/drivers/aws/aurora"
 	"github.com/lifeboat-dr/lifeboat/drivers/aws/awstest"
 	"github.com/lifeboat-dr/lifeboat/failure"
@@ -33,6 +34,7 @@ func TestSwitchoverThereAndBack(t *testing.T) {
 				t.Errorf("asked at home: %q", got)
 			}
 			up := w.done(t, w.request(name, model.ActionPromote, to, from))
+			drivertest.HandedOver(t, fenced, up)
 			if !strings.HasPrefix(up.Outputs["endpoint"].Text, name+"-"+string(to)+".cluster-") || !strings.HasSuffix(up.Outputs["endpoint"].Text, ":5432") {
 				t.Errorf("the endpoint is %q", up.Outputs["endpoint"].Text)
 			}
@@ -273,7 +275,23 @@ func TestLostAnswers(t *testing.T) {
 		if diff := cmp.Diff(before, w.inventory(t)); diff != "" {
 			t.Errorf("the drill left (-before +after):\n%s", diff)
 		}
-		w.done(t, w.request(name, model.ActionFence, "east", "west"))
+		fenced := w.done(t, w.request(name, model.ActionFence, "east", "west"))
+		drivertest.HandedOver(t, fenced, w.done(t, w.request(name, model.ActionPromote, "west", "east")))
+	})
+}
+
+// TestARoleThatMovedByItself holds that a role which is found moved proves nothing of how it was: it may have been by force.
+func TestARoleThatMovedByItself(t *testing.T) {
+	bubble(t, func(t *testing.T, w *world) {
+		name := w.database(t)
+		forced := w.request(name, model.ActionFence, "east", "west")
+		forced.Mode = model.Unplanned
+		for _, req := range []driver.Request{forced, w.request(name, model.ActionFence, "east", "west")} {
+			fenced := w.done(t, req)
+			if last, ok := driver.ReadLastState(fenced.Evidence); ok {
+				t.Errorf("moved by %s, and %q is said to hold everything", fact(fenced, "moved by"), last)
+			}
+		}
 	})
 }
 

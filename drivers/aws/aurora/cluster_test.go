@@ -219,9 +219,9 @@ func TestClusterThereAndBackLosesNothing(t *testing.T) {
 	bubble(t, func(t *testing.T, w *world) {
 		name := w.cluster(t)
 		must(t, w.Write(w.single("east", name), "one"))
-		w.done(t, w.ask(name, model.ActionQuiesce, "east", "west"))
+		quiesced := w.done(t, w.ask(name, model.ActionQuiesce, "east", "west"))
 		w.done(t, w.ask(name, model.ActionFence, "east", "west"))
-		w.done(t, w.ask(name, model.ActionPromote, "west", "east"))
+		drivertest.HandedOver(t, quiesced, w.done(t, w.ask(name, model.ActionPromote, "west", "east")))
 		w.holds(t, "west", name, "one")
 		w.done(t, w.ask(name, model.ActionReverse, "east", "west"))
 		if w.described(t, "east", name) == nil {
@@ -229,8 +229,8 @@ func TestClusterThereAndBackLosesNothing(t *testing.T) {
 		}
 		must(t, w.Write(w.single("west", name), "two"))
 		w.clears(t, name, func(req driver.Request) { w.done(t, req) })
-		w.done(t, w.ask(name, model.ActionQuiesce, "west", "east"))
-		w.done(t, w.ask(name, model.ActionPromote, "east", "west"))
+		quiesced = w.done(t, w.ask(name, model.ActionQuiesce, "west", "east"))
+		drivertest.HandedOver(t, quiesced, w.done(t, w.ask(name, model.ActionPromote, "east", "west")))
 		w.holds(t, "east", name, "one", "two")
 		if c := w.described(t, "east", name); len(c.DBClusterMembers) != 2 {
 			t.Errorf("%d instances at home, want 2", len(c.DBClusterMembers))

@@ -29,9 +29,11 @@ func (h handle) For() model.Action { return h.Action }
 
 // The ways in which a role moves.
 const (
-	byItself     = "found"      // it had moved already, or was moving
-	bySwitchover = "switchover" // SwitchoverGlobalCluster
-	byFailover   = "failover"   // FailoverGlobalCluster with allowed data loss
-	byDetaching  = "detached"   // RemoveFromGlobalCluster
-	byAbsence    = "absent"     // there is nothing that could take writes
+	byItself = "found" // it had moved already, or was moving
+	// SwitchoverGlobalCluster: AWS stops the writes, and moves the role once the follower has everything, so that nothing is lost (Aurora
+	// User Guide, "Performing switchovers for Amazon Aurora global databases").
+	bySwitchover = "switchover"
+	byFailover   = "failover" // FailoverGlobalCluster with allowed data loss
+	byDetaching  = "detached" // RemoveFromGlobalCluster
+	byAbsence    = "absent"   // there is nothing that could take writes
 )

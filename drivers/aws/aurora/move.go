@@ -55,7 +55,7 @@ func (w *work) serves(v *view) (driver.Observation, error) {
 		return driver.Waiting("cluster %s is %s, %d of %d instances available, in %v", w.here.at.Cluster, v.status(), v.up(), len(v.instances), groups(v.cluster)), nil
 	}
 	seen := driver.Succeeded(driver.Fact("cluster", "%s is available, %d of %d instances", w.here.at.Cluster, v.up(), len(v.instances)),
-		driver.Fact("source", "the cluster itself, which was there"))
+		driver.Source("the cluster itself, which was there"))
 	seen.Outputs = ends(v.cluster)
 	return seen, nil
 }
@@ -72,6 +72,13 @@ func (w *work) quiesce(ctx context.Context) (driver.Observation, error) {
 	}
 	moved, err := w.carry(ctx, w.here, peer, "last")
 	moved.Evidence = append(fenced.Evidence, moved.Evidence...)
+	if err != nil || moved.State != driver.Done {
+		return moved, err
+	}
+	v, err := w.here.look(ctx)
+	if err == nil && v.alone() && w.here.fenced(v.cluster) { // that of one which follows another is not the last state of anything
+		moved.Evidence = append(moved.Evidence, driver.LastState(launch{from: w.name("last")}.source()))
+	}
 	return moved, err
 }
 

@@ -69,7 +69,7 @@ func (w *work) raise(ctx context.Context, l launch) (driver.Observation, error) 
 		return driver.Waiting("%s", phase), err
 	}
 	seen := driver.Succeeded(driver.Fact("cluster", "%s is %s, %d of %d instances available", l.cluster, aws.ToString(ready.Status), ready.up, len(l.instances)),
-		driver.Fact("endpoint", "%s", ends(ready.DBCluster)["endpoint"].Text), driver.Fact("source", "%s", launch{from: tagMap(ready.TagList)[tagPoint]}.source()))
+		driver.Fact("endpoint", "%s", ends(ready.DBCluster)["endpoint"].Text), driver.Source(launch{from: tagMap(ready.TagList)[tagPoint]}.source()))
 	if at, err := time.Parse(time.RFC3339, tagMap(ready.TagList)[snapshots.TagAt]); err == nil {
 		seen.Evidence = append(seen.Evidence, driver.AsOf(at))
 	}

@@ -23,7 +23,7 @@ func unproven(cause error, subject, format string, args ...any) error {
 // move says how the role comes to the cluster at p, and asks AWS for it unless it is there or on its way. The error is Conflict
 // when the global database is busy with something else, and Unsupported or Invalid when AWS cannot move the role.
 func (d *Driver) move(ctx context.Context, req driver.Request, p *place, v *view) (handle, error) {
-	h := handle{Action: req.Action, Path: byItself}
+	h := handle{Action: req.Action, Path: v.pathTo(p)}
 	if done, err := arriving(p, v); done || err != nil {
 		return h, err
 	}
@@ -52,10 +52,19 @@ func (d *Driver) move(ctx context.Context, req driver.Request, p *place, v *view
 			return h, errors.Join(err, lookErr)
 		}
 		if done, wrong := arriving(p, after); done && wrong == nil {
+			h.Path = after.pathTo(p)
 			return h, nil
 		}
 	}
 	return h, failure.Wrap(err, "move the writer's role", p.subject)
+}
+
+// pathTo is how the role comes to the cluster at p that nobody has to ask for any more: by a switchover while AWS says so.
+func (v *view) pathTo(p *place) string {
+	if f := v.moving(); f != nil && aws.ToString(f.ToDbClusterArn) == p.arn && f.IsDataLossAllowed != nil && !*f.IsDataLossAllowed {
+		return bySwitchover
+	}
+	return byItself
 }
 
 // holds is an instant that the follower at p had reached in the last minutes, as CloudWatch says; zero when it does not.
@@ -223,7 +232,10 @@ func (d *Driver) observeRole(ctx context.Context, req driver.Request, h handle) 
 			evidence = append(evidence, model.Fact{Name: "why not moved by AWS", Value: h.Why})
 		}
 	} else {
-		evidence = append(evidence, model.Fact{Name: "writer", Value: p.arn}, model.Fact{Name: "seen from", Value: p.session.Name()})
+		evidence = append(evidence, model.Fact{Name: "writer", Value: p.arn}, model.Fact{Name: "seen from", Value: p.session.Name()}, driver.Source("follower "+p.arn))
+		if h.Path == bySwitchover {
+			evidence = append(evidence, driver.LastState("follower "+p.arn))
+		}
 	}
 	if req.Action == model.ActionFence {
 		return d.agrees(ctx, req, v, evidence)

@@ -132,11 +132,25 @@ func (w *work) quiesce(ctx context.Context) (driver.Observation, error) {
 	if err != nil || fenced.State != driver.Done {
 		return fenced, err
 	}
-	bring := func(ctx context.Context) (driver.Observation, error) { return w.carry(ctx, w.here, w.req.Peer, "last") }
+	bring := w.carryLast
 	if w.set.replicated() && w.req.Peer != "" {
 		bring = w.handOver
 	}
 	moved, err := bring(ctx)
 	moved.Evidence, moved.Outputs = append(fenced.Evidence, moved.Evidence...), nil
 	return moved, err
+}
+
+// carryLast brings the last state of the instance here, which is fenced, to the peer by a snapshot. That of one which follows another
+// is not the last state of anything.
+func (w *work) carryLast(ctx context.Context) (driver.Observation, error) {
+	seen, err := w.carry(ctx, w.here, w.req.Peer, "last")
+	if err != nil || seen.State != driver.Done {
+		return seen, err
+	}
+	i, err := w.here.instance(ctx, w.here.set.Instance)
+	if err == nil && i != nil && !i.replica() && i.fenced(w.here.set) {
+		seen.Evidence = append(seen.Evidence, driver.LastState(source(launch{from: w.name("last")})))
+	}
+	return seen, err
 }

@@ -11,6 +11,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/lifeboat-dr/lifeboat/driver"
+	"github.com/lifeboat-dr/lifeboat/driver/drivertest"
 	"github.com/lifeboat-dr/lifeboat/drivers/aws/awsbase"
 	"github.com/lifeboat-dr/lifeboat/drivers/aws/awstest"
 	"github.com/lifeboat-dr/lifeboat/drivers/aws/snapshots"
@@ -92,9 +93,9 @@ func TestPlannedMoveAndFailbackLoseNothing(t *testing.T) {
 		target := w.resource(t, nil)
 		w.create(t, target, "east")
 		w.write(t, target, "east", "one")
-		w.done(t, w.request(target, model.ActionQuiesce, "east", "west"))
+		quiesced := w.done(t, w.request(target, model.ActionQuiesce, "east", "west"))
 		w.done(t, w.request(target, model.ActionFence, "east", "west"))
-		w.done(t, w.request(target, model.ActionPromote, "west", "east"))
+		drivertest.HandedOver(t, quiesced, w.done(t, w.request(target, model.ActionPromote, "west", "east")))
 		w.holds(t, target, "west", "one")
 		w.done(t, w.request(target, model.ActionReverse, "east", "west"))
 		if w.instance(t, "east", string(target.App)) == nil {
@@ -119,8 +120,8 @@ func TestPlannedMoveAndFailbackLoseNothing(t *testing.T) {
 		if _, final := w.tagged(t, "east", snapshots.TagProvedOK, "true"); len(final) != 1 {
 			t.Errorf("proved snapshots of the old primary: %v, want one", final)
 		}
-		w.done(t, w.request(target, model.ActionQuiesce, "west", "east"))
-		w.done(t, w.request(target, model.ActionPromote, "east", "west"))
+		quiesced = w.done(t, w.request(target, model.ActionQuiesce, "west", "east"))
+		drivertest.HandedOver(t, quiesced, w.done(t, w.request(target, model.ActionPromote, "east", "west")))
 		w.holds(t, target, "east", "one", "two")
 	})
 }

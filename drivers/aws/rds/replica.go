@@ -48,6 +48,9 @@ func (i *instance) follows(p *place) bool {
 	return i != nil && i.replica() && i.master() == p.s.ARN("rds", "db:"+strings.ToLower(p.set.Instance))
 }
 
+// asReplica names an instance as the replica that it is, or was before its promotion.
+func (i *instance) asReplica() string { return "replica " + i.arn() }
+
 // stalled says what keeps a replica from receiving anything; nothing when it receives.
 func (i *instance) stalled() string {
 	for _, s := range i.StatusInfos {
@@ -234,7 +237,7 @@ func (w *work) handOver(ctx context.Context) (driver.Observation, error) {
 		return driver.Observation{}, err
 	}
 	if i == nil || !r.follows(w.here) {
-		return w.carry(ctx, w.here, w.req.Peer, "last")
+		return w.carryLast(ctx)
 	}
 	since, err := time.Parse(time.RFC3339, i.tags[tagFencedAt])
 	if err != nil {
@@ -248,7 +251,7 @@ func (w *work) handOver(ctx context.Context) (driver.Observation, error) {
 	if !ok {
 		return driver.Waiting("replica %s is to hold all until %s: %s %s", r.name(), since.Format(time.RFC3339), lag, r.stalled()), nil
 	}
-	return driver.Succeeded(driver.Fact("replica", "%s in %s holds all until %s", r.name(), peer.s.Region(), since.Format(time.RFC3339)), driver.Fact("lag", "%s", lag)), nil
+	return driver.Succeeded(driver.Fact("replica", "%s in %s holds all until %s", r.name(), peer.s.Region(), since.Format(time.RFC3339)), driver.Fact("lag", "%s", lag), driver.LastState(r.asReplica())), nil
 }
 
 // promoteReplica makes the replica here an instance of its own. It is asked for once; done is judged by the role, elsewhere.
@@ -350,7 +353,7 @@ func (w *work) finish(ctx context.Context, i *instance) (driver.Observation, err
 	if at, err := time.Parse(time.RFC3339, i.tags[tagHolds]); err == nil {
 		seen.Evidence = append(seen.Evidence, driver.AsOf(at))
 	}
-	seen.Evidence = append(seen.Evidence, driver.Fact("promoted", "from a replica, asked for at %s", i.tags[tagAsked]), driver.Fact("lag", "%s", i.tags[tagLag]))
+	seen.Evidence = append(seen.Evidence, driver.Source(i.asReplica()), driver.Fact("promoted", "from a replica, asked for at %s", i.tags[tagAsked]), driver.Fact("lag", "%s", i.tags[tagLag]))
 	return seen, nil
 }
 

@@ -121,7 +121,7 @@ func TestReplicaThereAndBackLosesNothing(t *testing.T) {
 			t.Errorf("quiesced after %s, before the replica could hold everything: %v", took, quiesced.Evidence)
 		}
 		w.done(t, w.request(target, model.ActionFence, "east", "west"))
-		w.done(t, w.request(target, model.ActionPromote, "west", "east"))
+		drivertest.HandedOver(t, quiesced, w.done(t, w.request(target, model.ActionPromote, "west", "east")))
 		w.holds(t, target, "west", "one")
 		if n := w.w.Count("RestoreDBInstanceFromDBSnapshot"); n != 0 {
 			t.Errorf("%d restores, where a replica was", n)
@@ -145,8 +145,8 @@ func TestReplicaThereAndBackLosesNothing(t *testing.T) {
 		if _, final := w.tagged(t, "east", "lifeboat:proved-ok", "true"); len(final) != 1 {
 			t.Errorf("proved snapshots of the old primary: %v, want one", final)
 		}
-		w.done(t, w.request(target, model.ActionQuiesce, "west", "east"))
-		w.done(t, w.request(target, model.ActionPromote, "east", "west"))
+		quiesced = w.done(t, w.request(target, model.ActionQuiesce, "west", "east"))
+		drivertest.HandedOver(t, quiesced, w.done(t, w.request(target, model.ActionPromote, "east", "west")))
 		w.holds(t, target, "east", "one", "two")
 		last := w.request(target, model.ActionReverse, "west", "east")
 		last.Operation = model.OpFailback

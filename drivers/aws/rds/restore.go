@@ -125,7 +125,7 @@ func (w *work) comeUp(i *instance) driver.Observation {
 	seen := driver.Succeeded(driver.Fact("instance", "%s is %s", i.name(), i.status()), driver.Fact("endpoint", "%s", i.endpoint().Text), driver.Fact("class", "%s", aws.ToString(i.DBInstanceClass)),
 		driver.Fact("security groups", "%s", strings.Join(i.groups(), ", ")))
 	if from := i.tags[tagPoint]; from != "" {
-		seen.Evidence = append(seen.Evidence, driver.Fact("source", "%s", source(launch{from: from})))
+		seen.Evidence = append(seen.Evidence, driver.Source(source(launch{from: from})))
 	}
 	seen.Outputs = map[string]model.Value{"endpoint": i.endpoint()}
 	if w.here.set.ManagePassword && w.req.Action != model.ActionDrill && i.MasterUserSecret != nil {
