@@ -37,6 +37,7 @@ import (
 	"github.com/lifeboat-dr/lifeboat/driver"
 	"github.com/lifeboat-dr/lifeboat/failure"
 	"github.com/lifeboat-dr/lifeboat/model"
+	"github.com/lifeboat-dr/lifeboat/test/leaks"
 )
 
 // Capabilities that are no actions, for Config.Must.
@@ -75,7 +76,7 @@ type Config struct {
 	// Secret is the text of a secret that the requests' settings refer to. It must not be seen in anything that the
 	// driver returns.
 	Secret string
-	// Limit bounds each wait for work to end. Zero: one minute.
+	// Limit bounds each wait for work to end. Zero: four minutes.
 	Limit time.Duration
 	// OneAtATime says why two begins with one token at the same instant are not tried. Two runners do that when one
 	// of them was frozen in the middle of its call.
@@ -152,8 +153,8 @@ func (i inline) sub(name string, f func(tee)) {
 
 // The bounds of single calls. They are far above what a good driver needs: they end a test that hangs.
 const (
-	callLimit  = 30 * time.Second
-	defaultMax = time.Minute
+	callLimit  = 2 * time.Minute
+	defaultMax = 4 * time.Minute
 	pollEvery  = 20 * time.Millisecond
 )
 
@@ -190,11 +191,12 @@ func (s *suite) parts() []part {
 func run(t tee, c Config) {
 	t.Helper()
 	before := goleak.IgnoreCurrent()
-	for _, p := range newSuite(c, time.Second).parts() {
+	s := newSuite(c, time.Second)
+	for _, p := range s.parts() {
 		t.sub(p.name, p.try)
 	}
 	t.sub("leaks", func(t tee) {
-		if err := goleak.Find(before); err != nil {
+		if err := leaks.Find(s.Limit, before); err != nil {
 			t.Errorf("goroutines are left behind: %v", err)
 		}
 	})

@@ -11,7 +11,7 @@ import (
 	"testing"
 	"time"
 
-	"go.uber.org/goleak"
+	"github.com/lifeboat-dr/lifeboat/test/leaks"
 )
 
 // helperEnv turns the test binary into a second lifeboat process, which opens the folder that the variable names.
@@ -21,7 +21,7 @@ func TestMain(m *testing.M) {
 	if dir := os.Getenv(helperEnv); dir != "" {
 		os.Exit(helper(dir))
 	}
-	goleak.VerifyTestMain(m)
+	leaks.Main(m)
 }
 
 // helper opens the journal of dir, says "host" or "attached", and closes it when its standard input ends.
