@@ -86,6 +86,11 @@ func (l *lab) life(way string) {
 	if st := step(t, &r.Run, "approve"); len(st.Approvals) != 1 || st.Approvals[0].By != "bob" {
 		t.Errorf("approved by %v", st.Approvals)
 	}
+	if st := step(t, &r.Run, "billing/reverse@dublin"); !slices.ContainsFunc(st.Evidence, func(f model.Fact) bool {
+		return f.Name == "old state kept" && strings.Contains(f.Value, "; proved at ")
+	}) {
+		t.Errorf("the report does not say that the old instance's last state was proved: %v", st.Evidence)
+	}
 	l.serves(dublin, "after the failback")
 	l.holds(dublin, c, nil)
 	l.lostNothing(r)

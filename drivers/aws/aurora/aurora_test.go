@@ -154,6 +154,9 @@ func TestRebuild(t *testing.T) {
 		if seen.State != driver.Done {
 			t.Fatalf("it is %s: %s %v", seen.State, seen.Phase, seen.Err)
 		}
+		if kept := fact(seen, "old state kept"); !strings.HasPrefix(kept, "snapshot "+name+"-east-final-") || !strings.Contains(kept, "; proved at ") {
+			t.Errorf("the evidence says of the old state: %q", kept)
+		}
 		for action, want := range map[string]int{"CreateDBClusterSnapshot": 1, "RestoreDBClusterFromSnapshot": 1, "CreateGlobalCluster": 2, "DeleteGlobalCluster": 1, "DeleteDBCluster": 2} {
 			if got := w.changes(action); got != want {
 				t.Errorf("%s: %d times, want %d", action, got, want)

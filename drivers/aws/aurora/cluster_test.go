@@ -228,7 +228,11 @@ func TestClusterThereAndBackLosesNothing(t *testing.T) {
 			t.Fatal("the old cluster is gone after a failover in which nobody approved that")
 		}
 		must(t, w.Write(w.single("west", name), "two"))
-		w.clears(t, name, func(req driver.Request) { w.done(t, req) })
+		var cleared driver.Observation
+		w.clears(t, name, func(req driver.Request) { cleared = w.done(t, req) })
+		if final := w.kept(t, "east", snapshots.TagProvedOK, "true"); len(final) != 1 || !strings.Contains(fact(cleared, "old state kept"), final[0]) || !strings.Contains(fact(cleared, "old state kept"), "; proved at ") {
+			t.Errorf("proved snapshots %v, and the evidence %v", final, cleared.Evidence)
+		}
 		quiesced = w.done(t, w.ask(name, model.ActionQuiesce, "west", "east"))
 		drivertest.HandedOver(t, quiesced, w.done(t, w.ask(name, model.ActionPromote, "east", "west")))
 		w.holds(t, "east", name, "one", "two")

@@ -98,6 +98,24 @@ func (w *work) carry(ctx context.Context, from, to *place, what string) (driver.
 // and the other one after it: each is fenced, its last state is kept in a snapshot, that is proved by a restore, and only then the
 // cluster is deleted. After a planned failover the one at home stays, fenced, until then.
 func (w *work) reverse(ctx context.Context) (driver.Observation, error) {
+	seen, err := w.protect(ctx)
+	if err == nil && seen.State == driver.Done && w.makesWay() {
+		return w.withLast(ctx, seen)
+	}
+	return seen, err
+}
+
+// withLast adds the snapshots that keep what made way to the evidence of a reverse.
+func (w *work) withLast(ctx context.Context, seen driver.Observation) (driver.Observation, error) {
+	last, err := w.keeper().Last(ctx, w.req)
+	for _, s := range last {
+		seen.Evidence = append(seen.Evidence, s.Kept())
+	}
+	return seen, err
+}
+
+// protect takes the next step of a reverse.
+func (w *work) protect(ctx context.Context) (driver.Observation, error) {
 	peer, err := w.open(ctx, w.req.Target, w.req.Peer)
 	if err != nil {
 		return driver.Observation{}, err
@@ -131,16 +149,11 @@ func (w *work) clear(ctx context.Context) (driver.Observation, error) {
 	if err != nil {
 		return driver.Observation{}, err
 	}
-	final := awsbase.NameFor(p.at.Cluster+"-final", runKey(w.req, p.arn), nameLimit)
 	if v.cluster == nil {
-		s, err := p.store().Get(ctx, final)
-		if err != nil || s == nil {
-			return driver.Succeeded(driver.Fact("old cluster", "there is none in %s", p.session.Region())), err
-		}
-		return driver.Succeeded(driver.Fact("old cluster", "is deleted; snapshot %s of its last state was proved at %s", final, s.Tags[snapshots.TagProvedAt])), nil
+		return driver.Succeeded(driver.Fact("old cluster", "there is none in %s", p.session.Region())), nil
 	}
 	if v.status() != "deleting" { // nothing but what follows deletes it, or somebody who is not asked
-		seen, err := w.keepLast(ctx, final)
+		seen, err := w.keepLast(ctx, awsbase.NameFor(p.at.Cluster+"-final", runKey(w.req, p.arn), nameLimit))
 		if err != nil || seen.State != driver.Done {
 			return seen, err
 		}

@@ -158,10 +158,7 @@ func (d *Driver) observeReverse(ctx context.Context, req driver.Request) (driver
 	}
 	m := w.tv.member(w.here.arn)
 	evidence := []model.Fact{{Name: "follows", Value: w.there.arn}, {Name: "synchronization", Value: sync(m)}, {Name: "instances", Value: fmt.Sprintf("%d available", w.hv.up())}}
-	if s, err := w.here.kept().Store.Get(ctx, w.final()); err == nil && s != nil {
-		evidence = append(evidence, driver.Fact("old cluster", "kept as the snapshot %s, proved %s", w.final(), s.Tags[snapshots.TagProvedAt]))
-	}
-	return driver.Succeeded(evidence...), nil
+	return (&work{req: req, here: w.here}).withLast(ctx, driver.Succeeded(evidence...))
 }
 
 // final is the name of the old cluster's proved snapshot, last that of what AWS keeps at the deletion itself.

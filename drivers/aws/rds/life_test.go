@@ -106,7 +106,7 @@ func TestPlannedMoveAndFailbackLoseNothing(t *testing.T) {
 		back := w.request(target, model.ActionReverse, "east", "west")
 		back.Prepare, back.Operation = true, model.OpFailback
 		w.w.Forget()
-		w.done(t, back)
+		prepared := w.done(t, back)
 		if w.instance(t, "east", string(target.App)) != nil {
 			t.Fatalf("the old primary is there after the failback was prepared")
 		}
@@ -117,12 +117,53 @@ func TestPlannedMoveAndFailbackLoseNothing(t *testing.T) {
 				t.Errorf("the old primary was deleted before its last state was proved")
 			}
 		}
-		if _, final := w.tagged(t, "east", snapshots.TagProvedOK, "true"); len(final) != 1 {
-			t.Errorf("proved snapshots of the old primary: %v, want one", final)
+		_, final := w.tagged(t, "east", snapshots.TagProvedOK, "true")
+		if len(final) != 1 {
+			t.Fatalf("proved snapshots of the old primary: %v, want one", final)
+		}
+		if got := evidence(prepared, "old state kept"); !strings.HasPrefix(got, "snapshot "+final[0]+" of ") || !strings.Contains(got, "; proved at ") || !strings.Contains(got, "came up after ") {
+			t.Errorf("the evidence says of the old state: %q", got)
 		}
 		quiesced = w.done(t, w.request(target, model.ActionQuiesce, "west", "east"))
 		drivertest.HandedOver(t, quiesced, w.done(t, w.request(target, model.ActionPromote, "east", "west")))
 		w.holds(t, target, "east", "one", "two")
+	})
+}
+
+// TestAProofThatWasNotCleanedUp holds that a later attempt removes what an earlier one restored for its proof and left, and says of both
+// what they kept.
+func TestAProofThatWasNotCleanedUp(t *testing.T) {
+	bubble(t, func(t *testing.T, w *world) {
+		target := w.resource(t, nil)
+		w.create(t, target, "east")
+		w.done(t, w.request(target, model.ActionQuiesce, "east", "west"))
+		w.done(t, w.request(target, model.ActionPromote, "west", "east"))
+		back := w.request(target, model.ActionReverse, "east", "west")
+		back.Prepare, back.Operation = true, model.OpFailback
+		denied := w.w.Inject(awstest.Fault{Action: "DeleteDBInstance", How: awstest.Error, Code: "AccessDenied", Status: 403})
+		h, err := driver.Begin(t.Context(), w.driver(), back)
+		for deadline := time.Now().Add(48 * time.Hour); err == nil && time.Now().Before(deadline); time.Sleep(lookAgain) {
+			_, err = w.driver().Observe(t.Context(), back, h)
+		}
+		if failure.KindOf(err) != failure.Denied {
+			t.Fatalf("the first attempt ended with %v", err)
+		}
+		denied.Remove()
+		again := w.request(target, model.ActionReverse, "east", "west")
+		again.Prepare, again.Operation, again.Attempt = true, model.OpFailback, 2
+		seen := w.done(t, again)
+		if left := w.instances(t, "east"); len(left) != 0 {
+			t.Errorf("instances are left in the east: %+v", left)
+		}
+		kept := 0
+		for _, f := range seen.Evidence {
+			if f.Name == "old state kept" && strings.Contains(f.Value, "; proved at ") {
+				kept++
+			}
+		}
+		if kept != 2 {
+			t.Errorf("%d proved states are named, want both attempts': %v", kept, seen.Evidence)
+		}
 	})
 }
 

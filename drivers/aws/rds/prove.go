@@ -36,7 +36,7 @@ func (w *work) removed(ctx context.Context, name, token string) (bool, string, e
 func (w *work) release(ctx context.Context) (driver.Observation, error) {
 	token := w.req.Released.Token
 	for _, what := range []string{"drill", "prove"} {
-		name := awsbase.NameFor(what+"-"+w.here.set.Instance, token, 63)
+		name := w.nameBy(what, token)
 		gone, phase, err := w.removed(ctx, name, token)
 		if err != nil {
 			return driver.Observation{}, err

@@ -137,13 +137,13 @@ func TestReplicaThereAndBackLosesNothing(t *testing.T) {
 
 		back := w.request(target, model.ActionReverse, "east", "west")
 		back.Prepare, back.Operation = true, model.OpFailback
-		w.done(t, back)
+		prepared := w.done(t, back)
 		i := w.instance(t, "east", string(target.App))
 		if got := w.look(t, target, "east"); got.Role != model.RoleStandby || !aws.ToBool(i.DeletionProtection) {
 			t.Fatalf("the old primary is %s, protected from deletion %t, want a standby that is", got.Role, aws.ToBool(i.DeletionProtection))
 		}
-		if _, final := w.tagged(t, "east", "lifeboat:proved-ok", "true"); len(final) != 1 {
-			t.Errorf("proved snapshots of the old primary: %v, want one", final)
+		if _, final := w.tagged(t, "east", "lifeboat:proved-ok", "true"); len(final) != 1 || !strings.Contains(evidence(prepared, "old state kept"), final[0]) {
+			t.Errorf("proved snapshots of the old primary: %v, want one, named in %v", final, prepared.Evidence)
 		}
 		quiesced = w.done(t, w.request(target, model.ActionQuiesce, "west", "east"))
 		drivertest.HandedOver(t, quiesced, w.done(t, w.request(target, model.ActionPromote, "east", "west")))

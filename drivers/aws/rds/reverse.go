@@ -7,6 +7,7 @@ import (
 	sdk "github.com/aws/aws-sdk-go-v2/service/rds"
 
 	"github.com/lifeboat-dr/lifeboat/driver"
+	"github.com/lifeboat-dr/lifeboat/drivers/aws/awsbase"
 	"github.com/lifeboat-dr/lifeboat/drivers/aws/snapshots"
 	"github.com/lifeboat-dr/lifeboat/failure"
 	"github.com/lifeboat-dr/lifeboat/model"
@@ -16,6 +17,27 @@ import (
 // move and the other one after it: each is fenced, its last state is kept in a snapshot, that is proved by a restore, and only
 // then the instance is deleted. After a planned failover the one at home stays, fenced, until then.
 func (w *work) reverse(ctx context.Context) (driver.Observation, error) {
+	seen, err := w.protect(ctx)
+	if err != nil || seen.State != driver.Done || !w.makesWay() {
+		return seen, err
+	}
+	last, err := w.keeper().Last(ctx, w.req)
+	if err != nil {
+		return driver.Observation{}, err
+	}
+	for _, s := range last {
+		token := s.Tags[awsbase.TagToken] // of an attempt that may have ended before it removed what it had restored
+		gone, phase, err := w.removed(ctx, w.nameBy("prove", token), token)
+		if err != nil || !gone {
+			return driver.Waiting("%s", phase), err
+		}
+		seen.Evidence = append(seen.Evidence, s.Kept())
+	}
+	return seen, nil
+}
+
+// protect takes the next step of a reverse.
+func (w *work) protect(ctx context.Context) (driver.Observation, error) {
 	peer, _, err := w.d.place(ctx, w.req.Target, w.req.Peer)
 	if err != nil {
 		return driver.Observation{}, err

@@ -90,12 +90,15 @@ func (w *work) others(ctx context.Context) ([]*place, error) {
 }
 
 // name is what the step makes is called.
-func (w *work) name(what string) string {
+func (w *work) name(what string) string { return w.nameBy(what, w.req.Token) }
+
+// nameBy is what the step makes is called, or made in an earlier attempt with a token of its own.
+func (w *work) nameBy(what, token string) string {
 	prefix := w.here.set.Instance
 	if what != "" {
 		prefix = what + "-" + prefix
 	}
-	return awsbase.NameFor(prefix, w.req.Token, 63)
+	return awsbase.NameFor(prefix, token, 63)
 }
 
 // subject names the resource at the site for errors.

@@ -150,6 +150,30 @@ func (k *Keeper) Own(ctx context.Context, at *Site) ([]*Snapshot, error) {
 	return out, nil
 }
 
+// Last lists the snapshots at Here in which a step of a run kept the last state of what made way, newest first. Each attempt may have
+// kept one.
+func (k *Keeper) Last(ctx context.Context, req driver.Request) ([]*Snapshot, error) {
+	list, err := k.Own(ctx, k.Here)
+	return slices.DeleteFunc(list, func(s *Snapshot) bool {
+		return !s.old() || s.Tags[awsbase.TagRun] != string(req.Run) || s.Tags[awsbase.TagStep] != string(req.Step)
+	}), err
+}
+
+// Kept is evidence of a snapshot that keeps the last state of what made way, and of the restore that proved it.
+func (s *Snapshot) Kept() model.Fact {
+	said := "its restore has not been tried"
+	switch p := s.proof(""); {
+	case p == nil:
+	case p.OK && p.Took > 0:
+		said = fmt.Sprintf("proved at %s: restored apart, it came up after %s, and what was restored is removed", p.At.Format(time.RFC3339), p.Took)
+	case p.OK:
+		said = fmt.Sprintf("proved at %s: restored apart, it came up, and what was restored is removed", p.At.Format(time.RFC3339))
+	default:
+		said = fmt.Sprintf("bad, says a restore at %s: %s", p.At.Format(time.RFC3339), p.What)
+	}
+	return driver.Fact("old state kept", "snapshot %s of %s, made at %s; %s", s.ID, s.Of, s.At.UTC().Format(time.RFC3339), said)
+}
+
 // Ready lists the resource's snapshots at a site that can be restored and go on where the app stopped, newest first.
 func (k *Keeper) Ready(ctx context.Context, at *Site) ([]*Snapshot, error) {
 	list, err := k.Own(ctx, at)
