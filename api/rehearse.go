@@ -16,14 +16,17 @@ type Rehearsals interface {
 	Rehearse(ctx context.Context, req RehearseRequest, tell func(RehearsedStep)) (*Rehearsal, error)
 }
 
-// RehearseRequest says what is rehearsed.
+// RehearseRequest says what is rehearsed: an operation of an app, or a plan of the user's own.
 type RehearseRequest struct {
 	App       model.AppID     `json:"app,omitempty"`
-	Operation model.Operation `json:"operation"`      // failover, failback or drill
-	Mode      model.Mode      `json:"mode,omitempty"` // of a failover; empty: unplanned
-	To        model.SiteID    `json:"to,omitempty"`   // empty: the app's first recovery site, or home for a failback
-	// Lost is the site that fails before the operation begins; empty: in an unplanned failover the one where the app serves, else
-	// none.
+	Operation model.Operation `json:"operation"` // failover, failback or drill; custom for a plan of the user's own
+	// Custom and Payload are a plan of the user's own, as in a PlanRequest. App, Mode and To are empty then.
+	Custom  string       `json:"custom,omitempty"`
+	Payload *PayloadAsk  `json:"payload,omitempty"`
+	Mode    model.Mode   `json:"mode,omitempty"` // of a failover; empty: unplanned
+	To      model.SiteID `json:"to,omitempty"`   // empty: the app's first recovery site, or home for a failback
+	// Lost is the site that fails before the operation begins; empty: in an unplanned failover the one where the app serves, the
+	// other site of a StatePayload document that moves all of its databases unplanned, else none.
 	Lost model.SiteID `json:"lost,omitempty"`
 	// How Lost fails: a word of [LostHow]; empty: refusing.
 	How string `json:"how,omitempty"`
@@ -37,7 +40,8 @@ func LostHow() []string { return []string{"refusing", "hanging", "500", "slow", 
 
 // Rehearsal is how a rehearsal went. Durations are of the stand-in's time.
 type Rehearsal struct {
-	App       model.AppID     `json:"app"`
+	App       model.AppID     `json:"app,omitempty"`
+	Plan      string          `json:"plan,omitempty"` // the plan of the user's own that was rehearsed
 	Operation model.Operation `json:"operation"`
 	Mode      model.Mode      `json:"mode,omitempty"`
 	From      model.SiteID    `json:"from,omitempty"`

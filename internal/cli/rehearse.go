@@ -17,15 +17,15 @@ import (
 var rehearsed = []string{string(model.OpFailover), string(model.OpFailback), string(model.OpDrill)}
 
 type rehearseOptions struct {
-	operation, to, lost string
-	planned             bool
-	with                []string
+	planOptions
+	lost string
+	with []string
 }
 
 func newRehearse(inv *invocation) *cobra.Command {
 	var opt rehearseOptions
 	cmd := withFormats(&cobra.Command{
-		Use:   "rehearse APP",
+		Use:   "rehearse APP | --plan NAME",
 		Short: "Play an operation against a stand-in for AWS, with the home site lost, and predict its time",
 		Long: `AWS is looked at: what the app has there at all its sites, by calls that only look. From the answers a stand-in for AWS is
 made, in which the real plan is carried out by the real drivers, in a time of its own: hours take seconds, and nothing
@@ -35,6 +35,9 @@ Shown are how it goes, what people would be asked (they are taken to agree, at o
 steps it is made of. How long a step takes is what earlier runs of this app measured, else what is usual for small
 databases. What is not in AWS is stood in for: it does nothing, and takes the time that was measured.
 
+--plan rehearses a plan of your own in place of an app's operation: one of lifeboat.yaml's, or with --site the file of a
+StatePayload document. With a document that moves all of its databases unplanned, the other site is lost first.
+
 --with home=HOW says how the site is lost: ` + "`" + strings.Join(api.LostHow(), "`, `") + "`" + ` (the first one is the default).
 --with stuck=STEP lets the work of a step never end.
 
@@ -43,25 +46,52 @@ The exit code is 0 only if the plan gets through within the app's objectives.`,
   lifeboat rehearse shop --with home=hanging
   lifeboat rehearse shop --with stuck=db/promote@west
   lifeboat rehearse shop --operation drill --lost east
-  lifeboat rehearse shop --planned -o json`,
-		Args:              wants("APP"),
+  lifeboat rehearse shop --planned -o json
+  lifeboat rehearse --plan failover.json --site west`,
 		SuggestFor:        []string{"simulate", "dry-run", "predict"},
 		ValidArgsFunction: completeApps(inv),
 	}, "text", "json")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
-		req, err := opt.request(cmd, args[0])
+		if len(args) > 0 {
+			opt.app = args[0]
+		}
+		if err := opt.document(cmd); err != nil {
+			return err
+		}
+		req, err := opt.request(cmd)
 		if err != nil {
 			return err
 		}
 		return runRehearse(cmd.Context(), inv, req)
 	}
+	cmd.Args = func(cmd *cobra.Command, args []string) error {
+		switch {
+		case opt.custom == "" && opt.site != "":
+			return usageError(cmd, "rehearse: --site belongs to --plan, with the file of a document")
+		case opt.custom == "":
+			return wants("APP")(cmd, args)
+		}
+		for _, other := range []string{"operation", "to", "planned"} {
+			if cmd.Flags().Changed(other) {
+				return usageError(cmd, "rehearse: --plan and --%s exclude each other", other)
+			}
+		}
+		if len(args) > 0 {
+			return usageError(cmd, "rehearse: --plan, and %q too", args[0]).WithHint("a plan says by itself what it is of: leave %s out", shellWord(args[0]))
+		}
+		opt.operation = model.OpCustom
+		return nil
+	}
 	flags := cmd.Flags()
-	flags.StringVar(&opt.operation, "operation", rehearsed[0], "rehearse this `OPERATION`")
+	flags.StringVar((*string)(&opt.operation), "operation", rehearsed[0], "rehearse this `OPERATION`")
+	flags.StringVar(&opt.custom, "plan", "", "rehearse the plan `NAME`, or the document in the file NAME")
+	opt.documentFlags(cmd)
 	flags.StringVar(&opt.to, "to", "", "recover at `SITE` (default: the first recovery site; home in a failback)")
 	flags.StringVar(&opt.lost, "lost", "", "lose this `SITE` first (default: where the app serves, if unplanned)")
 	flags.BoolVar(&opt.planned, "planned", false, "a failover in which both sites cooperate: none is lost")
 	flags.StringArrayVar(&opt.with, "with", nil, "how it goes `WRONG`: home=HOW, stuck=STEP; may be repeated")
 	complete(cmd, "operation", cobra.FixedCompletions(rehearsed, cobra.ShellCompDirectiveNoFileComp))
+	complete(cmd, "plan", completePlans(inv))
 	for _, flag := range []string{"to", "lost", "with"} {
 		complete(cmd, flag, cobra.NoFileCompletions)
 	}
@@ -69,17 +99,15 @@ The exit code is 0 only if the plan gets through within the app's objectives.`,
 }
 
 // request reads the flags, and finds what cannot go together.
-func (o *rehearseOptions) request(cmd *cobra.Command, app string) (api.RehearseRequest, error) {
-	req := api.RehearseRequest{App: model.AppID(app), Operation: model.Operation(o.operation), To: model.SiteID(o.to), Lost: model.SiteID(o.lost)}
-	if !slices.Contains(rehearsed, o.operation) {
+func (o *rehearseOptions) request(cmd *cobra.Command) (api.RehearseRequest, error) {
+	plan := o.planOptions.request()
+	req := api.RehearseRequest{App: plan.App, Operation: plan.Operation, Custom: plan.Custom, Payload: plan.Payload, Mode: plan.Mode, To: plan.To, Lost: model.SiteID(o.lost)}
+	if req.Custom == "" && !slices.Contains(rehearsed, string(o.operation)) {
 		return req, usageError(cmd, "rehearse: --operation %q cannot be rehearsed", o.operation).WithHint("one of: %s", strings.Join(rehearsed, ", "))
 	}
 	failover := req.Operation == model.OpFailover
-	if o.planned {
-		if !failover {
-			return req, usageError(cmd, "rehearse: --planned is for a failover")
-		}
-		req.Mode = model.Planned
+	if o.planned && !failover {
+		return req, usageError(cmd, "rehearse: --planned is for a failover")
 	}
 	for _, with := range o.with {
 		what, how, ok := strings.Cut(with, "=")
@@ -90,7 +118,7 @@ func (o *rehearseOptions) request(cmd *cobra.Command, app string) (api.RehearseR
 			req.Stuck = append(req.Stuck, model.StepID(how))
 		case !slices.Contains(api.LostHow(), how):
 			return req, usageError(cmd, "rehearse: --with home=%s: that is no way to fail", how).WithHint("one of: %s", strings.Join(api.LostHow(), ", "))
-		case o.lost == "" && (!failover || o.planned):
+		case o.lost == "" && req.Custom == "" && (!failover || o.planned):
 			return req, usageError(cmd, "rehearse: --with %s, but no site is lost", with).WithHint("say which with --lost SITE")
 		default:
 			req.How = how

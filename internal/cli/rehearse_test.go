@@ -53,6 +53,10 @@ func (p *player) rehearse(t *testing.T, args ...string) (code int, out, errs str
 }
 
 func TestRehearseFlags(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "over.json")
+	if err := os.WriteFile(file, []byte("{}"), 0o600); err != nil {
+		t.Fatal(err)
+	}
 	for _, c := range []struct {
 		args string
 		want api.RehearseRequest
@@ -63,6 +67,11 @@ func TestRehearseFlags(t *testing.T) {
 			Stuck: []model.StepID{"db/promote@west", "name/redirect@west"}}},
 		{"shop --operation drill --lost east --with home=hanging", api.RehearseRequest{App: "shop", Operation: model.OpDrill, Lost: "east", How: "hanging"}},
 		{"shop --operation failback", api.RehearseRequest{App: "shop", Operation: model.OpFailback}},
+		{"--plan move-everything --lost east", api.RehearseRequest{Operation: model.OpCustom, Custom: "move-everything", Lost: "east"}},
+		{"--plan " + file + " --site west --with home=slow", api.RehearseRequest{Operation: model.OpCustom, Custom: "over", How: "slow",
+			Payload: &api.PayloadAsk{File: file, Content: []byte("{}"), Site: "west"}}},
+		{"--plan " + file + " --site west --from east", api.RehearseRequest{Operation: model.OpCustom, Custom: "over",
+			Payload: &api.PayloadAsk{File: file, Content: []byte("{}"), Site: "west", Peer: "east"}}},
 	} {
 		p := &player{out: api.Rehearsal{OK: true}}
 		if code, _, errs := p.rehearse(t, strings.Fields(c.args)...); code != 0 {
@@ -81,6 +90,12 @@ func TestRehearseFlags(t *testing.T) {
 		"shop --with home=sulking":               "no way to fail",
 		"shop --planned --with home=500":         "no site is lost",
 		"shop --operation drill --with home=500": "no site is lost",
+		"shop --plan over":                       "leave shop out",
+		"--plan over --operation drill":          "exclude each other",
+		"--plan over --planned":                  "exclude each other",
+		"--plan over.json":                       "nothing says where it is to run",
+		"shop --from east":                       "needs --site",
+		"shop --site west":                       "--site belongs to --plan",
 	} {
 		p := &player{}
 		code, _, errs := p.rehearse(t, strings.Fields(args)...)

@@ -54,7 +54,7 @@ func (p *paced) Describe(ctx context.Context, t driver.Target) (model.Descriptio
 		return out, err
 	}
 	out.LagTime = nil
-	if behind, ok := p.job.Behind[at(t.Resource.ID, t.Site)]; ok {
+	if behind, ok := p.job.Behind[at(t.Resource, t.Site)]; ok {
 		out.LagTime = &behind
 	}
 	out.Facts = slices.DeleteFunc(out.Facts, func(f model.Fact) bool { return f.Name == "lag" })
@@ -85,7 +85,7 @@ func (s *standIn) Unwrap() driver.Driver { return s.real }
 // Facts are the real driver's.
 func (s *standIn) Facts() driver.Facts { return s.real.Facts() }
 
-// Describe tells of a copy that serves where the app does, and of ones that follow elsewhere; before that is known, of nothing.
+// Describe tells of a copy that serves where its app does, and of ones that follow elsewhere; before that is known, of nothing.
 func (s *standIn) Describe(ctx context.Context, t driver.Target) (model.Description, error) {
 	t.Resource = s.made(t.Resource, "", "")
 	out, err := s.fake.Describe(ctx, t)
@@ -158,7 +158,7 @@ func (s *standIn) made(r model.Resource, action model.Action, step model.StepID)
 	sites := map[model.SiteID]json.RawMessage{}
 	for id := range r.Sites {
 		at := fake.Site{Role: model.RoleStandby}
-		switch s.stage.serves {
+		switch s.stage.serving[r.App] {
 		case "":
 			at.Role = model.RoleUnknown
 		case id:

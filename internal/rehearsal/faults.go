@@ -1,6 +1,7 @@
 package rehearsal
 
 import (
+	"cmp"
 	"slices"
 	"strings"
 	"time"
@@ -9,7 +10,6 @@ import (
 	"github.com/lifeboat-dr/lifeboat/drivers/aws/awslook"
 	"github.com/lifeboat-dr/lifeboat/drivers/aws/awstest"
 	"github.com/lifeboat-dr/lifeboat/failure"
-	"github.com/lifeboat-dr/lifeboat/model"
 )
 
 // slowAnswers is how late a slow site answers: within what a call may take, and long enough to hurt.
@@ -29,14 +29,24 @@ var faults = map[string]awstest.Fault{
 
 // dark reports whether the lost site answers nothing at all.
 func (st *stage) dark() bool {
-	return slices.Contains([]string{"refusing", "hanging", "500"}, st.job.Request.How)
+	return slices.Contains([]string{"refusing", "hanging", "500"}, st.how())
 }
 
-// lose makes the site fail: all of the regions that the app has there.
-func (st *stage) lose(site model.SiteID) error {
+// how is the way in which the lost site fails.
+func (st *stage) how() string { return cmp.Or(st.job.Request.How, api.LostHow()[0]) }
+
+// lose makes the site that is to be lost fail: all of the regions that the apps have there.
+func (st *stage) lose() error {
+	site := st.lost
+	switch {
+	case site == "" && st.job.Request.How != "":
+		return failure.New(failure.Invalid, "lose", "", "the plan does not leave a site without its help, and so none is lost by itself").WithHint("say which with --lost SITE")
+	case site == "":
+		return nil
+	}
 	type spot struct{ account, region string }
 	var there, elsewhere []spot
-	for _, r := range st.job.Config.Apps[0].Resources {
+	for _, r := range st.job.resources() {
 		if strings.HasPrefix(string(r.Kind), "aws.route53.") {
 			continue // names are in no region
 		}
@@ -56,10 +66,9 @@ func (st *stage) lose(site model.SiteID) error {
 		if slices.Contains(elsewhere, s) {
 			return failure.New(failure.Invalid, "lose", string(site), "%s of account %s is another site's too: both would be lost", s.region, s.account)
 		}
-		f, ok := faults[st.job.Request.How]
+		f, ok := faults[st.how()]
 		if !ok {
-			return failure.New(failure.Invalid, "lose", string(site), "%q is no way to fail", st.job.Request.How).
-				WithHint("one of: %s", strings.Join(api.LostHow(), ", "))
+			return failure.New(failure.Invalid, "lose", string(site), "%q is no way to fail", st.how()).WithHint("one of: %s", strings.Join(api.LostHow(), ", "))
 		}
 		f.Account, f.Region = s.account, s.region
 		st.world.Inject(f)

@@ -18,16 +18,18 @@ func TestAlone(t *testing.T) {
 	app := model.App{ID: "shop", Home: "east", Recovery: []model.SiteID{"west"}, Probe: &model.Check{Kind: "http"}, Resources: []model.Resource{
 		{ID: "sessions", Kind: "aws.elasticache.replicationgroup", Settings: json.RawMessage(`{"tokens": ["exec:pass show token"]}`), Sites: map[model.SiteID]json.RawMessage{"east": site("eu-west-1"), "west": site("eu-central-1")}},
 	}}
-	cfg := &model.Config{Sites: []model.Site{{ID: "east", AWS: json.RawMessage(`{"profile": "prod"}`)}}, Apps: []model.App{app, {ID: "bank"}}, Plans: []model.CustomPlan{{Name: "all"}}, Journal: model.JournalConfig{Endpoints: []string{"etcd.example"}}}
-	got, err := alone(cfg, app)
+	cfg := &model.Config{Sites: []model.Site{{ID: "east"}}, Apps: []model.App{app, {ID: "bank"}}, Plans: []model.CustomPlan{{Name: "all"}}, Journal: model.JournalConfig{Endpoints: []string{"etcd.example"}}}
+	cfg.Sites[0].AWS = json.RawMessage(`{"account": "111111111111", "region": "eu-west-1", "profile": "prod"}`)
+	work := model.Resource{ID: "orders", Kind: "aws.aurora.global", Sites: map[model.SiteID]json.RawMessage{"east": site("eu-west-1")}}
+	job := &Job{Documents: documents{"all": {Work: []model.PayloadWork{{Resource: work}}}}}
+	if err := job.alone(cfg, []model.App{app}); err != nil {
+		t.Fatal(err)
+	}
+	text, err := json.Marshal(job)
 	if err != nil {
 		t.Fatal(err)
 	}
-	text, err := json.Marshal(got)
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, left := range []string{"prod", "role", "example", "/etc", "pass show", "bank", "http", `"all"`} {
+	for _, left := range []string{"prod", "role", "example", "/etc", "pass show", "bank", "http", "etcd"} {
 		if strings.Contains(string(text), left) {
 			t.Errorf("%q is still in %s", left, text)
 		}

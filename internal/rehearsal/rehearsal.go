@@ -1,4 +1,4 @@
-// Package rehearsal answers [api.Rehearsals]: it carries out an app's plan where nothing real can be touched. The planner, the
+// Package rehearsal answers [api.Rehearsals]: it carries out a plan where nothing real can be touched. The planner, the
 // engine and the drivers of AWS are the real ones; AWS is drivers/aws/awstest, made from what AWS says there is.
 //
 // It has two halves. The first ([Rehearser]) reads the configuration, looks at AWS through a glass that lets nothing but looks
@@ -12,6 +12,7 @@
 package rehearsal
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"log/slog"
@@ -27,6 +28,7 @@ import (
 	"github.com/lifeboat-dr/lifeboat/drivers/aws/awsbase"
 	"github.com/lifeboat-dr/lifeboat/drivers/aws/awslook"
 	"github.com/lifeboat-dr/lifeboat/drivers/aws/awstest"
+	"github.com/lifeboat-dr/lifeboat/drivers/aws/orchestrator"
 	"github.com/lifeboat-dr/lifeboat/failure"
 	"github.com/lifeboat-dr/lifeboat/internal/config"
 	"github.com/lifeboat-dr/lifeboat/internal/journal"
@@ -75,7 +77,7 @@ func (sealed) Do(*http.Request) (*http.Response, error) {
 	return nil, failure.New(failure.Internal, "call", "AWS", "nothing is to be asked while a rehearsal is made")
 }
 
-// Rehearse looks at AWS and plays the operation.
+// Rehearse looks at AWS and plays what is asked for.
 func (r *Rehearser) Rehearse(ctx context.Context, req api.RehearseRequest, tell func(api.RehearsedStep)) (*api.Rehearsal, error) {
 	cfg, err := config.Load(r.opts.Config, r.opts.Drivers(r.opts.Log, awsbase.New(awsbase.Options{HTTP: sealed{}})))
 	if err != nil {
@@ -86,26 +88,17 @@ func (r *Rehearser) Rehearse(ctx context.Context, req api.RehearseRequest, tell 
 			return nil, failure.WrapAs(failure.Invalid, err, "find state folder", r.opts.State)
 		}
 	}
-	app, err := check(cfg, &req)
+	if err := check(cfg, &req); err != nil {
+		return nil, err
+	}
+	job := &Job{Request: req, Now: time.Now(), Documents: documents{}}
+	if err := r.prepare(ctx, cfg, job); err != nil {
+		return nil, err
+	}
+	unseen, err := missing(job.Seen, cfg, job.Request)
 	if err != nil {
 		return nil, err
 	}
-	job := &Job{Request: req}
-	if job.Took, job.Runs, err = r.took(ctx, cfg, app.ID, req.Operation); err != nil {
-		return nil, err
-	}
-	if job.Config, err = alone(cfg, app); err != nil {
-		return nil, err
-	}
-	job.Now = time.Now()
-	if job.Seen, err = awslook.Look(ctx, r.opts.Log, r.opts.HTTP, app); err != nil {
-		return nil, err
-	}
-	unseen, err := missing(job.Seen, app, req)
-	if err != nil {
-		return nil, err
-	}
-	job.Behind = r.behind(ctx, app)
 	out, err := r.opts.Play(ctx, job, tell)
 	if err != nil {
 		return nil, err
@@ -114,69 +107,98 @@ func (r *Rehearser) Rehearse(ctx context.Context, req api.RehearseRequest, tell 
 	return out, nil
 }
 
-// check finds the app, and what is wrong with the request. It fills in how the lost site fails.
-func check(cfg *model.Config, req *api.RehearseRequest) (model.App, error) {
-	app, ok := cfg.App(req.App)
-	if !ok && req.App == "" && len(cfg.Apps) == 1 {
-		app, ok = cfg.Apps[0], true
+// check finds what is wrong with the request by itself. It fills in the app, where there is only one.
+func check(cfg *model.Config, req *api.RehearseRequest) error {
+	if req.Custom == "" && req.App == "" && len(cfg.Apps) == 1 {
+		req.App = cfg.Apps[0].ID
 	}
-	if !ok {
-		var names []model.AppID
-		for _, a := range cfg.Apps {
-			names = append(names, a.ID)
-		}
-		return app, failure.New(failure.NotFound, "find app", string(req.App), "lifeboat.yaml has no app of this name").WithHint("apps: %v", names)
+	sites := make([]model.SiteID, len(cfg.Sites))
+	for i, s := range cfg.Sites {
+		sites[i] = s.ID
 	}
-	sites := append([]model.SiteID{app.Home}, app.Recovery...)
+	if app, ok := cfg.App(req.App); ok && req.Custom == "" {
+		sites = append([]model.SiteID{app.Home}, app.Recovery...)
+	}
 	switch {
-	case !slices.Contains([]model.Operation{model.OpFailover, model.OpFailback, model.OpDrill}, req.Operation):
-		return app, failure.New(failure.Invalid, "rehearse", string(req.Operation), "only failover, failback and drill can be rehearsed")
+	case req.Custom == "" && !slices.Contains([]model.Operation{model.OpFailover, model.OpFailback, model.OpDrill}, req.Operation):
+		return failure.New(failure.Invalid, "rehearse", string(req.Operation), "only failover, failback and drill can be rehearsed, and plans of your own")
+	case req.Custom != "" && (req.Operation != model.OpCustom || req.App != "" || req.Mode != "" || req.To != ""):
+		return failure.New(failure.Invalid, "rehearse", req.Custom, "a plan of your own says by itself what it does, of which app, and where")
 	case req.Lost != "" && !slices.Contains(sites, req.Lost):
-		return app, failure.New(failure.NotFound, "lose", string(req.Lost), "%s has no such site", app.ID).WithHint("its sites: %v", sites)
+		return failure.New(failure.NotFound, "lose", string(req.Lost), "there is no such site").WithHint("sites: %v", sites)
 	case req.Lost != "" && req.Lost == req.To:
-		return app, failure.New(failure.Invalid, "lose", string(req.Lost), "the app is to recover there")
+		return failure.New(failure.Invalid, "lose", string(req.Lost), "the app is to recover there")
 	case req.How != "" && !slices.Contains(api.LostHow(), req.How):
-		return app, failure.New(failure.Invalid, "lose", string(req.Lost), "%q is no way to fail", req.How).WithHint("one of: %s", strings.Join(api.LostHow(), ", "))
-	case !slices.ContainsFunc(app.Resources, func(r model.Resource) bool { return awslook.Known(r.Kind) }):
-		return app, failure.New(failure.Unsupported, "rehearse", string(app.ID), "nothing of it is in AWS, and only AWS can be stood in for").
-			WithHint("lifeboat drill %s rehearses it on isolated copies", app.ID)
+		return failure.New(failure.Invalid, "lose", string(req.Lost), "%q is no way to fail", req.How).WithHint("one of: %s", strings.Join(api.LostHow(), ", "))
 	}
-	if req.How == "" {
-		req.How = api.LostHow()[0]
-	}
-	return app, nil
+	return nil
 }
 
-// took is what earlier runs measured. They are read from the archive: no driver is asked, and no journal is opened.
-func (r *Rehearser) took(ctx context.Context, cfg *model.Config, app model.AppID, op model.Operation) (map[model.StepID]model.Duration, int, error) {
-	svc, err := service.Open(ctx, service.Options{Loaded: cfg, Log: r.opts.Log, Archive: r.opts.Archive})
+// asked is the request to plan what is to be rehearsed.
+func asked(req api.RehearseRequest) api.PlanRequest {
+	return api.PlanRequest{App: req.App, Operation: req.Operation, To: req.To, Mode: req.Mode, Custom: req.Custom, Payload: req.Payload}
+}
+
+// noting notes what documents come to.
+type noting struct {
+	service.Payloads
+	in documents
+}
+
+// Resolve notes what was resolved.
+func (n noting) Resolve(ctx context.Context, app model.AppID, doc *model.Payload, plan model.PayloadPlan, sites []model.Site) ([]model.PayloadWork, []model.PayloadRemark, error) {
+	work, remarks, err := n.Payloads.Resolve(ctx, app, doc, plan, sites)
+	if err == nil {
+		n.in[string(app)] = document{work, remarks}
+	}
+	return work, remarks, err
+}
+
+// prepare finds out what the plan leads to, what earlier runs measured, and what of it there is in AWS. What earlier runs measured
+// is read from the archive: no driver is asked, and no journal is opened. AWS is reached through a glass.
+func (r *Rehearser) prepare(ctx context.Context, cfg *model.Config, job *Job) error {
+	base := awslook.Base(r.opts.Log, r.opts.HTTP)
+	defer base.Wait()
+	svc, err := service.Open(ctx, service.Options{Loaded: cfg, Log: r.opts.Log, Archive: r.opts.Archive, Payloads: noting{orchestrator.New(base), job.Documents}})
 	if err != nil {
-		return nil, 0, err
+		return err
 	}
 	defer svc.Close()
-	measured, runs, err := svc.Took(ctx, app, op)
+	ask := asked(job.Request)
+	apps, err := svc.Reach(ctx, ask)
 	if err != nil {
-		return nil, 0, err
+		return err
 	}
-	took := map[model.StepID]model.Duration{}
+	measured, runs, err := svc.Took(ctx, ask)
+	if err != nil {
+		return err
+	}
+	job.Runs, job.Took = runs, map[model.StepID]model.Duration{}
 	for id, d := range measured {
-		took[id] = model.Duration(d)
+		job.Took[id] = model.Duration(d)
 	}
-	return took, runs, nil
+	all := (&Job{Config: &model.Config{Apps: apps}, Documents: job.Documents}).resources()
+	if !slices.ContainsFunc(all, func(r model.Resource) bool { return awslook.Known(r.Kind) }) {
+		return failure.New(failure.Unsupported, "rehearse", cmp.Or(string(ask.App), ask.Custom), "nothing of it is in AWS, and only AWS can be stood in for").
+			WithHint("lifeboat drill APP rehearses an app on isolated copies")
+	}
+	if job.Seen, err = awslook.Look(ctx, r.opts.Log, r.opts.HTTP, all); err != nil {
+		return err
+	}
+	job.Behind = r.behind(ctx, base, all)
+	return job.alone(cfg, apps)
 }
 
 // describeWithin bounds how long one resource is asked how far it is behind.
 const describeWithin = 15 * time.Second
 
-// behind asks the drivers how far what follows is behind. They reach AWS through a glass.
-func (r *Rehearser) behind(ctx context.Context, app model.App) map[string]model.Duration {
-	base := awslook.Base(r.opts.Log, r.opts.HTTP)
+// behind asks the drivers how far what follows is behind.
+func (r *Rehearser) behind(ctx context.Context, base *awsbase.Base, all []model.Resource) map[string]model.Duration {
 	drivers := r.opts.Drivers(r.opts.Log, base)
-	defer base.Wait()
 	var mu sync.Mutex
 	var group sync.WaitGroup
 	out := map[string]model.Duration{}
-	for _, res := range app.Resources {
+	for _, res := range all {
 		d, err := drivers.Get(res.Kind)
 		if err != nil || !awslook.Known(res.Kind) || !d.Facts().Stateful {
 			continue
@@ -185,13 +207,13 @@ func (r *Rehearser) behind(ctx context.Context, app model.App) map[string]model.
 			group.Go(func() {
 				bounded, cancel := context.WithTimeout(ctx, describeWithin)
 				defer cancel()
-				desc, err := d.Describe(bounded, driver.Target{App: app.ID, Resource: res, Site: site})
+				desc, err := d.Describe(bounded, driver.Target{App: res.App, Resource: res, Site: site})
 				if err != nil || desc.Role != model.RoleStandby || desc.LagTime == nil {
 					return // what cannot be asked has been said by the look
 				}
 				mu.Lock()
 				defer mu.Unlock()
-				out[at(res.ID, site)] = *desc.LagTime
+				out[at(res, site)] = *desc.LagTime
 			})
 		}
 	}
@@ -199,20 +221,22 @@ func (r *Rehearser) behind(ctx context.Context, app model.App) map[string]model.
 	return out
 }
 
-// missing is what could not be looked at. Without the site that the app is to recover at there is nothing to rehearse.
-func missing(seen *awslook.Seen, app model.App, req api.RehearseRequest) ([]api.Unseen, error) {
+// missing is what could not be looked at. Without the site that an app is to recover at there is nothing to rehearse; where a plan of
+// the user's own needs a site, its steps say so.
+func missing(seen *awslook.Seen, cfg *model.Config, req api.RehearseRequest) ([]api.Unseen, error) {
 	to := req.To
+	app, _ := cfg.App(req.App)
 	switch {
 	case to != "":
 	case req.Operation == model.OpFailback:
 		to = app.Home
-	default:
+	case len(app.Recovery) > 0:
 		to = app.Recovery[0]
 	}
 	var out []api.Unseen
 	for _, l := range seen.Left {
 		if l.Whole && l.Site == to {
-			return nil, failure.Wrap(l.Err, "look at", fmt.Sprintf("%s, where %s is to recover", to, app.ID))
+			return nil, failure.Wrap(l.Err, "look at", fmt.Sprintf("%s, where %s is to recover", to, req.App))
 		}
 		out = append(out, api.Unseen{Site: l.Site, What: l.What, Err: failure.From(l.Err)})
 	}

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"slices"
 	"time"
 
 	"github.com/lifeboat-dr/lifeboat/api"
@@ -22,14 +23,14 @@ const longest = 7 * 24 * time.Hour
 
 // stage is where one job is played: a world, and a Lifeboat in it.
 type stage struct {
-	job    *Job
-	world  *awstest.World
-	svc    *service.Service
-	serves model.SiteID // where the app serves; empty: not known yet
-	lost   model.SiteID
-	plan   *model.Plan
-	tell   func(api.RehearsedStep)
-	out    *api.Rehearsal
+	job     *Job
+	world   *awstest.World
+	svc     *service.Service
+	serving map[model.AppID]model.SiteID // where each app serves; one that is missing: not known yet
+	lost    model.SiteID
+	plan    *model.Plan
+	tell    func(api.RehearsedStep)
+	out     *api.Rehearsal
 }
 
 // play plays a job from its beginning to its end, in whatever time it finds itself: within a bubble of testing/synctest it takes
@@ -38,7 +39,7 @@ func play(ctx context.Context, job *Job, drivers Drivers, log *slog.Logger, tell
 	if wait := time.Until(job.Now); wait > 0 { // a bubble's time begins in the year 2000, before all that there is
 		time.Sleep(wait)
 	}
-	st := &stage{job: job, tell: tell, world: awstest.New(awstest.Options{})}
+	st := &stage{job: job, tell: tell, world: awstest.New(awstest.Options{}), serving: map[model.AppID]model.SiteID{}}
 	if err := job.admit(st.world); err != nil {
 		return nil, err
 	}
@@ -61,7 +62,7 @@ func play(ctx context.Context, job *Job, drivers Drivers, log *slog.Logger, tell
 	defer os.RemoveAll(dir)
 	cfg := *job.Config
 	cfg.State = dir
-	st.svc, err = service.Open(ctx, service.Options{Loaded: &cfg, Drivers: registry, Log: log, Archive: memory.NewArchive(),
+	st.svc, err = service.Open(ctx, service.Options{Loaded: &cfg, Drivers: registry, Payloads: job.Documents, Log: log, Archive: memory.NewArchive(),
 		Journal: func(context.Context) (journal.Store, error) { return memory.New(), nil }})
 	if err != nil {
 		return nil, err
@@ -76,26 +77,28 @@ func play(ctx context.Context, job *Job, drivers Drivers, log *slog.Logger, tell
 // perform plans, loses the site, plans again as one would then, and runs.
 func (st *stage) perform(ctx context.Context) error {
 	req := st.job.Request
-	ask := api.PlanRequest{App: st.job.Config.Apps[0].ID, Operation: req.Operation, To: req.To, Mode: req.Mode}
+	ask := asked(req)
 	before, err := st.svc.Plan(ctx, ask)
 	if err != nil {
 		return err
 	}
-	st.serves = before.Plan.From
+	if err := st.whereabouts(ctx, before.Plan); err != nil {
+		return err
+	}
 	if req.Operation == model.OpFailover && req.Mode != model.Planned {
 		ask.Mode = model.Unplanned
-		st.lost = st.serves
 	}
-	if req.Lost != "" {
+	switch {
+	case req.Lost != "":
 		st.lost = req.Lost
+	case ask.Mode == model.Unplanned, req.Custom != "" && unplanned(before.Plan):
+		st.lost = before.Plan.From
 	}
-	if st.lost != "" {
-		if err := st.lose(st.lost); err != nil {
-			return err
-		}
+	if err := st.lose(); err != nil {
+		return err
 	}
-	if req.Operation != model.OpFailback {
-		ask.From = st.serves
+	if req.Custom == "" && req.Operation != model.OpFailback {
+		ask.From = before.Plan.From
 	}
 	reply, err := st.svc.Plan(ctx, ask)
 	if err != nil {
@@ -105,7 +108,7 @@ func (st *stage) perform(ctx context.Context) error {
 	for _, id := range req.Stuck {
 		if _, ok := reply.Plan.Step(id); !ok {
 			return failure.New(failure.NotFound, "rehearse", string(id), "the plan has no such step").
-				WithHint("lifeboat plan %s %s lists them", req.Operation, ask.App)
+				WithHint("without --with, the rehearsal lists them")
 		}
 	}
 	st.out = st.opened(reply)
@@ -115,7 +118,7 @@ func (st *stage) perform(ctx context.Context) error {
 			continue
 		}
 		if step, ok := reply.Plan.Step(f.Step); !ok || step.Waiver != model.Unfenced {
-			st.out.Verdict = fmt.Sprintf("%s of %s would not start: %s", req.Operation, ask.App, f.What)
+			st.out.Verdict = st.what() + " would not start: " + f.What
 			return nil
 		}
 		start.AcceptUnfenced = accepted
@@ -126,6 +129,38 @@ func (st *stage) perform(ctx context.Context) error {
 		return err
 	}
 	return st.follow(ctx, view.ID)
+}
+
+// whereabouts finds out where the apps serve.
+func (st *stage) whereabouts(ctx context.Context, p *model.Plan) error {
+	if p.App != "" {
+		st.serving[p.App] = p.From
+	}
+	for _, app := range st.job.Config.Apps {
+		if _, known := st.serving[app.ID]; known {
+			continue
+		}
+		status, err := st.svc.Status(ctx, app.ID)
+		if err != nil {
+			return err
+		}
+		st.serving[app.ID] = status.Serving
+	}
+	return nil
+}
+
+// unplanned reports whether a plan moves things, and all of them without the site that they leave.
+func unplanned(p *model.Plan) bool {
+	moves := slices.DeleteFunc(slices.Clone(p.Steps), func(s model.Step) bool { return s.Mode == "" })
+	return len(moves) > 0 && !slices.ContainsFunc(moves, func(s model.Step) bool { return s.Mode != model.Unplanned })
+}
+
+// what is what is rehearsed, in words.
+func (st *stage) what() string {
+	if req := st.job.Request; req.Custom == "" {
+		return fmt.Sprintf("%s of %s", req.Operation, req.App)
+	}
+	return st.job.Request.Custom
 }
 
 // accepted is what a person is taken to write where a fence cannot be proved.

@@ -14,16 +14,16 @@ import (
 // opened is what is known of a rehearsal once its plan is made.
 func (st *stage) opened(reply *api.PlanReply) *api.Rehearsal {
 	p := reply.Plan
-	out := &api.Rehearsal{App: p.App, Operation: p.Operation, Mode: p.Mode, From: p.From, To: p.To, Lost: st.lost, At: st.job.Now, Findings: reply.Findings,
+	out := &api.Rehearsal{App: p.App, Plan: st.job.Request.Custom, Operation: p.Operation, Mode: p.Mode, From: p.From, To: p.To, Lost: st.lost, At: st.job.Now, Findings: reply.Findings,
 		Steps: []api.RehearsedStep{}, Path: []model.StepID{},
 		RPO: api.Measure{Value: reply.Prediction.RPO, Objective: p.Objective.RPO, Basis: reply.Prediction.Basis},
 		RTO: api.Measure{Objective: p.Objective.RTO, Basis: "the rehearsal did not get through"},
 	}
 	if st.lost != "" {
-		out.How = st.job.Request.How
+		out.How = st.how()
 	}
 	settle(&out.RPO)
-	for _, r := range st.job.Config.Apps[0].Resources {
+	for _, r := range st.job.resources() {
 		if !awslook.Known(r.Kind) {
 			out.StoodIn = append(out.StoodIn, api.StandIn{Name: string(r.ID), Kind: r.Kind})
 		}
@@ -103,7 +103,7 @@ func (st *stage) closed(view *api.RunView) {
 		}
 	}
 	st.path(last, ends)
-	word := fmt.Sprintf("%s of %s", out.Operation, out.App)
+	word := st.what()
 	if out.To != "" {
 		word += " to " + string(out.To)
 	}
@@ -112,7 +112,7 @@ func (st *stage) closed(view *api.RunView) {
 		return
 	}
 	out.OK = true
-	out.Verdict = word + " gets through"
+	out.Verdict, out.RTO.Basis = word+" gets through", "clients wait for none of its steps"
 	if last != "" {
 		rto := since(view.Started, ends[last])
 		out.RTO.Value, out.RTO.Basis = &rto, "from the start of the run to the end of the last step that clients wait for; the time until somebody starts it comes on top"

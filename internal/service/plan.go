@@ -162,13 +162,16 @@ func (s *Service) ask(ctx context.Context, p *model.Plan) []model.Finding {
 	return out
 }
 
-// Took is how long the steps of an operation on an app took in earlier runs that succeeded: the medians, and how many runs they are of.
-func (s *Service) Took(ctx context.Context, app model.AppID, op model.Operation) (took map[model.StepID]time.Duration, runs int, err error) {
-	return s.took(ctx, app, func(_ model.StepID, of model.Operation) bool { return of == op })
+// Took is how long the steps of what is asked for, an operation on an app or a plan of the user's own, took in earlier runs that
+// succeeded: the medians, and how many runs they are of.
+func (s *Service) Took(ctx context.Context, req api.PlanRequest) (took map[model.StepID]time.Duration, runs int, err error) {
+	return s.took(ctx, req.App, func(_ model.StepID, of *meta) bool {
+		return of.Operation == req.Operation && (req.Custom == "" || of.Name == req.Custom)
+	})
 }
 
-// took is Took for the steps that count, each with the operation of the run that it was in.
-func (s *Service) took(ctx context.Context, app model.AppID, counts func(model.StepID, model.Operation) bool) (took map[model.StepID]time.Duration, runs int, err error) {
+// took is Took for the steps that count, each with the run that it was in.
+func (s *Service) took(ctx context.Context, app model.AppID, counts func(model.StepID, *meta) bool) (took map[model.StepID]time.Duration, runs int, err error) {
 	past, err := s.past(ctx)
 	if err != nil {
 		return nil, 0, err
@@ -180,7 +183,7 @@ func (s *Service) took(ctx context.Context, app model.AppID, counts func(model.S
 		}
 		used := false
 		for id, seconds := range m.Took {
-			if counts(id, m.Operation) {
+			if counts(id, &m) {
 				samples[id] = append(samples[id], time.Duration(seconds*float64(time.Second)))
 				used = true
 			}
@@ -199,9 +202,9 @@ func (s *Service) took(ctx context.Context, app model.AppID, counts func(model.S
 
 // predict says what the operation would cost if it ran now.
 func (s *Service) predict(ctx context.Context, r *api.PlanReply) error {
-	took, runs, err := s.took(ctx, r.Plan.App, func(id model.StepID, op model.Operation) bool {
+	took, runs, err := s.took(ctx, r.Plan.App, func(id model.StepID, of *meta) bool {
 		step, ok := r.Plan.Step(id)
-		return ok && step.Operation == op
+		return ok && step.Operation == of.Operation
 	})
 	if err != nil {
 		return err

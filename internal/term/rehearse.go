@@ -39,7 +39,7 @@ func RehearsedStep(w io.Writer, s api.RehearsedStep, style Style) error {
 // Rehearsal shows how a rehearsal went: the verdict, the times, the steps that the time is made of, and what it leaves open.
 func Rehearsal(w io.Writer, r *api.Rehearsal, s Style) error {
 	p := newPage(s)
-	what := title("", r.App, r.Operation, r.Mode, r.From, r.To)
+	what := title(r.Plan, r.App, r.Operation, r.Mode, r.From, r.To)
 	if r.Lost != "" {
 		what += fmt.Sprintf(", with %s lost (%s)", r.Lost, r.How)
 	}

@@ -1,4 +1,4 @@
-// Package awslook reads what an app has in AWS, at all its sites, for a rehearsal. It is no driver: it knows what to list, and not
+// Package awslook reads what resources there are in AWS, at all their sites, for a rehearsal. It is no driver: it knows what to list, and not
 // what that is for.
 //
 // It cannot change anything: all it asks goes through an [awstest.Glass], which refuses what is no look. What AWS answered is kept
@@ -74,10 +74,10 @@ type Left struct {
 	Err   error
 }
 
-// Look lists what the app's resources of AWS can need at each of their sites, all sites side by side. Sites that do not answer
+// Look lists what resources of AWS among all can need at each of their sites, all sites side by side. Sites that do not answer
 // are in Seen.Left. The error is ctx's, or failure.Invalid. HTTP reaches AWS; nil: as the SDK does.
-func Look(ctx context.Context, log *slog.Logger, through awstest.HTTP, app model.App) (*Seen, error) {
-	places, err := placesOf(app)
+func Look(ctx context.Context, log *slog.Logger, through awstest.HTTP, resources []model.Resource) (*Seen, error) {
+	places, err := placesOf(resources)
 	if err != nil {
 		return nil, err
 	}
@@ -88,7 +88,7 @@ func Look(ctx context.Context, log *slog.Logger, through awstest.HTTP, app model
 	}
 	group.Wait()
 	if ctx.Err() != nil {
-		return nil, failure.Wrap(context.Cause(ctx), "look at", string(app.ID))
+		return nil, failure.Wrap(context.Cause(ctx), "look at", "AWS")
 	}
 	all := &Seen{}
 	for _, s := range out {
@@ -98,7 +98,7 @@ func Look(ctx context.Context, log *slog.Logger, through awstest.HTTP, app model
 	return all, nil
 }
 
-// place is one account and region, as somebody, with what the app has there.
+// place is one account and region, as somebody, with what there is to look for.
 type place struct {
 	site     model.SiteID
 	access   awsbase.Access
@@ -110,10 +110,10 @@ type place struct {
 	assumed  []string // groups and keys that could not be asked for
 }
 
-// placesOf finds the places of an app.
-func placesOf(app model.App) ([]*place, error) {
+// placesOf finds the places of resources.
+func placesOf(resources []model.Resource) ([]*place, error) {
 	var places []*place
-	for _, r := range app.Resources {
+	for _, r := range resources {
 		service := serviceOf(r.Kind)
 		if service == "" {
 			continue
