@@ -313,7 +313,7 @@ func TestSettingsAreChecked(t *testing.T) {
 	good := `"aws":{"account":"111111111111","region":"us-east-1"},"cluster":"c"`
 	for _, c := range []struct{ site, says string }{
 		{`{` + good + `}`, ""},
-		{`{"cluster":"c"}`, "aws: is missing"},
+		{`{"cluster":"c"}`, "aws: the account and the region are missing"},
 		{`{"aws":{"account":"1","region":"us-east-1"},"cluster":"c"}`, "12 digits"},
 		{`{"aws":{"account":"111111111111","region":"us-east-1"}}`, "cluster: is missing"},
 		{`{` + good + `,"instances":{"class":"large"}}`, "instances.class"},

@@ -551,7 +551,7 @@ func TestClusterSettingsAreChecked(t *testing.T) {
 	for _, c := range []struct{ site, says string }{
 		{`{` + good + `}`, ""},
 		{`{"aws":{"account":"111111111111","region":"us-east-1"},"cluster":"c"}`, "instances.class"},
-		{`{"cluster":"c"}`, "aws: is missing"},
+		{`{"cluster":"c"}`, "aws: the account and the region are missing"},
 		{`{` + good + `,"port":70000}`, "port"},
 		{`{` + good + `,"backup_retention":36}`, "backup_retention"},
 		{`{` + good + `,"fence":{"security_groups":[]}}`, "fence.security_groups"},

@@ -9,8 +9,8 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws"
 
 	"github.com/lifeboat-dr/lifeboat/driver"
+	"github.com/lifeboat-dr/lifeboat/drivers/aws/awsbase"
 	"github.com/lifeboat-dr/lifeboat/drivers/aws/snapshots"
-	"github.com/lifeboat-dr/lifeboat/failure"
 	"github.com/lifeboat-dr/lifeboat/model"
 )
 
@@ -29,9 +29,9 @@ func (d *Cluster) Describe(ctx context.Context, t driver.Target) (model.Descript
 	desc.At = time.Now()
 	switch {
 	case err != nil:
-		return undescribed(ctx, desc, err)
+		return awsbase.Undescribed(ctx, desc, err)
 	case v.cluster == nil:
-		absent(p, &desc, ready)
+		snapshots.DescribeAbsent(&desc, "cluster", p.session.Region(), ready)
 		return desc, nil
 	}
 	c, status := v.cluster, v.status()
@@ -56,30 +56,4 @@ func (d *Cluster) Describe(ctx context.Context, t driver.Target) (model.Descript
 		desc.Outputs = ends(c)
 	}
 	return desc, nil
-}
-
-// absent describes a site without a cluster: the newest snapshot could be brought up.
-func absent(p *place, desc *model.Description, ready []*snapshots.Snapshot) {
-	desc.Role = model.RoleAbsent
-	if len(ready) == 0 {
-		desc.Summary = fmt.Sprintf("no cluster and no snapshot in %s", p.session.Region())
-		return
-	}
-	age := desc.At.Sub(ready[0].At).Round(time.Second)
-	behind := model.Duration(age)
-	desc.Healthy, desc.LagTime = true, &behind
-	desc.Summary = fmt.Sprintf("no cluster; the newest of %d snapshots in %s is %s old", len(ready), p.session.Region(), age)
-	desc.Facts = []model.Fact{driver.Fact("newest snapshot", "%s", ready[0].ID), driver.Fact("age", "%s", age), driver.Fact("snapshots", "%d", len(ready))}
-}
-
-// undescribed is the description of what could not be looked at.
-func undescribed(ctx context.Context, desc model.Description, err error) (model.Description, error) {
-	switch k := failure.KindOf(err); {
-	case ctx.Err() != nil && k == failure.Canceled:
-		return desc, err
-	case k == failure.Unavailable || k == failure.Throttled:
-		desc.Role, desc.Summary = model.RoleUnreachable, err.Error()
-		return desc, nil
-	}
-	return desc, err
 }

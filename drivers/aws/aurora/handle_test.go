@@ -9,6 +9,7 @@ import (
 
 	"github.com/lifeboat-dr/lifeboat/driver"
 	"github.com/lifeboat-dr/lifeboat/drivers/aws/longwork"
+	"github.com/lifeboat-dr/lifeboat/drivers/aws/snapshots"
 	"github.com/lifeboat-dr/lifeboat/model"
 )
 
@@ -18,7 +19,7 @@ func TestHandlesOnDisk(t *testing.T) {
 	for text, want := range map[string]handle{
 		`{"action":"promote","path":"switchover","asked":"2026-05-01T10:00:00Z","holds":"2026-05-01T10:00:00Z"}`: {Action: model.ActionPromote, Path: bySwitchover, Asked: at, Holds: at},
 		`{"action":"fence","path":"detached","why":"it is too old"}`:                                             {Action: model.ActionFence, Path: byDetaching, Why: "it is too old"},
-		`{"action":"restore","name":"back","point":"latest"}`:                                                    {Action: model.ActionRestore, Name: "back", Point: latest},
+		`{"action":"restore","name":"back","point":"latest"}`:                                                    {Action: model.ActionRestore, Name: "back", Point: snapshots.Latest},
 		`{"action":"copy","until":"2026-05-01T10:00:00Z"}`:                                                       {Action: model.ActionCopy, Until: at},
 		`{"action":"drill"}`: {Action: model.ActionDrill},
 	} {

@@ -22,14 +22,11 @@ const (
 	tagBegan = "lifeboat:began"
 )
 
-// latest stands for the latest state that AWS's own backups of the running cluster reach.
-const latest = "latest"
-
 // launch is a cluster that is brought up from a snapshot, or from AWS's own backups of the site's cluster.
 type launch struct {
 	cluster   string
 	instances []string
-	from      string    // a snapshot, or latest
+	from      string    // a snapshot, or Latest
 	until     time.Time // when not zero: the instant to restore to, instead of from
 	apart     bool      // in the drill's place, and not to stay
 	class     string    // of the instances
@@ -41,7 +38,7 @@ func (l launch) source() string {
 	switch {
 	case !l.until.IsZero():
 		return "the state of " + stamp(l.until)
-	case l.from == latest:
+	case l.from == snapshots.Latest:
 		return "the latest state"
 	}
 	return "snapshot " + l.from
@@ -202,7 +199,7 @@ func (p *place) restore(ctx context.Context, l launch) (phase string, err error)
 		in.DBSubnetGroupName, in.VpcSecurityGroupIds = &p.at.Drill.SubnetGroup, p.at.Drill.SecurityGroups
 	}
 	begun := fmt.Sprintf("the restore of %s into cluster %s is begun", l.source(), l.cluster)
-	if l.from == latest || !l.until.IsZero() {
+	if l.from == snapshots.Latest || !l.until.IsZero() {
 		in.Tags = tagList(l.origin.Tags(tags))
 		return begun, settled(failure.Wrap(p.restoreTime(ctx, l, in), "restore", p.subject), failure.Exists)
 	}

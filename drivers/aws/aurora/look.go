@@ -33,48 +33,25 @@ type place struct {
 
 // place opens a site of a global database.
 func (d *Driver) place(ctx context.Context, t driver.Target, site model.SiteID) (*place, error) {
-	s, at, err := d.settings(t, site)
+	p, err := awsbase.PlaceOf[Settings, Site](ctx, d.base, t, site)
 	if err != nil {
 		return nil, err
 	}
-	return open(ctx, d.base, t, &place{id: site, s: s, at: at})
-}
-
-func (d *Driver) settings(t driver.Target, site model.SiteID) (Settings, ClusterSite, error) {
-	s, at, err := driver.SettingsOf[Settings, Site](t, site)
-	return s, ClusterSite{Site: at}, err
+	return placeOf(t, site, p.Settings, ClusterSite{Site: p.At}, p.Session), nil
 }
 
 // place opens a site of a single cluster.
 func (d *Cluster) place(ctx context.Context, t driver.Target, site model.SiteID) (*place, error) {
-	s, at, err := d.settings(t, site)
+	p, err := awsbase.PlaceOf[ClusterSettings, ClusterSite](ctx, d.base, t, site)
 	if err != nil {
 		return nil, err
 	}
-	return open(ctx, d.base, t, &place{id: site, s: s, at: at})
+	return placeOf(t, site, Settings{Copies: p.Settings.Copies}, p.At, p.Session), nil
 }
 
-func (d *Cluster) settings(t driver.Target, site model.SiteID) (Settings, ClusterSite, error) {
-	s, at, err := driver.SettingsOf[ClusterSettings, ClusterSite](t, site)
-	return Settings{Copies: s.Copies}, at, err
-}
-
-// open fills in what a place needs besides its settings.
-func open(ctx context.Context, base *awsbase.Base, t driver.Target, p *place) (*place, error) {
-	if err := ctx.Err(); err != nil {
-		return nil, failure.Wrap(err, "", string(t.Resource.ID))
-	}
-	if p.at.Cluster == "" {
-		return nil, failure.New(failure.Invalid, "", string(t.Resource.ID), "nothing is said about it at site %s", p.id).WithHint("add sites.%s to the resource", p.id)
-	}
-	p.subject = string(t.Resource.ID) + " at " + string(p.id)
-	var err error
-	if p.session, err = base.Session(ctx, p.at.AWS); err != nil {
-		return nil, failure.Wrap(err, "", p.subject)
-	}
-	p.rds = rds.NewFromConfig(p.session.Config("rds"))
-	p.arn = p.session.ARN("rds", "cluster:"+strings.ToLower(p.at.Cluster))
-	return p, nil
+func placeOf(t driver.Target, site model.SiteID, s Settings, at ClusterSite, session *awsbase.Session) *place {
+	return &place{id: site, subject: string(t.Resource.ID) + " at " + string(site), s: s, at: at, session: session,
+		rds: rds.NewFromConfig(session.Config("rds")), arn: session.ARN("rds", "cluster:"+strings.ToLower(at.Cluster))}
 }
 
 // view is what a region says of the resource.
@@ -317,7 +294,7 @@ func (d *Driver) Describe(ctx context.Context, t driver.Target) (model.Descripti
 	v, err := p.look(ctx)
 	desc.At = time.Now()
 	if err != nil {
-		return undescribed(ctx, desc, err)
+		return awsbase.Undescribed(ctx, desc, err)
 	}
 	if v.cluster == nil {
 		desc.Role, desc.Summary = model.RoleAbsent, fmt.Sprintf("there is no cluster %s in %s", p.at.Cluster, p.session.Region())

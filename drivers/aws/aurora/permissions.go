@@ -46,6 +46,16 @@ func pagesOf(req driver.Request, settings func(driver.Target, model.SiteID) (Set
 	return p, nil
 }
 
+func (d *Driver) settings(t driver.Target, site model.SiteID) (Settings, ClusterSite, error) {
+	s, at, err := driver.SettingsOf[Settings, Site](t, site)
+	return s, ClusterSite{Site: at}, err
+}
+
+func (d *Cluster) settings(t driver.Target, site model.SiteID) (Settings, ClusterSite, error) {
+	s, at, err := driver.SettingsOf[ClusterSettings, ClusterSite](t, site)
+	return Settings{Copies: s.Copies}, at, err
+}
+
 // Permissions lists the calls that a request's work makes.
 func (d *Driver) Permissions(req driver.Request) ([]driver.Permission, error) {
 	p, err := pagesOf(req, d.settings)

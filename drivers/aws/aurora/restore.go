@@ -83,67 +83,19 @@ func (w *work) raise(ctx context.Context, l launch) (driver.Observation, error) 
 	return seen, nil
 }
 
-// decideRestore finds what the asked state is restored from.
+// decideRestore finds what the asked state is restored from. There are no backups of a cluster that only follows.
 func (w *work) decideRestore(ctx context.Context) (handle, error) {
 	h := handle{Action: w.req.Action}
-	spec := w.req.Restore
-	if spec == nil || spec.Name == "" {
-		return h, failure.New(failure.Invalid, "", "", "nothing says what the copy is called").WithHint("lifeboat restore %s/%s --as NAME", w.req.App, w.req.Resource.ID)
-	}
-	if err := validName("--as", spec.Name); err != nil {
-		return h, failure.New(failure.Invalid, "", "", "%v", err)
-	}
-	if limit := nameLimit - len("-16"); len(spec.Name) > limit {
-		return h, failure.New(failure.Invalid, "", "", "--as: %q is longer than %d, which leaves no room for its instances' names", spec.Name, limit)
-	}
-	if h.Name = strings.ToLower(spec.Name); h.Name == strings.ToLower(w.here.at.Cluster) {
-		return h, failure.New(failure.Exists, "", "", "%s is what the app's own cluster is called at site %s", spec.Name, w.here.id).WithHint("--as another name")
-	}
-	var at time.Time
-	if spec.To != "" && spec.To != latest && spec.To != "immediate" {
-		var err error
-		if at, err = time.Parse(time.RFC3339, spec.To); err != nil {
-			return h, failure.New(failure.Unsupported, "", "", "%s can be restored to latest or to an instant such as 2026-05-01T10:00:00Z, not to %q", w.req.Resource.Kind, spec.To)
+	names := snapshots.Names{Own: w.here.at.Cluster, Limit: nameLimit - len("-16")} // which its instances' names need
+	asked, err := w.keeper().AskedRestore(ctx, w.req.Restore, names, func(ctx context.Context) (*snapshots.Backups, error) {
+		v, err := w.here.look(ctx)
+		if err != nil || v.cluster == nil || v.cluster.LatestRestorableTime == nil || !v.alone() && !v.writer(v.arn) {
+			return nil, err
 		}
-	}
-	if spec.Point != "" {
-		if !at.IsZero() {
-			return h, failure.New(failure.Invalid, "", "", "a snapshot holds one state: it cannot be brought to another time").WithHint("leave --to or the point out")
-		}
-		var err error
-		h.Point, err = w.keeper().Named(ctx, spec.Point)
-		return h, err
-	}
-	return h, w.decideTime(ctx, &h, at)
-}
-
-// decideTime says of what a state is restored that no snapshot is named for. AWS's own backups of the site's cluster reach further
-// than the newest snapshot; there are none of a cluster that only follows.
-func (w *work) decideTime(ctx context.Context, h *handle, at time.Time) error {
-	v, err := w.here.look(ctx)
-	if err != nil {
-		return err
-	}
-	backed := v.cluster != nil && v.cluster.LatestRestorableTime != nil && (v.alone() || v.writer(v.arn))
-	switch {
-	case backed && !at.IsZero():
-		if last := *v.cluster.LatestRestorableTime; at.After(last) {
-			return failure.New(failure.Invalid, "", "", "the latest time that %s can be restored to is %s", w.here.at.Cluster, stamp(last)).WithHint("an earlier time, or latest")
-		}
-		if first := v.cluster.EarliestRestorableTime; first != nil && at.Before(*first) {
-			return failure.New(failure.Invalid, "", "", "the earliest time that %s can be restored to is %s", w.here.at.Cluster, stamp(*first)).
-				WithHint("a later time, or an older point: lifeboat points %s", w.req.App)
-		}
-		h.Until = at
-	case backed && w.req.Restore.To != "immediate":
-		h.Point = latest
-	case !at.IsZero():
-		return failure.New(failure.NotFound, "", "", "AWS keeps no backups in %s that could be restored to a time", w.here.session.Region()).
-			WithHint("restore where the app serves, or name a point: lifeboat points %s", w.req.App)
-	default:
-		h.Point, err = w.keeper().Named(ctx, "")
-	}
-	return err
+		return &snapshots.Backups{Of: w.here.at.Cluster, First: v.cluster.EarliestRestorableTime, Last: v.cluster.LatestRestorableTime}, nil
+	})
+	h.Name, h.Point, h.Until = asked.Name, asked.Point, asked.Until
+	return h, err
 }
 
 // restore brings a state up under a name of its own, with what the site says.
@@ -163,18 +115,10 @@ func (w *work) restore(ctx context.Context, h handle) (driver.Observation, error
 
 // decideProve checks what is asked for.
 func (w *work) decideProve(ctx context.Context) (string, error) {
-	spec := w.req.Prove
-	switch {
-	case spec == nil || spec.Point == "" && !spec.Bisect:
-		return "", failure.New(failure.Invalid, "", "", "nothing says which snapshot is proved")
-	case spec.Bisect || len(spec.Checks) > 0:
-		return "", failure.New(failure.Unsupported, "", "", "checks inside of a database cannot be asked by %s", w.req.Resource.Kind).
-			WithHint("drill the app: its sql checks are asked of the copy")
-	}
 	if err := w.here.needsDrill("prove"); err != nil {
 		return "", err
 	}
-	return w.keeper().Named(ctx, spec.Point)
+	return w.keeper().AskedProof(ctx, w.req.Prove)
 }
 
 // prove restores a snapshot apart, writes down what came of it, and removes the cluster.

@@ -8,7 +8,6 @@ import (
 	"github.com/lifeboat-dr/lifeboat/driver"
 	"github.com/lifeboat-dr/lifeboat/drivers/aws/awsbase"
 	"github.com/lifeboat-dr/lifeboat/drivers/aws/snapshots"
-	"github.com/lifeboat-dr/lifeboat/failure"
 	"github.com/lifeboat-dr/lifeboat/model"
 )
 
@@ -67,23 +66,14 @@ type Drill struct {
 	Class          string   `json:"class,omitempty" jsonschema:"description=The class of the copy's instance; that of the site's instances when left out"`
 }
 
-// The form of an RDS identifier, and of an instance class.
-var (
-	nameForm  = regexp.MustCompile(`^[a-zA-Z](-?[a-zA-Z0-9])*$`)
-	classForm = regexp.MustCompile(`^db\.[a-z0-9-]+\.[a-z0-9.-]+$`)
-)
+// classForm is what classes of instances look like.
+var classForm = regexp.MustCompile(`^db\.[a-z0-9-]+\.[a-z0-9.-]+$`)
 
+// nameLimit is how long identifiers of clusters and instances may be (RDS API Reference, CreateDBCluster).
 const nameLimit = 63
 
-func validName(field, text string) error {
-	switch {
-	case text == "":
-		return fmt.Errorf("%s: is missing", field)
-	case !driver.Unfilled(text) && (!nameForm.MatchString(text) || len(text) > nameLimit):
-		return fmt.Errorf("%s: %q is not an identifier: up to 63 letters, digits and single hyphens, a letter first", field, text)
-	}
-	return nil
-}
+// Where is the site's account and region.
+func (s Site) Where() awsbase.Access { return s.AWS }
 
 func validClass(field, text string) error {
 	if text != "" && !driver.Unfilled(text) && !classForm.MatchString(text) {
@@ -94,7 +84,7 @@ func validClass(field, text string) error {
 
 // Validate checks what can be known without asking anybody. Texts with references in them are left for later.
 func (s *Settings) Validate() error {
-	if err := validName("global", s.Global); err != nil {
+	if err := awsbase.ValidID("global", s.Global, nameLimit); err != nil {
 		return err
 	}
 	return s.Copies.Validate()
@@ -130,13 +120,10 @@ func (s *ClusterSite) Validate() error {
 
 // Validate checks what can be known without asking anybody.
 func (s *Site) Validate() error {
-	if s.AWS.Account == "" && s.AWS.Region == "" {
-		return fmt.Errorf("aws: is missing: say account and region here, or under the file's sites for all resources")
-	}
 	if err := s.AWS.Validate(); err != nil {
 		return fmt.Errorf("aws: %w", err)
 	}
-	if err := validName("cluster", s.Cluster); err != nil {
+	if err := awsbase.ValidID("cluster", s.Cluster, nameLimit); err != nil {
 		return err
 	}
 	if s.Instances.Number < 0 || s.Instances.Number > 16 {
@@ -171,35 +158,10 @@ func (s *Site) key() string {
 
 // ValidateResource finds sites that are one and the same place: members of a global database are in regions of their own.
 func (d *Driver) ValidateResource(r model.Resource) error {
-	return apartFrom[Site](r, func(s Site) awsbase.Access { return s.AWS }, "a global database has one cluster in a region")
+	return awsbase.Apart[Site](r, "a global database has one cluster in a region")
 }
 
 // ValidateResource finds sites that snapshots cannot be copied between.
 func (d *Cluster) ValidateResource(r model.Resource) error {
-	return apartFrom[ClusterSite](r, func(s ClusterSite) awsbase.Access { return s.AWS }, "copies of snapshots need another region")
-}
-
-// apartFrom finds sites that are in one region, or in several accounts.
-func apartFrom[S any](r model.Resource, access func(S) awsbase.Access, why string) error {
-	seen := map[string]model.SiteID{}
-	var first awsbase.Access
-	ids := r.SiteIDs()
-	for n, id := range ids {
-		site, err := driver.Decode[S](r.Sites[id])
-		if err != nil {
-			return err
-		}
-		at := access(site)
-		if n == 0 {
-			first = at
-		}
-		if other, ok := seen[at.Region]; ok {
-			return failure.New(failure.Invalid, "", "", "sites.%s.aws.region: %s is the region of site %s too: %s", id, at.Region, other, why)
-		}
-		if at.Account != first.Account {
-			return failure.New(failure.Invalid, "", "", "sites.%s.aws.account: is another one than that of site %s: snapshots are copied within one account", id, ids[0])
-		}
-		seen[at.Region] = id
-	}
-	return nil
+	return awsbase.Apart[ClusterSite](r, "copies of snapshots need another region")
 }

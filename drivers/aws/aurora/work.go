@@ -40,18 +40,7 @@ func frame(open places) longwork.Frame[*work, handle] {
 
 // others are the resource's other sites.
 func (w *work) others(ctx context.Context) ([]*place, error) {
-	var out []*place
-	for _, id := range w.req.Resource.SiteIDs() {
-		if id == w.req.Site {
-			continue
-		}
-		p, err := w.open(ctx, w.req.Target, id)
-		if err != nil {
-			return nil, err
-		}
-		out = append(out, p)
-	}
-	return out, nil
+	return awsbase.Others(ctx, w.req.Target, w.open)
 }
 
 // keeper keeps the snapshots of the work's resource.

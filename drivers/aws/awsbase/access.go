@@ -59,6 +59,8 @@ func (a Access) Validate() error {
 		return failure.New(failure.Invalid, "", "", format, args...).WithHint("%s", hint)
 	}
 	switch {
+	case a.Account == "" && a.Region == "":
+		return invalid("say them at the resource's site, or under sites of the file for all resources", "the account and the region are missing")
 	case !accountForm.MatchString(a.Account):
 		return invalid("write account: \"123456789012\", with the quotes: a number would lose leading zeros", "account %q is not 12 digits", a.Account)
 	case !regionForm.MatchString(a.Region):

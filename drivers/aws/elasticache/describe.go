@@ -9,6 +9,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/elasticache/types"
 
 	"github.com/lifeboat-dr/lifeboat/driver"
+	"github.com/lifeboat-dr/lifeboat/drivers/aws/awsbase"
 	"github.com/lifeboat-dr/lifeboat/drivers/aws/metric"
 	"github.com/lifeboat-dr/lifeboat/failure"
 	"github.com/lifeboat-dr/lifeboat/model"
@@ -61,18 +62,13 @@ func lagOf(g *types.ReplicationGroup) []metric.Series {
 	return out
 }
 
-// dark is a description of what could not be asked.
+// dark is a description of what could not be asked, or is not there.
 func dark(ctx context.Context, desc model.Description, err error) (model.Description, error) {
-	desc.At = time.Now()
-	switch kind := failure.KindOf(err); {
-	case ctx.Err() == nil && (kind == failure.Unavailable || kind == failure.Throttled):
-		desc.Role, desc.Summary = model.RoleUnreachable, err.Error()
-	case kind == failure.NotFound:
-		desc.Role, desc.Summary = model.RoleAbsent, err.Error()
-	default:
-		return desc, err
+	if failure.KindOf(err) == failure.NotFound {
+		desc.At, desc.Role, desc.Summary = time.Now(), model.RoleAbsent, err.Error()
+		return desc, nil
 	}
-	return desc, nil
+	return awsbase.Undescribed(ctx, desc, err)
 }
 
 // Check says what stands in the way. A fence is asked of the site that takes the role.

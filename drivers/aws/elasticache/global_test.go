@@ -306,7 +306,7 @@ func TestTheServingGroupIsNotReversed(t *testing.T) {
 }
 
 func TestSettings(t *testing.T) {
-	for _, tt := range []struct{ id, says string }{{"ldgnf-x", ""}, {"", "is missing"}, {"a--b", "not an id"}, {"${x.y}", ""}} {
+	for _, tt := range []struct{ id, says string }{{"ldgnf-x", ""}, {"", "is missing"}, {"a--b", "no identifier"}, {"${x.y}", ""}} {
 		err := (&Settings{Datastore: tt.id}).Validate()
 		if tt.says == "" && err != nil || tt.says != "" && (err == nil || !strings.Contains(err.Error(), tt.says)) {
 			t.Errorf("%q: %v, want %q", tt.id, err, tt.says)

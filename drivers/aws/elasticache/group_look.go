@@ -39,20 +39,13 @@ type place struct {
 }
 
 func (d *Group) place(ctx context.Context, t driver.Target, id model.SiteID) (*place, error) {
-	if err := ctx.Err(); err != nil {
-		return nil, failure.Wrap(err, "", string(t.Resource.ID))
-	}
-	set, at, err := driver.SettingsOf[GroupSettings, GroupSite](t, id)
+	p, err := awsbase.PlaceOf[GroupSettings, GroupSite](ctx, d.base, t, id)
 	if err != nil {
 		return nil, err
 	}
-	s, err := d.base.Session(ctx, at.AWS)
-	if err != nil {
-		return nil, failure.Wrap(err, "", string(t.Resource.ID)+" at "+string(id))
-	}
-	at.Group = strings.ToLower(at.Group)
-	set.Shards = max(set.Shards, 1)
-	return &place{id: id, set: set, at: at, s: s, api: clientOf(s)}, nil
+	p.At.Group = strings.ToLower(p.At.Group)
+	p.Settings.Shards = max(p.Settings.Shards, 1)
+	return &place{id: id, set: p.Settings, at: p.At, s: p.Session, api: clientOf(p.Session)}, nil
 }
 
 // cache is a replication group as ElastiCache shows it.

@@ -157,47 +157,27 @@ func (w *groupWork) capture(ctx context.Context, h groupHandle) (driver.Observat
 
 // decideRestore finds the snapshot that is asked for, and what its group is called.
 func (w *groupWork) decideRestore(ctx context.Context, h *groupHandle) error {
-	spec := w.req.Restore
-	if spec == nil || spec.Name == "" {
-		return failure.New(failure.Invalid, "", w.subject(), "nothing says what the copy is called").WithHint("lifeboat restore %s/%s --as NAME", w.req.App, w.req.Resource.ID)
-	}
-	if err := validGroup("--as", spec.Name); err != nil {
-		return failure.New(failure.Invalid, "", w.subject(), "%v", err).WithHint("--as NAME")
-	}
-	if spec.To != "" && spec.To != "latest" && spec.To != "immediate" {
-		return failure.New(failure.Unsupported, "", w.subject(), "a cache has snapshots only: it cannot be brought to %s", spec.To).WithHint("leave --to out, or name a point: lifeboat points %s", w.req.App)
-	}
-	var err error
-	h.Name = strings.ToLower(spec.Name)
-	h.Point, err = w.named(ctx, spec.Point)
-	return err
+	asked, err := w.keeper().AskedRestore(ctx, w.req.Restore, snapshots.Names{Own: w.here.at.Group, Limit: groupName}, nil)
+	h.Name, h.Point = asked.Name, asked.Point
+	return w.regional(err)
 }
 
 // decideProve finds the snapshot that is to be proved.
-func (w *groupWork) decideProve(ctx context.Context, h *groupHandle) error {
-	spec := w.req.Prove
-	switch {
-	case spec == nil || spec.Point == "" && !spec.Bisect:
-		return failure.New(failure.Invalid, "", w.subject(), "nothing says which snapshot is proved")
-	case spec.Bisect || len(spec.Checks) > 0:
-		return failure.New(failure.Unsupported, "", w.subject(), "checks inside of a cache cannot be asked by %s", KindGroup).WithHint("leave them out, or restore the point and ask it")
-	case w.here.at.Drill == nil:
+func (w *groupWork) decideProve(ctx context.Context, h *groupHandle) (err error) {
+	if w.here.at.Drill == nil {
 		return noDrill(w)
 	}
-	var err error
 	h.Name = w.apart("prove", w.req.Token)
-	h.Point, err = w.named(ctx, spec.Point)
-	return err
+	h.Point, err = w.keeper().AskedProof(ctx, w.req.Prove)
+	return w.regional(err)
 }
 
-// named finds a snapshot at the site.
-func (w *groupWork) named(ctx context.Context, id string) (string, error) {
-	found, err := w.keeper().Named(ctx, id)
-	if isGone(err) {
-		return "", failure.New(failure.NotFound, "", w.subject(), "%v", failure.From(err).Message).
-			WithHint("snapshots of caches are in the region where they were made: lifeboat points %s, and --site", w.req.App)
+// regional says of a snapshot that is not at the site where it may be.
+func (w *groupWork) regional(err error) error {
+	if !isGone(err) {
+		return err
 	}
-	return found, err
+	return failure.From(err).WithHint("snapshots of caches are in the region where they were made: lifeboat points %s, and --site", w.req.App)
 }
 
 // restore brings a snapshot up under a name of its own, with what the site says.

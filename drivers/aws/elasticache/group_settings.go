@@ -102,12 +102,15 @@ func validSize(prefix, nodeType string, replicas int) error {
 	return nil
 }
 
+// Where is the site's account and region.
+func (s GroupSite) Where() awsbase.Access { return s.AWS }
+
 // Validate checks what can be known without asking anybody.
 func (s *GroupSite) Validate() error {
 	if err := s.AWS.Validate(); err != nil {
 		return fmt.Errorf("aws: %w", err)
 	}
-	if err := validGroup("group", s.Group); err != nil {
+	if err := awsbase.ValidID("group", s.Group, groupName); err != nil {
 		return err
 	}
 	if s.Standby != nil {
@@ -119,14 +122,6 @@ func (s *GroupSite) Validate() error {
 		return fmt.Errorf("drill: subnet_group and security_groups are both needed, so that a drill is apart")
 	}
 	return nil
-}
-
-// validGroup says what is wrong with a group's id (ElastiCache API Reference, CreateReplicationGroup).
-func validGroup(field, id string) error {
-	if len(id) > groupName {
-		return fmt.Errorf("%s: %q has more than %d characters", field, id, groupName)
-	}
-	return validID(field, id)
 }
 
 // ValidateResource checks what the settings and the sites say together.

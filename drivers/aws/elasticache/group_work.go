@@ -73,11 +73,8 @@ func (w *groupWork) Decide(ctx context.Context) (groupHandle, error) {
 	return h, err
 }
 
-// How long names of groups may be, and ours of snapshots.
-const (
-	groupName    = 40
-	snapshotName = 100
-)
+// snapshotName is how long our names of snapshots may be.
+const snapshotName = 100
 
 // apart is the name of a group that a step makes to be looked at.
 func (w *groupWork) apart(what, token string) string {

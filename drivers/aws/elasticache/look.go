@@ -39,18 +39,11 @@ func clientOf(s *awsbase.Session) *sdk.Client { return sdk.NewFromConfig(s.Confi
 
 // member is the group at a site of the target.
 func (d *Global) member(ctx context.Context, t driver.Target, site model.SiteID) (*member, error) {
-	if err := ctx.Err(); err != nil {
-		return nil, failure.Wrap(err, "", string(t.Resource.ID))
-	}
-	s, at, err := driver.SettingsOf[Settings, Site](t, site)
+	p, err := awsbase.PlaceOf[Settings, Site](ctx, d.base, t, site)
 	if err != nil {
 		return nil, err
 	}
-	session, err := d.base.Session(ctx, at.AWS)
-	if err != nil {
-		return nil, err
-	}
-	return &member{site: site, id: strings.ToLower(s.Datastore), group: strings.ToLower(at.Group), session: session}, nil
+	return &member{site: site, id: strings.ToLower(p.Settings.Datastore), group: strings.ToLower(p.At.Group), session: p.Session}, nil
 }
 
 // datastores lists those that have a member in the region, with all members.

@@ -114,7 +114,7 @@ func TestPointsAreAskedFor(t *testing.T) {
 			says   string
 		}{
 			{func(req *driver.Request) { req.Restore = nil }, failure.Invalid, "nothing says what the copy is called"},
-			{func(req *driver.Request) { req.Restore = &model.RestoreSpec{Name: "a--b"} }, failure.Invalid, "not an id"},
+			{func(req *driver.Request) { req.Restore = &model.RestoreSpec{Name: "a--b"} }, failure.Invalid, "no identifier"},
 			{func(req *driver.Request) { req.Restore = &model.RestoreSpec{Name: "x", To: "2026-05-01T10:00:00Z"} }, failure.Unsupported, "snapshots only"},
 			{func(req *driver.Request) { req.Restore = &model.RestoreSpec{Name: "x"} }, failure.NotFound, "there is no snapshot"},
 		} {

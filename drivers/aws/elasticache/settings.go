@@ -2,9 +2,7 @@ package elasticache
 
 import (
 	"fmt"
-	"regexp"
 
-	"github.com/lifeboat-dr/lifeboat/driver"
 	"github.com/lifeboat-dr/lifeboat/drivers/aws/awsbase"
 )
 
@@ -19,26 +17,21 @@ type Site struct {
 	Group string         `json:"group" jsonschema:"required,description=The id of the replication group in this region that is a member of the global datastore"`
 }
 
-var idForm = regexp.MustCompile(`^[A-Za-z]([A-Za-z0-9]|-[A-Za-z0-9])*$`)
+const (
+	groupName     = 40  // how long ids of groups may be (ElastiCache API Reference, CreateReplicationGroup)
+	datastoreName = 255 // those of datastores, of which AWS documents no limit
+)
+
+// Where is the site's account and region.
+func (s Site) Where() awsbase.Access { return s.AWS }
 
 // Validate checks what can be known without asking anybody.
-func (s *Settings) Validate() error { return validID("datastore", s.Datastore) }
+func (s *Settings) Validate() error { return awsbase.ValidID("datastore", s.Datastore, datastoreName) }
 
 // Validate checks what can be known without asking anybody.
 func (s *Site) Validate() error {
 	if err := s.AWS.Validate(); err != nil {
 		return fmt.Errorf("aws: %w", err)
 	}
-	return validID("group", s.Group)
-}
-
-func validID(field, id string) error {
-	switch {
-	case id == "":
-		return fmt.Errorf("%s: is missing", field)
-	case driver.Unfilled(id): // comes from a step that has not run
-	case !idForm.MatchString(id):
-		return fmt.Errorf("%s: %q is not an id: letters, digits and single hyphens, a letter first", field, id)
-	}
-	return nil
+	return awsbase.ValidID("group", s.Group, groupName)
 }

@@ -29,19 +29,19 @@ type examination struct {
 func (d *Driver) Examine(ctx context.Context, x driver.Examination) ([]model.Finding, error) {
 	e := examination{d: d, x: x, newest: map[model.ResourceID]string{}}
 	return preflight.Examine(ctx, d.base, x, d, func(ctx context.Context, s *preflight.Site, req driver.Request) error {
-		p, own, err := d.place(ctx, req.Target, x.Site)
+		p, err := d.place(ctx, req.Target, x.Site)
 		if err != nil {
 			return err
 		}
 		e.Site = s
 		if _, seen := e.newest[req.Resource.ID]; !seen {
 			e.newest[req.Resource.ID] = ""
-			e.copies(ctx, req.Target, p, own)
+			e.copies(ctx, req.Target, p, p.own)
 		}
-		if own.replicated() {
+		if p.own.replicated() {
 			e.replicas(ctx, req, p)
 		}
-		e.work(ctx, req, p, own)
+		e.work(ctx, req, p, p.own)
 		return nil
 	})
 }

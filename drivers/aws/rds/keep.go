@@ -85,7 +85,7 @@ func (w *work) carry(ctx context.Context, from *place, to model.SiteID, what str
 	if err != nil || seen.State != driver.Done || to == "" || to == from.id {
 		return seen, err
 	}
-	target, _, err := w.d.place(ctx, w.req.Target, to)
+	target, err := w.d.place(ctx, w.req.Target, to)
 	if err != nil {
 		return driver.Observation{}, err
 	}

@@ -375,7 +375,7 @@ func TestSettings(t *testing.T) {
 		"drill: ":                func(_ model.SiteID, s *Site) { s.Drill.SubnetGroup = "" },
 		"fence.security_groups:": func(_ model.SiteID, s *Site) { s.Fence.SecurityGroups = s.SecurityGroups },
 		"backup_retention: ":     func(_ model.SiteID, s *Site) { s.BackupRetention = aws.Int(36) },
-		"same account and region": func(_ model.SiteID, s *Site) {
+		"is the region of site": func(_ model.SiteID, s *Site) {
 			s.AWS.Region = regions["east"]
 		},
 	} {

@@ -130,17 +130,17 @@ func (i *instance) endpoint() model.Value {
 
 // Describe says what the instance is at a site.
 func (d *Driver) Describe(ctx context.Context, t driver.Target) (model.Description, error) {
-	p, set, err := d.place(ctx, t, t.Site)
+	p, err := d.place(ctx, t, t.Site)
 	if err != nil {
 		return model.Description{}, err
 	}
 	out := model.Description{Resource: t.Resource.ID, Site: t.Site, At: time.Now(), Role: model.RoleUnknown}
 	i, err := p.instanceByName(ctx, p.set.Instance)
 	if err == nil && i == nil {
-		return p.describeAbsent(ctx, t, set, out)
+		return p.describeAbsent(ctx, t, out)
 	}
 	if err != nil {
-		return undescribed(ctx, p, out, err)
+		return awsbase.Undescribed(ctx, out, err)
 	}
 	out.Outputs = map[string]model.Value{}
 	if i.Endpoint != nil {
@@ -182,36 +182,16 @@ func (p *place) describeReplica(ctx context.Context, i *instance, out *model.Des
 }
 
 // describeAbsent says what could be brought up where no instance is.
-func (p *place) describeAbsent(ctx context.Context, t driver.Target, set Settings, out model.Description) (model.Description, error) {
+func (p *place) describeAbsent(ctx context.Context, t driver.Target, out model.Description) (model.Description, error) {
 	ready, err := (&snapshots.Keeper{Target: t}).Ready(ctx, p.kept())
 	if err != nil {
-		return undescribed(ctx, p, out, err)
+		return awsbase.Undescribed(ctx, out, err)
 	}
-	out.Role = model.RoleAbsent
 	what := "instance"
-	if set.replicated() {
+	if p.own.replicated() {
 		what = "replica"
 	}
-	if len(ready) == 0 {
-		out.Summary = fmt.Sprintf("no %s and no snapshot in %s", what, p.s.Region())
-		return out, nil
-	}
-	age := out.At.Sub(ready[0].At).Round(time.Second)
-	behind := model.Duration(age)
-	out.Healthy, out.LagTime = !set.replicated(), &behind
-	out.Summary = fmt.Sprintf("no %s; the newest of %d snapshots in %s is %s old", what, len(ready), p.s.Region(), age)
-	out.Facts = []model.Fact{driver.Fact("newest snapshot", "%s", ready[0].ID), driver.Fact("age", "%s", age), driver.Fact("snapshots", "%d", len(ready))}
-	return out, nil
-}
-
-// undescribed is the description of what could not be looked at.
-func undescribed(ctx context.Context, p *place, out model.Description, err error) (model.Description, error) {
-	if ctx.Err() != nil {
-		return out, failure.Wrap(ctx.Err(), "describe", string(out.Resource)+" at "+string(out.Site))
-	}
-	out.Summary = awsbase.OneLine(fmt.Sprintf("%s: %v", p.s.Name(), err))
-	if k := failure.KindOf(err); k == failure.Unavailable || k == failure.Canceled || k == failure.Throttled {
-		out.Role = model.RoleUnreachable
-	}
+	snapshots.DescribeAbsent(&out, what, p.s.Region(), ready)
+	out.Healthy = out.Healthy && !p.own.replicated()
 	return out, nil
 }

@@ -90,7 +90,7 @@ func (d *Driver) Permissions(req driver.Request) ([]driver.Permission, error) {
 }
 
 // apart is the pattern of the names of instances that are only looked at.
-func (p page) apart(what string) string { return awsbase.NamesFor(what+"-"+p.set.Instance, 63) }
+func (p page) apart(what string) string { return awsbase.NamesFor(what+"-"+p.set.Instance, nameLimit) }
 
 // db and snapshots name instances, and the snapshots that Lifeboat makes and copies.
 func (p page) db(names ...string) []string {

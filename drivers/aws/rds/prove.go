@@ -57,18 +57,10 @@ func (w *work) release(ctx context.Context) (driver.Observation, error) {
 
 // decideProve checks what is asked for.
 func (w *work) decideProve(ctx context.Context) (string, error) {
-	spec := w.req.Prove
-	switch {
-	case spec == nil || spec.Point == "" && !spec.Bisect:
-		return "", failure.New(failure.Invalid, "", w.subject(), "nothing says which snapshot is proved")
-	case spec.Bisect || len(spec.Checks) > 0:
-		return "", failure.New(failure.Unsupported, "", w.subject(), "checks inside of a database cannot be asked by %s", Kind).
-			WithHint("drill the app: its sql checks are asked of the copy")
-	}
 	if _, err := w.drillSite(); err != nil {
 		return "", err
 	}
-	return w.keeper().Named(ctx, spec.Point)
+	return w.keeper().AskedProof(ctx, w.req.Prove)
 }
 
 // prove restores a snapshot apart, writes down what came of it, and removes the instance.

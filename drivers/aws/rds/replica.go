@@ -224,7 +224,7 @@ func (w *work) replicas(ctx context.Context, others []*place) (driver.Observatio
 // handOver waits until the peer's replica holds all that the fenced instance here had accepted. Where no replica follows, the last
 // state goes by a snapshot.
 func (w *work) handOver(ctx context.Context) (driver.Observation, error) {
-	peer, _, err := w.d.place(ctx, w.req.Target, w.req.Peer)
+	peer, err := w.d.place(ctx, w.req.Target, w.req.Peer)
 	if err != nil {
 		return driver.Observation{}, err
 	}
@@ -387,7 +387,7 @@ func (w *work) checkLead(ctx context.Context) ([]model.Finding, error) {
 	if w.req.Peer == "" {
 		return found, nil
 	}
-	peer, _, err := w.d.place(ctx, w.req.Target, w.req.Peer)
+	peer, err := w.d.place(ctx, w.req.Target, w.req.Peer)
 	if err != nil {
 		return nil, err
 	}

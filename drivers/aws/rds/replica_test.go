@@ -323,7 +323,7 @@ func TestDrillByReplicaLeavesNothing(t *testing.T) {
 		time.Sleep(time.Minute)
 		req := w.request(target, model.ActionDrill, "west", "east")
 		w.done(t, req)
-		name := awsbase.NameFor("drill-"+string(target.App), req.Token, 63)
+		name := awsbase.NameFor("drill-"+string(target.App), req.Token, nameLimit)
 		got := must(w.w.Data(awsbase.ARN("aws", "rds", regions["west"], account, "db:"+name)))(t)
 		if len(got) != 1 || got[0] != "one" {
 			t.Errorf("the copy holds %v", got)

@@ -23,9 +23,6 @@ const (
 	tagPromoted = "lifeboat:promoted-by" // a run
 )
 
-// latest stands in a handle for the latest state that AWS's own backups of the running instance reach.
-const latest = "latest"
-
 // chosen is the snapshot that the instance called name is restored from: the one that it says itself when it is there already,
 // else the newest at the site.
 func (w *work) chosen(ctx context.Context, name string) (string, error) {
@@ -45,7 +42,7 @@ func (w *work) chosen(ctx context.Context, name string) (string, error) {
 // launch is an instance that is to be brought up from a snapshot or a time.
 type launch struct {
 	name  string
-	from  string    // a snapshot; latest and empty with time
+	from  string    // a snapshot; Latest and empty with time
 	to    time.Time // when not zero: the time to restore to
 	set   Site      // what it gets
 	drill bool      // it is apart, and does not stay
@@ -138,7 +135,7 @@ func source(l launch) string {
 	switch {
 	case !l.to.IsZero():
 		return "the state of " + l.to.UTC().Format(time.RFC3339)
-	case l.from == latest:
+	case l.from == snapshots.Latest:
 		return "the latest state"
 	}
 	return "snapshot " + l.from
@@ -166,7 +163,7 @@ func (w *work) launch(ctx context.Context, l launch) error {
 	if set.ManagePassword && !l.drill {
 		in.ManageMasterUserPassword = aws.Bool(true)
 	}
-	if l.to.IsZero() && l.from != latest {
+	if l.to.IsZero() && l.from != snapshots.Latest {
 		_, err := w.here.api.RestoreDBInstanceFromDBSnapshot(ctx, in)
 		return err
 	}
@@ -176,7 +173,7 @@ func (w *work) launch(ctx context.Context, l launch) error {
 		DeletionProtection: in.DeletionProtection, PubliclyAccessible: in.PubliclyAccessible, CopyTagsToSnapshot: in.CopyTagsToSnapshot, Tags: in.Tags, Port: in.Port,
 		BackupRetentionPeriod: in.BackupRetentionPeriod, ManageMasterUserPassword: in.ManageMasterUserPassword,
 	}
-	if l.from == latest {
+	if l.from == snapshots.Latest {
 		back.UseLatestRestorableTime = aws.Bool(true)
 	} else {
 		back.RestoreTime = &l.to
@@ -265,62 +262,18 @@ func (w *work) drill(ctx context.Context, h handle) (driver.Observation, error) 
 // decideRestore finds what the asked state is restored from.
 func (w *work) decideRestore(ctx context.Context) (handle, error) {
 	h := handle{Action: w.req.Action}
-	spec := w.req.Restore
-	if spec == nil || spec.Name == "" {
-		return h, failure.New(failure.Invalid, "", w.subject(), "nothing says what the copy is called").WithHint("lifeboat restore %s/%s --as NAME", w.req.App, w.req.Resource.ID)
-	}
-	if err := validName(spec.Name); err != nil {
-		return h, failure.New(failure.Invalid, "", w.subject(), "%v", err).WithHint("--as NAME")
-	}
-	if h.Name = strings.ToLower(spec.Name); h.Name == strings.ToLower(w.here.set.Instance) {
-		return h, failure.New(failure.Exists, "", w.subject(), "%s is what the app's own instance is called at site %s", spec.Name, w.here.id).WithHint("--as another name")
-	}
-	at, err := toTime(spec.To)
-	if err != nil {
-		return h, failure.Wrap(err, "", w.subject())
-	}
-	if spec.Point != "" {
-		if !at.IsZero() {
-			return h, failure.New(failure.Invalid, "", w.subject(), "a snapshot holds one state: it cannot be brought to another time").WithHint("leave --to or the point out")
+	asked, err := w.keeper().AskedRestore(ctx, w.req.Restore, snapshots.Names{Own: w.here.set.Instance, Limit: nameLimit}, func(ctx context.Context) (*snapshots.Backups, error) {
+		i, err := w.here.instanceByName(ctx, w.here.set.Instance)
+		if err != nil || i == nil || i.LatestRestorableTime == nil || i.replica() {
+			return nil, err
 		}
-		h.Point, err = w.keeper().Named(ctx, spec.Point)
-		return h, err
-	}
-	i, err := w.here.instanceByName(ctx, w.here.set.Instance)
-	if err != nil {
-		return h, err
-	}
-	// AWS's own backups of the instance reach further than the newest snapshot.
-	backed := i != nil && i.LatestRestorableTime != nil && !i.replica()
-	switch {
-	case backed && !at.IsZero():
-		if at.After(*i.LatestRestorableTime) {
-			return h, failure.New(failure.Invalid, "", w.subject(), "the latest time that %s can be restored to is %s", i.name(), i.LatestRestorableTime.UTC().Format(time.RFC3339)).
-				WithHint("an earlier time, or latest")
-		}
-		h.Until = &at
-	case backed && spec.To != "immediate":
-		h.Point = latest
-	case !at.IsZero():
-		return h, failure.New(failure.NotFound, "", w.subject(), "AWS keeps no backups in %s that could be restored to a time", w.here.s.Region()).
-			WithHint("restore where the app serves, or name a point: lifeboat points %s", w.req.App)
-	default:
-		h.Point, err = w.keeper().Named(ctx, "")
+		return &snapshots.Backups{Of: i.name(), Last: i.LatestRestorableTime}, nil
+	})
+	h.Name, h.Point = asked.Name, asked.Point
+	if !asked.Until.IsZero() {
+		h.Until = &asked.Until
 	}
 	return h, err
-}
-
-// toTime reads RestoreSpec.To: the zero time for latest and immediate.
-func toTime(to string) (time.Time, error) {
-	switch to {
-	case "", latest, "immediate":
-		return time.Time{}, nil
-	}
-	at, err := time.Parse(time.RFC3339, to)
-	if err != nil {
-		return at, failure.New(failure.Unsupported, "", "", "%s can be restored to latest or to an instant such as 2026-05-01T10:00:00Z, not to %q", Kind, to)
-	}
-	return at, nil
 }
 
 // restore brings a state up under a name of its own, with what the site says.

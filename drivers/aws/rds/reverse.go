@@ -38,7 +38,7 @@ func (w *work) reverse(ctx context.Context) (driver.Observation, error) {
 
 // protect takes the next step of a reverse.
 func (w *work) protect(ctx context.Context) (driver.Observation, error) {
-	peer, _, err := w.d.place(ctx, w.req.Target, w.req.Peer)
+	peer, err := w.d.place(ctx, w.req.Target, w.req.Peer)
 	if err != nil {
 		return driver.Observation{}, err
 	}

@@ -2,7 +2,6 @@ package rds
 
 import (
 	"fmt"
-	"regexp"
 	"slices"
 
 	"github.com/lifeboat-dr/lifeboat/driver"
@@ -48,15 +47,11 @@ type FenceSite struct {
 	SecurityGroups []string `json:"security_groups" jsonschema:"required,minItems=1,description=The ids of security groups that let nobody in"`
 }
 
-var identifier = regexp.MustCompile(`^[A-Za-z](-?[A-Za-z0-9])*$`)
+// nameLimit is how long an instance's identifier may be (RDS API Reference, CreateDBInstance).
+const nameLimit = 63
 
-// validName says what is wrong with an instance's identifier (RDS API Reference, CreateDBInstance).
-func validName(name string) error {
-	if !identifier.MatchString(name) || len(name) > 63 {
-		return fmt.Errorf("%q is no identifier of an instance: up to 63 letters, digits and single hyphens, a letter first", name)
-	}
-	return nil
-}
+// Where is the site's account and region.
+func (s Site) Where() awsbase.Access { return s.AWS }
 
 // Validate checks what can be known without asking anybody.
 func (s *Settings) Validate() error {
@@ -68,19 +63,11 @@ func (s *Settings) Validate() error {
 
 // Validate checks what can be known without asking anybody.
 func (s *Site) Validate() error {
-	if s.AWS.Account == "" && s.AWS.Region == "" {
-		return fmt.Errorf("aws: say the account and the region, here or under sites of the file")
-	}
 	if err := s.AWS.Validate(); err != nil {
 		return fmt.Errorf("aws: %w", err)
 	}
-	if s.Instance == "" {
-		return fmt.Errorf("instance: is missing")
-	}
-	if !driver.Unfilled(s.Instance) {
-		if err := validName(s.Instance); err != nil {
-			return fmt.Errorf("instance: %w", err)
-		}
+	if err := awsbase.ValidID("instance", s.Instance, nameLimit); err != nil {
+		return err
 	}
 	if s.Port < 0 || s.Port > 65535 {
 		return fmt.Errorf("port: %d is none", s.Port)
@@ -107,27 +94,21 @@ func (s *Site) Validate() error {
 
 // ValidateResource checks what the sites say together: snapshots have one name at all of them.
 func (d *Driver) ValidateResource(r model.Resource) error {
-	type place struct{ account, region string }
-	seen := map[place]model.SiteID{}
+	if err := awsbase.Apart[Site](r, "copies of snapshots need another region"); err != nil {
+		return err
+	}
 	ids := r.SiteIDs()
 	for _, id := range ids {
 		at, err := driver.Decode[Site](r.Sites[id])
 		if err != nil {
 			return err
 		}
-		if other, ok := seen[place{at.AWS.Account, at.AWS.Region}]; ok {
-			return fmt.Errorf("sites.%s.aws: is the same account and region as site %s: copies of snapshots need another region", id, other)
-		}
-		seen[place{at.AWS.Account, at.AWS.Region}] = id
 		first, err := driver.Decode[Site](r.Sites[ids[0]])
 		if err != nil {
 			return err
 		}
 		if at.ManagePassword != first.ManagePassword {
 			return fmt.Errorf("sites.%s.manage_password: is not as at site %s: what needs the output secret would find it after some moves only", id, ids[0])
-		}
-		if at.AWS.Account != first.AWS.Account {
-			return fmt.Errorf("sites.%s.aws.account: is another one than that of site %s: snapshots are copied within one account", id, ids[0])
 		}
 	}
 	return nil

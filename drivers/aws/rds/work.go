@@ -32,6 +32,7 @@ func (h handle) For() model.Action { return h.Action }
 // place is a site with a client for it.
 type place struct {
 	id  model.SiteID
+	own Settings // the resource's, the same at all sites
 	set Site
 	s   *awsbase.Session
 	api *sdk.Client
@@ -46,47 +47,25 @@ type work struct {
 }
 
 // place opens a site of a resource.
-func (d *Driver) place(ctx context.Context, t driver.Target, id model.SiteID) (*place, Settings, error) {
-	if err := ctx.Err(); err != nil {
-		return nil, Settings{}, failure.Wrap(err, "", string(t.Resource.ID))
-	}
-	set, at, err := driver.SettingsOf[Settings, Site](t, id)
-	if err != nil {
-		return nil, set, err
-	}
-	if at.Instance == "" {
-		return nil, set, failure.New(failure.Invalid, "", string(t.Resource.ID), "nothing is said about it at site %s", id).
-			WithHint("add sites.%s to the resource", id)
-	}
-	s, err := d.base.Session(ctx, at.AWS)
-	if err != nil {
-		return nil, set, failure.Wrap(err, "", string(t.Resource.ID)+" at "+string(id))
-	}
-	return &place{id: id, set: at, s: s, api: sdk.NewFromConfig(s.Config("rds"))}, set, nil
-}
-
-func (d *Driver) work(ctx context.Context, req driver.Request) (*work, error) {
-	here, set, err := d.place(ctx, req.Target, req.Site)
+func (d *Driver) place(ctx context.Context, t driver.Target, id model.SiteID) (*place, error) {
+	p, err := awsbase.PlaceOf[Settings, Site](ctx, d.base, t, id)
 	if err != nil {
 		return nil, err
 	}
-	return &work{d: d, req: req, set: set, here: here}, nil
+	return &place{id: id, own: p.Settings, set: p.At, s: p.Session, api: sdk.NewFromConfig(p.Session.Config("rds"))}, nil
+}
+
+func (d *Driver) work(ctx context.Context, req driver.Request) (*work, error) {
+	here, err := d.place(ctx, req.Target, req.Site)
+	if err != nil {
+		return nil, err
+	}
+	return &work{d: d, req: req, set: here.own, here: here}, nil
 }
 
 // others are the resource's other sites.
 func (w *work) others(ctx context.Context) ([]*place, error) {
-	var out []*place
-	for _, id := range w.req.Resource.SiteIDs() {
-		if id == w.req.Site {
-			continue
-		}
-		p, _, err := w.d.place(ctx, w.req.Target, id)
-		if err != nil {
-			return nil, err
-		}
-		out = append(out, p)
-	}
-	return out, nil
+	return awsbase.Others(ctx, w.req.Target, w.d.place)
 }
 
 // name is what the step makes is called.
@@ -98,7 +77,7 @@ func (w *work) nameBy(what, token string) string {
 	if what != "" {
 		prefix = what + "-" + prefix
 	}
-	return awsbase.NameFor(prefix, token, 63)
+	return awsbase.NameFor(prefix, token, nameLimit)
 }
 
 // subject names the resource at the site for errors.

@@ -9,6 +9,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/route53/types"
 
 	"github.com/lifeboat-dr/lifeboat/driver"
+	"github.com/lifeboat-dr/lifeboat/drivers/aws/awsbase"
 	"github.com/lifeboat-dr/lifeboat/failure"
 	"github.com/lifeboat-dr/lifeboat/model"
 )
@@ -30,16 +31,12 @@ func (d *Driver) Describe(ctx context.Context, t driver.Target) (model.Descripti
 	}
 	seen, err := w.look(ctx)
 	desc.At = time.Now()
-	switch kind := failure.KindOf(orNil(err)); {
-	case err == nil:
-	case ctx.Err() == nil && (kind == failure.Unavailable || kind == failure.Throttled):
-		desc.Role, desc.Summary = model.RoleUnreachable, "Route 53's control plane does not answer: "+err.Error()
-		return desc, nil
-	case kind == failure.NotFound:
+	switch {
+	case err != nil && failure.KindOf(err) == failure.NotFound:
 		desc.Role, desc.Summary = model.RoleAbsent, err.Error()
 		return desc, nil
-	default:
-		return desc, err
+	case err != nil:
+		return awsbase.Undescribed(ctx, desc, failure.Wrap(err, "ask", "Route 53's control plane"))
 	}
 	here, there, split := 0, 0, false
 	for _, name := range w.s.Names {

@@ -12,6 +12,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/route53/types"
 
 	"github.com/lifeboat-dr/lifeboat/driver"
+	"github.com/lifeboat-dr/lifeboat/drivers/aws/awsbase"
 	"github.com/lifeboat-dr/lifeboat/failure"
 	"github.com/lifeboat-dr/lifeboat/model"
 )
@@ -26,13 +27,11 @@ type work struct {
 }
 
 func (d *Driver) work(ctx context.Context, t driver.Target) (*work, error) {
-	if err := ctx.Err(); err != nil {
-		return nil, failure.Wrap(err, "", string(t.Resource.ID))
-	}
-	s, at, err := driver.SettingsOf[Settings, Site](t, t.Site)
+	p, err := awsbase.PlaceOf[Settings, Site](ctx, d.base, t, t.Site)
 	if err != nil {
 		return nil, err
 	}
+	s, at := p.Settings, p.At
 	for _, name := range s.Names {
 		target := at.target(name)
 		err := target.validate()
@@ -43,11 +42,7 @@ func (d *Driver) work(ctx context.Context, t driver.Target) (*work, error) {
 			return nil, failure.WrapAs(failure.Invalid, err, "", string(t.Resource.ID)+" at "+string(t.Site))
 		}
 	}
-	session, err := d.base.Session(ctx, at.AWS)
-	if err != nil {
-		return nil, err
-	}
-	return &work{t: t, s: s, at: at, client: sdk.NewFromConfig(session.Config("route53"))}, nil
+	return &work{t: t, s: s, at: at, client: sdk.NewFromConfig(p.Session.Config("route53"))}, nil
 }
 
 // findZone finds the zone's id. A zone that is named by its id is asked for nothing.

@@ -100,6 +100,9 @@ func (s *Settings) Validate() error {
 	return nil
 }
 
+// Where is the site's account and region.
+func (s Site) Where() awsbase.Access { return s.AWS }
+
 func (s *Settings) validateName(name string) error {
 	zone := dotted(s.Zone)
 	switch {
