@@ -80,34 +80,87 @@ func TestRPO(t *testing.T) {
 		return m
 	}
 	for _, tt := range []struct {
-		name  string
-		found float64
-		known markers
-		want  float64
-		basis string
+		name   string
+		found  float64
+		known  markers
+		want   float64
+		basis  string
+		served float64 // when clients were last served; 0: nobody saw
 	}{
-		{"the newest is there", 3, acked(1, 2, 3), 0, "the newest acknowledged before was 3"},
-		{"two are lost", 1, acked(1, 2, 3), 2, "the newest acknowledged before was 3"},
-		{"those acknowledged later went elsewhere", 3, acked(1, 2, 3, 30, 31), 0, "the newest acknowledged before was 3"},
-		{"a marker that nobody acknowledged is there", 4, acked(1, 2, 3), 0, "the newest acknowledged before was 3"},
-		{"one that was written after it was brought up says nothing", 30, acked(1, 2, 3, 30), -1, "after that was brought up"},
-		{"its number was given again to one written after", 4, acked(1, 2, 3, 30), 0, "the newest acknowledged before was 3"},
-		{"one that was on its way when it was brought up came with it", 4, acked(1, 2, 3, 19.95), 0, "the newest acknowledged before was 3"},
-		{"none known", 3, markers{}, -1, "no marker is known"},
-		{"none before", 3, acked(30), -1, "no marker is known"},
+		{name: "the newest is there", found: 3, known: acked(1, 2, 3), basis: "the newest acknowledged before was 3, written 12:00:03; from about the one that came back until then at most 1s passed without a marker"},
+		{name: "two are lost", found: 1, known: acked(1, 2, 3), want: 2, basis: "the newest acknowledged before was 3, written 12:00:03; from about"},
+		{name: "those acknowledged later went elsewhere", found: 3, known: acked(1, 2, 3, 30, 31), want: 0, basis: "the newest acknowledged before was 3"},
+		{name: "a marker that nobody acknowledged is there", found: 4, known: acked(1, 2, 3), want: 0, basis: "the newest acknowledged before was 3"},
+		{name: "one that was written after it was brought up says nothing", found: 30, known: acked(1, 2, 3, 30), want: -1, basis: "after that was brought up"},
+		{name: "its number was given again to one written after", found: 4, known: acked(1, 2, 3, 30), want: 0, basis: "the newest acknowledged before was 3"},
+		{name: "one that was on its way when it was brought up came with it", found: 4, known: acked(1, 2, 3, 19.95), want: 0, basis: "the newest acknowledged before was 3"},
+		{name: "clients were served long after the newest", found: 3, known: acked(1, 2, 3), served: 15, basis: "; from about the one that came back until clients were last served at most 12s passed without a marker"},
+		{name: "clients were served for a moment after the newest", found: 1, known: acked(1, 2, 3), want: 2, served: 3.25, basis: "; from about the one that came back until clients were last served at most 1s passed without a marker"},
+		{name: "the only one", found: 1, known: acked(1), basis: "; how often markers are written is not known"},
+		{name: "none known", found: 3, known: markers{}, want: -1, basis: "no marker is known"},
+		{name: "none before", found: 3, known: acked(30), want: -1, basis: "no marker is known"},
 	} {
 		objective := model.Duration(time.Second)
 		st := api.StepView{Outputs: map[string]model.Value{
 			"marker_at":  {Type: model.TypeTime, Text: at(tt.found).Format(time.RFC3339Nano)},
 			"marker_seq": {Type: model.TypeNumber, Text: fmt.Sprint(int(tt.found))},
 		}}
-		got := rpoOf(model.Step{Resource: model.Resource{ID: "db"}}, st, tt.known, at(20), &objective)
+		got := rpoOf(model.Step{Resource: model.Resource{ID: "db"}}, st, tt.known, at(20), served{until: at(tt.served), seen: tt.served > 0}, &objective)
 		check(t, tt.name, got, tt.want, tt.basis, objective)
 	}
 	for _, broken := range []map[string]model.Value{nil, {"marker_at": {Text: "yesterday"}}, {"marker_at": {Text: at(1).Format(time.RFC3339Nano)}, "marker_seq": {Text: "x"}}} {
-		if got := rpoOf(model.Step{}, api.StepView{Outputs: broken}, acked(1), at(20), nil); got.Value != nil || !strings.Contains(got.Basis, "not measured") {
+		if got := rpoOf(model.Step{}, api.StepView{Outputs: broken}, acked(1), at(20), served{}, nil); got.Value != nil || !strings.Contains(got.Basis, "not measured") {
 			t.Errorf("%v: measured %v: %s", broken, got.Value, got.Basis)
 		}
+	}
+}
+
+// TestCoarsest holds that a report says how finely its markers measure where they came late, as on a busy machine.
+func TestCoarsest(t *testing.T) {
+	line := func(seq int64, seconds ...float64) (all []ackedMarker) {
+		for i, s := range seconds {
+			all = append(all, ackedMarker{Marker: model.Marker{Seq: seq + int64(i), At: at(s)}, Acked: at(s)})
+		}
+		return all
+	}
+	for _, tt := range []struct {
+		name  string
+		acked []ackedMarker
+		seq   int64
+		found float64
+		want  float64
+	}{
+		{"one was late after the one that came back", line(1, 1, 2, 3, 7, 8), 3, 3, 4},
+		{"the one that came back was late", line(1, 1, 5, 6, 7), 2, 5, 4},
+		{"one was late long before", line(1, 1, 5, 6, 7), 3, 6, 1},
+		{"nobody knows that it was acknowledged", line(1, 1, 2, 3), 4, 5, 2},
+		{"it is older than those that are kept", line(100, 50, 51, 53), 3, 1, 2},
+		{"it is just older than those that are kept", line(100, 50, 51), 99, 47, 3},
+	} {
+		if got, _ := coarsest(tt.acked, model.Marker{Seq: tt.seq, At: at(tt.found)}, served{}); got.Seconds() != tt.want {
+			t.Errorf("%s: %s, want %gs", tt.name, got, tt.want)
+		}
+	}
+}
+
+// TestSincePoint measures what was brought back from a recovery point.
+func TestSincePoint(t *testing.T) {
+	st := api.StepView{Outputs: map[string]model.Value{"marker_at": {Text: at(10).Format(time.RFC3339Nano)}, "marker_seq": {Text: "4"}}}
+	for _, tt := range []struct {
+		name    string
+		markers float64 // what they say was lost
+		clients served
+		want    float64
+		basis   string
+	}{
+		{"clients were seen", 5, served{at(70), true}, 60, "marker 4 of 12:00:10 is in the recovery point of db, and clients were served until 12:01:10"},
+		{"nobody saw them", 5, served{at(70), false}, 60, "the run began 12:01:10; when clients were last served is not known, and the markers show that at least 5s are lost"},
+		{"nobody saw them, and no later marker is known", 0, served{at(70), false}, 60, "the run began 12:01:10; when clients were last served is not known"},
+		{"markers show more", 65, served{at(70), true}, 65, "marked"},
+	} {
+		objective := model.Duration(time.Minute)
+		m := measured(time.Duration(tt.markers)*time.Second, &objective, "marked")
+		check(t, tt.name, sincePoint(m, model.Step{Resource: model.Resource{ID: "db"}}, st, tt.clients), tt.want, tt.basis, objective)
 	}
 }
 
@@ -129,7 +182,7 @@ func TestAMarkerThatWasAcknowledgedLate(t *testing.T) {
 	} {
 		known := markers{Acked: []ackedMarker{acked(1, -2*time.Second, -2*time.Second), c.last}}
 		st := api.StepView{Outputs: map[string]model.Value{"marker_seq": {Text: "2"}, "marker_at": {Text: c.last.At.Format(time.RFC3339Nano)}}}
-		got := rpoOf(model.Step{Operation: model.OpFailback}, st, known, up, nil)
+		got := rpoOf(model.Step{Operation: model.OpFailback}, st, known, up, served{}, nil)
 		if (got.Seconds != nil) != c.measured || c.measured && *got.Seconds != 0 {
 			t.Errorf("%s: %+v", c.name, got)
 		}
@@ -171,7 +224,7 @@ func TestUnmarked(t *testing.T) {
 			}
 			view.Steps = append(view.Steps, st)
 		}
-		got := s.unmarked(api.Measure{Objective: &objective, Basis: "no resource"}, p, view, at(100))
+		got := s.unmarked(api.Measure{Objective: &objective, Basis: "no resource"}, p, view, served{until: at(100)})
 		met := "unknown"
 		if got.Met != nil {
 			met = map[bool]string{true: "yes", false: "no"}[*got.Met]

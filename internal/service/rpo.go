@@ -1,6 +1,7 @@
 package service
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"slices"
@@ -15,9 +16,19 @@ import (
 	"github.com/lifeboat-dr/lifeboat/model"
 )
 
+// served is when clients were last served as far as anybody saw; otherwise it is when the run began.
+type served struct {
+	until time.Time
+	seen  bool
+}
+
 // measureRPO compares the marker in each recovered copy with the newest one that was acknowledged before the copy was
-// brought up. The worst resource counts. Outage is when clients were last served, where that is known.
-func (s *Service) measureRPO(ctx context.Context, rec engine.Record, view *api.RunView, store journal.Store, outage *time.Time) (api.Measure, error) {
+// brought up. The worst resource counts. From is when the RTO begins, where that was measured.
+func (s *Service) measureRPO(ctx context.Context, rec engine.Record, view *api.RunView, store journal.Store, from *time.Time) (api.Measure, error) {
+	clients := served{until: view.Started}
+	if from != nil && !from.Equal(view.Started) {
+		clients = served{until: *from, seen: true}
+	}
 	worst := api.Measure{Objective: rec.Plan.Objective.RPO, Basis: "not measured: no resource of this run carries markers"}
 	for i, step := range rec.Plan.Steps {
 		if step.Action != model.ActionReadMarker {
@@ -35,23 +46,19 @@ func (s *Service) measureRPO(ctx context.Context, rec engine.Record, view *api.R
 		if err != nil {
 			return worst, err
 		}
-		m := rpoOf(step, st, known, cutoff(rec, step), rec.Plan.Objective.RPO)
+		m := rpoOf(step, st, known, cutoff(rec, step), clients, rec.Plan.Objective.RPO)
 		if m.Value == nil {
 			return m, nil
 		}
-		if outage != nil && rec.Plan.Mode == model.Unplanned && fromPoint(view, step) {
-			m = sincePoint(m, step, st, *outage)
+		if rec.Plan.Mode == model.Unplanned && fromPoint(view, step) {
+			m = sincePoint(m, step, st, clients)
 		}
 		if worst.Value == nil || *m.Value > *worst.Value {
 			worst = m
 		}
 	}
 	if rec.Plan.Mode == model.Unplanned {
-		until := view.Started
-		if outage != nil {
-			until = *outage
-		}
-		return s.unmarked(worst, rec.Plan, view, until), nil
+		return s.unmarked(worst, rec.Plan, view, clients), nil
 	}
 	return s.handedOver(worst, rec.Plan, view), nil
 }
@@ -84,7 +91,7 @@ func viewsOf(p *model.Plan, view *api.RunView, of model.Step, actions ...model.A
 
 // unmarked takes into account what carries no markers, in an unplanned move: whoever brought a copy up may have said until when it
 // holds everything. What says nothing makes the worst of the others the least that was lost.
-func (s *Service) unmarked(worst api.Measure, p *model.Plan, view *api.RunView, outage time.Time) api.Measure {
+func (s *Service) unmarked(worst api.Measure, p *model.Plan, view *api.RunView, clients served) api.Measure {
 	var silent []string
 	for _, step := range s.unmarkedSteps(p) {
 		at, ok := asOf(p, view, step)
@@ -92,12 +99,12 @@ func (s *Service) unmarked(worst api.Measure, p *model.Plan, view *api.RunView, 
 			silent = append(silent, string(step.Resource.ID))
 			continue
 		}
-		if lost := max(outage.Sub(at), 0); worst.Value == nil || lost > worst.Value.Std() {
-			since := "the outage began"
-			if outage.Equal(view.Started) {
-				since = "the run began"
+		if lost := max(clients.until.Sub(at), 0); worst.Value == nil || lost > worst.Value.Std() {
+			since := "the run began"
+			if clients.seen {
+				since = "the outage began"
 			}
-			worst = measured(lost, worst.Objective, fmt.Sprintf("%s at %s holds all until %s, and %s %s", step.Resource.ID, step.Site, at.Format(time.TimeOnly), since, outage.Format(time.TimeOnly)))
+			worst = measured(lost, worst.Objective, fmt.Sprintf("%s at %s holds all until %s, and %s %s", step.Resource.ID, step.Site, at.Format(time.TimeOnly), since, clients.until.Format(time.TimeOnly)))
 		}
 	}
 	if len(silent) == 0 {
@@ -206,14 +213,22 @@ func fromPoint(view *api.RunView, marker model.Step) bool {
 }
 
 // sincePoint counts what a recovery point lacks: all that was written between its marker and the outage, also when no later
-// marker was acknowledged.
-func sincePoint(m api.Measure, step model.Step, st api.StepView, outage time.Time) api.Measure {
+// marker was acknowledged. Where nobody saw the outage begin, that is said, with what the markers show.
+func sincePoint(m api.Measure, step model.Step, st api.StepView, clients served) api.Measure {
 	found, err := time.Parse(time.RFC3339Nano, st.Outputs["marker_at"].Text)
-	if lost := outage.Sub(found); err == nil && lost > m.Value.Std() {
-		return measured(lost, m.Objective, fmt.Sprintf("marker %s of %s is in the recovery point of %s, and clients were served until %s",
-			st.Outputs["marker_seq"].Text, found.Format(time.TimeOnly), step.Resource.ID, outage.Format(time.TimeOnly)))
+	lost := clients.until.Sub(found)
+	if err != nil || lost <= m.Value.Std() {
+		return m
 	}
-	return m
+	basis := fmt.Sprintf("marker %s of %s is in the recovery point of %s, and ", st.Outputs["marker_seq"].Text, found.Format(time.TimeOnly), step.Resource.ID)
+	if clients.seen {
+		return measured(lost, m.Objective, basis+"clients were served until "+clients.until.Format(time.TimeOnly))
+	}
+	basis += "the run began " + clients.until.Format(time.TimeOnly) + "; when clients were last served is not known"
+	if *m.Value > 0 {
+		basis += fmt.Sprintf(", and the markers show that at least %s are lost", m.Value.Std().Round(time.Millisecond))
+	}
+	return measured(lost, m.Objective, basis)
 }
 
 // cutoff is when the step that brought the copy up was begun: markers acknowledged later went elsewhere.
@@ -226,7 +241,7 @@ func cutoff(rec engine.Record, marker model.Step) time.Time {
 	return rec.Events[0].At
 }
 
-func rpoOf(step model.Step, st api.StepView, known markers, before time.Time, objective *model.Duration) api.Measure {
+func rpoOf(step model.Step, st api.StepView, known markers, before time.Time, clients served, objective *model.Duration) api.Measure {
 	found, err := time.Parse(time.RFC3339Nano, st.Outputs["marker_at"].Text)
 	if err != nil {
 		return api.Measure{Objective: objective, Basis: "not measured: the marker in the recovered copy has no readable time"}
@@ -235,17 +250,8 @@ func rpoOf(step model.Step, st api.StepView, known markers, before time.Time, ob
 	if err != nil {
 		return api.Measure{Objective: objective, Basis: "not measured: the marker in the recovered copy has no readable number"}
 	}
-	var newest *ackedMarker
-	var gap time.Duration // between the two newest: how finely this measures
-	for i := range known.Acked {
-		if !known.Acked[i].Acked.After(before) {
-			if newest != nil {
-				gap = known.Acked[i].At.Sub(newest.At)
-			}
-			newest = &known.Acked[i]
-		}
-	}
-	if newest == nil {
+	acked := slices.DeleteFunc(slices.Clone(known.Acked), func(m ackedMarker) bool { return m.Acked.After(before) })
+	if len(acked) == 0 {
 		return api.Measure{Objective: objective, Basis: "not measured: no marker is known to have been acknowledged before the copy was brought up: lifeboat protect"}
 	}
 	// A drilled standby goes on receiving what is written. What was on its way when the copy was brought up may have come
@@ -255,7 +261,36 @@ func rpoOf(step model.Step, st api.StepView, known markers, before time.Time, ob
 		return api.Measure{Objective: objective, Basis: fmt.Sprintf("not measured: marker %d was written into %s after that was brought up, over the one that came back",
 			seq, step.Resource.ID)}
 	}
+	newest := acked[len(acked)-1]
+	fine := "how often markers are written is not known"
+	if apart, to := coarsest(acked, model.Marker{Seq: seq, At: found}, clients); apart > 0 {
+		fine = fmt.Sprintf("from about the one that came back until %s at most %s passed without a marker", to, apart.Round(time.Millisecond))
+	}
 	lost := max(newest.At.Sub(found), 0)
-	return measured(lost, objective, fmt.Sprintf("marker %d of %s read in the recovered %s; the newest acknowledged before was %d, written %s (one every %s)",
-		seq, found.Format(time.TimeOnly), step.Resource.ID, newest.Seq, newest.At.Format(time.TimeOnly), gap.Round(time.Millisecond)))
+	return measured(lost, objective, fmt.Sprintf("marker %d of %s read in the recovered %s; the newest acknowledged before was %d, written %s; %s",
+		seq, found.Format(time.TimeOnly), step.Resource.ID, newest.Seq, newest.At.Format(time.TimeOnly), fine))
+}
+
+// coarsest is how finely markers measure: the longest time without one, from the one before the one that was found on, until the newest, or
+// until a probe saw clients served last when that was later; to says which, in words. Zero: that is not known.
+func coarsest(acked []ackedMarker, found model.Marker, clients served) (apart time.Duration, to string) {
+	at, _ := slices.BinarySearchFunc(acked, found.Seq, func(m ackedMarker, seq int64) int { return cmp.Compare(m.Seq, seq) })
+	line := []model.Marker{found}
+	if at > 0 {
+		line = []model.Marker{acked[at-1].Marker, found}
+	}
+	for _, m := range acked[at:] {
+		if m.Seq != found.Seq {
+			line = append(line, m.Marker)
+		}
+	}
+	for i, m := range line[1:] {
+		if m.Seq == line[i].Seq+1 { // none is missing between them: only the newest are kept
+			apart = max(apart, m.At.Sub(line[i].At))
+		}
+	}
+	if since := clients.until.Sub(line[len(line)-1].At); clients.seen && since > 0 {
+		return max(apart, since), "clients were last served"
+	}
+	return apart, "then"
 }
