@@ -44,6 +44,7 @@ var rules = []rule{
 	{"drivers/aws/awstest", nil, std},
 	{"drivers/aws/preflight/preflighttest", with("driver", "drivers/aws/awstest", "api", "internal/iampolicy"), std},
 	{"drivers/aws/awstest/emulator", nil, std},
+	{"drivers/aws/awstest/awsmodel", []string{"drivers/aws/awstest/emulator"}, []string{"github.com/aws/smithy-go"}},
 	{"drivers/aws/snapshots", with("driver", "drivers/aws", "internal/vault/retention", "internal/vault/snapshot"), std},
 	{"drivers/aws/orchestrator", with("driver", "drivers/aws", "internal/statepayload"), nil},
 	{"drivers/all", with("driver", "driver/fake", "drivers", "drivers/aws", "drivers/files", "drivers/postgres"), std},

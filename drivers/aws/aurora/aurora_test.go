@@ -98,7 +98,7 @@ func TestFailoverWithHomeGone(t *testing.T) {
 // detached makes the west serve alone, as after a failover that AWS could not do.
 func detached(t *testing.T, w *world, name string) {
 	t.Helper()
-	refused := w.Inject(awstest.Fault{Action: "FailoverGlobalCluster", How: awstest.Error, Code: "UnsupportedOperation", Message: "not for this version"})
+	refused := w.Inject(awstest.Fault{Action: "FailoverGlobalCluster", How: awstest.Error, Code: "InvalidParameterCombination", Message: "not for this version"})
 	fence := w.request(name, model.ActionFence, "east", "west")
 	fence.Mode = model.Unplanned
 	if _, err := w.d.Fence(t.Context(), fence); failure.KindOf(err) != failure.Unavailable || !strings.Contains(err.Error(), "fence-unproven") {

@@ -17,6 +17,7 @@ import (
 	"github.com/lifeboat-dr/lifeboat/drivers/aws/aurora"
 	"github.com/lifeboat-dr/lifeboat/drivers/aws/awsbase"
 	"github.com/lifeboat-dr/lifeboat/drivers/aws/awstest"
+	"github.com/lifeboat-dr/lifeboat/drivers/aws/awstest/awsmodel"
 	"github.com/lifeboat-dr/lifeboat/failure"
 	"github.com/lifeboat-dr/lifeboat/model"
 )
@@ -49,7 +50,7 @@ func newWorld(t *testing.T) *world {
 	w := &world{World: fake, key: fake.Account(account), kms: map[model.SiteID]string{}}
 	t.Setenv("AURORA_KEY", w.key.AccessKey)
 	t.Setenv("AURORA_SECRET", w.key.SecretKey)
-	w.base = awsbase.New(awsbase.Options{HTTP: fake.Client()})
+	w.base = awsbase.New(awsbase.Options{HTTP: awsmodel.Watch(t, fake.Client())})
 	t.Cleanup(w.base.Wait)
 	w.d = aurora.New(w.base)
 	w.network(t)

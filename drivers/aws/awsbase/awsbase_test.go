@@ -546,6 +546,11 @@ func TestOrigin(t *testing.T) {
 	if _, ours := awsbase.ReadOrigin(map[string]string{"team": "shop"}); ours {
 		t.Error("a thing of others counts as ours")
 	}
+	for text, want := range map[string]string{"restored, and «up»: (1 s)": "restored and up : 1 s", "Grüße  +=-@./_": "Grüße  +=-@./_", strings.Repeat("ö", 300): strings.Repeat("ö", 256), "": ""} {
+		if got := (awsbase.Origin{}).Tags(map[string]string{"k": text})[0].Value; got != want {
+			t.Errorf("%q is written as %q, want %q", text, got, want)
+		}
+	}
 	type thing struct{ tags map[string]string }
 	things := []thing{{map[string]string{}}, {m}}
 	tagsOf := func(t thing) map[string]string { return t.tags }

@@ -3,6 +3,7 @@ package awsbase
 import (
 	"slices"
 	"strings"
+	"unicode"
 
 	"github.com/lifeboat-dr/lifeboat/driver"
 )
@@ -33,8 +34,26 @@ func ReadOrigin(tags map[string]string) (Origin, bool) {
 // Tag is one tag.
 type Tag struct{ Key, Value string }
 
+// tagMost is how long a tag's value can be.
+const tagMost = 256
+
+// tagValue makes a tag's value of a text: AWS takes letters, digits, spaces and a few signs, at most 256 of them (RDS API Reference,
+// Tag). What it would refuse becomes a space.
+func tagValue(text string) string {
+	runes := []rune(text)
+	for n, r := range runes {
+		if !unicode.In(r, unicode.L, unicode.N, unicode.Z) && !strings.ContainsRune("_.:/=+-@", r) {
+			runes[n] = ' '
+		}
+	}
+	if text != string(runes) {
+		runes = []rune(OneLine(string(runes)))
+	}
+	return string(runes[:min(len(runes), tagMost)])
+}
+
 // Tags are the origin's, with more of the caller's, sorted by key. A key of the caller's that begins with "lifeboat:" is the
-// origin's, or another fact of Lifeboat's; it wins over nothing.
+// origin's, or another fact of Lifeboat's; it wins over nothing. Values are made such that AWS takes them.
 func (o Origin) Tags(more map[string]string) []Tag {
 	all := map[string]string{}
 	for k, v := range more {
@@ -47,7 +66,7 @@ func (o Origin) Tags(more map[string]string) []Tag {
 	}
 	tags := make([]Tag, 0, len(all))
 	for k, v := range all {
-		tags = append(tags, Tag{k, v})
+		tags = append(tags, Tag{k, tagValue(v)})
 	}
 	slices.SortFunc(tags, func(a, b Tag) int { return strings.Compare(a.Key, b.Key) })
 	return tags

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -216,6 +217,9 @@ func getCallerIdentity(c *call) (any, error) {
 	return struct{ Account, Arn, UserId string }{c.who.account, c.who.arn, c.who.user}, nil
 }
 
+// sessionName is the model's form of names of sessions.
+var sessionName = regexp.MustCompile(`^[\w+=,.@-]{2,64}$`)
+
 func assumeRole(c *call) (any, error) {
 	_, _, _, acct, resource := splitARN(c.p.str("RoleArn"))
 	name := strings.TrimPrefix(resource, "role/")
@@ -232,6 +236,10 @@ func assumeRole(c *call) (any, error) {
 	if role == nil || !trusted(role) || role.ExternalID != "" && role.ExternalID != c.p.str("ExternalId") {
 		return nil, &apiError{http.StatusForbidden, "AccessDenied", "User: " + c.who.arn + " is not authorized to perform: sts:AssumeRole on resource: " + c.p.str("RoleArn")}
 	}
+	session := c.p.str("RoleSessionName")
+	if !sessionName.MatchString(session) {
+		return nil, refuse("ValidationError", "1 validation error detected: Value '%s' at 'roleSessionName' failed to satisfy constraint: Member must satisfy regular expression pattern: %s", session, sessionName)
+	}
 	lasts, ok := c.p.num("DurationSeconds")
 	if !ok {
 		lasts = 3600
@@ -239,7 +247,6 @@ func assumeRole(c *call) (any, error) {
 	if lasts < 900 || lasts > 43200 || lasts > 3600 && strings.Contains(c.who.arn, ":assumed-role/") {
 		return nil, refuse("ValidationError", "The requested DurationSeconds exceeds the MaxSessionDuration set for this role.")
 	}
-	session := c.p.str("RoleSessionName")
 	n := c.w.next()
 	p := &principal{
 		account: acct, arn: "arn:aws:sts::" + acct + ":assumed-role/" + name + "/" + session, user: "AROA" + name + ":" + session,

@@ -23,6 +23,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/sts"
 
 	"github.com/lifeboat-dr/lifeboat/drivers/aws/awstest"
+	"github.com/lifeboat-dr/lifeboat/drivers/aws/awstest/awsmodel"
 )
 
 // stage is a world in a bubble of time, with the probes' helpers.
@@ -30,10 +31,11 @@ func stage(t *testing.T, o awstest.Options, test func(t *testing.T, w *awstest.W
 	synctest.Test(t, func(t *testing.T) {
 		w := awstest.New(o)
 		c := w.Account(theirs)
+		client := awsmodel.Watch(t, w.Client())
 		test(t, w, &scene{
 			ctx: t.Context(), pass: time.Sleep, seen: map[string]string{},
 			cfg: func(region string) aws.Config {
-				return aws.Config{Region: region, HTTPClient: w.Client(), Credentials: static(c.AccessKey, c.SecretKey), Retryer: func() aws.Retryer { return aws.NopRetryer{} }}
+				return aws.Config{Region: region, HTTPClient: client, Credentials: static(c.AccessKey, c.SecretKey), Retryer: func() aws.Retryer { return aws.NopRetryer{} }}
 			},
 			key: func(region string) string { return w.Key(theirs, region, "probe") },
 		})
@@ -372,7 +374,7 @@ func TestWho(t *testing.T) {
 		same(t, "a wrong secret", ask(c.AccessKey, "wrong", ""), "SignatureDoesNotMatch")
 		same(t, "an unknown key", ask("AKIANOBODY", "x", ""), "InvalidClientTokenId")
 		same(t, "a token that is none", ask(c.AccessKey, c.SecretKey, "x"), "InvalidClientTokenId")
-		out, err := s.identities().AssumeRole(s.ctx, &sts.AssumeRoleInput{RoleArn: aws.String(w.Role(awstest.Role{Account: theirs, Name: "dr"})), RoleSessionName: aws.String("x")})
+		out, err := s.identities().AssumeRole(s.ctx, &sts.AssumeRoleInput{RoleArn: aws.String(w.Role(awstest.Role{Account: theirs, Name: "dr"})), RoleSessionName: aws.String("test")})
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -20,6 +20,7 @@ import (
 	smithyhttp "github.com/aws/smithy-go/transport/http"
 
 	"github.com/lifeboat-dr/lifeboat/drivers/aws/awstest"
+	"github.com/lifeboat-dr/lifeboat/drivers/aws/awstest/awsmodel"
 	"github.com/lifeboat-dr/lifeboat/drivers/aws/awstest/emulator"
 )
 
@@ -94,10 +95,11 @@ func fakeScene(t *testing.T) *scene {
 	clock := awstest.NewClock(time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC), 0)
 	w := awstest.New(awstest.Options{Now: clock.Now, Unlimited: true})
 	c := w.Account(theirs)
+	client := awsmodel.Watch(t, w.Client())
 	return &scene{
 		ctx: t.Context(), pass: clock.Advance, seen: map[string]string{},
 		cfg: func(region string) aws.Config {
-			return aws.Config{Region: region, HTTPClient: w.Client(), Credentials: static(c.AccessKey, c.SecretKey), Retryer: func() aws.Retryer { return aws.NopRetryer{} }}
+			return aws.Config{Region: region, HTTPClient: client, Credentials: static(c.AccessKey, c.SecretKey), Retryer: func() aws.Retryer { return aws.NopRetryer{} }}
 		},
 		key:      func(region string) string { return w.Key(theirs, region, "probe") },
 		exported: func(name, value string) error { w.Export(theirs, east, name, value); return nil },

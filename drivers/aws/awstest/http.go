@@ -248,6 +248,9 @@ func (w *World) say(p protocol, s *service, c *call, out any, err error) answer 
 		return answer{status: http.StatusInternalServerError, body: []byte(err.Error())}
 	}
 	a.body = body
+	if a.header.Get("Location") != "" {
+		a.status = http.StatusCreated
+	}
 	return a
 }
 

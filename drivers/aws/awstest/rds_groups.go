@@ -10,7 +10,7 @@ type zoneName struct{ Name string }
 type groupSubnet struct {
 	SubnetIdentifier       string
 	SubnetAvailabilityZone zoneName
-	SubnetStatus           string
+	SubnetStatus           string `xml:",omitempty"` // RDS alone has it
 }
 
 type dbSubnetGroup struct {

@@ -38,22 +38,27 @@ type AliasTarget struct {
 type wireRecord struct {
 	Name            string
 	Type            string
-	SetIdentifier   string `xml:",omitempty"`
-	Weight          *int64 `xml:",omitempty"`
-	Region          string `xml:",omitempty"`
-	Failover        string `xml:",omitempty"`
-	TTL             *int64 `xml:",omitempty"`
-	ResourceRecords []struct {
-		Value string
-	} `xml:"ResourceRecords>ResourceRecord,omitempty"`
-	AliasTarget   *AliasTarget `xml:",omitempty"`
-	HealthCheckId string       `xml:",omitempty"`
+	SetIdentifier   string       `xml:",omitempty"`
+	Weight          *int64       `xml:",omitempty"`
+	Region          string       `xml:",omitempty"`
+	Failover        string       `xml:",omitempty"`
+	TTL             *int64       `xml:",omitempty"`
+	ResourceRecords *wireValues  // nil for an alias
+	AliasTarget     *AliasTarget `xml:",omitempty"`
+	HealthCheckId   string       `xml:",omitempty"`
 }
+
+type wireValues struct{ ResourceRecord []wireValue }
+
+type wireValue struct{ Value string }
 
 func (r Record) wire() wireRecord {
 	w := wireRecord{Name: r.Name, Type: r.Type, SetIdentifier: r.SetIdentifier, Weight: r.Weight, Region: r.Region, Failover: r.Failover, TTL: r.TTL, AliasTarget: r.AliasTarget, HealthCheckId: r.HealthCheckId}
+	if len(r.Values) > 0 {
+		w.ResourceRecords = &wireValues{}
+	}
 	for _, v := range r.Values {
-		w.ResourceRecords = append(w.ResourceRecords, struct{ Value string }{v})
+		w.ResourceRecords.ResourceRecord = append(w.ResourceRecords.ResourceRecord, wireValue{v})
 	}
 	return w
 }
@@ -151,6 +156,9 @@ func (restXML) read(req *http.Request, _ []byte) (string, params, error) {
 
 func (restXML) write(s *service, c *call, out any, h http.Header) ([]byte, error) {
 	h.Set("Content-Type", "text/xml")
+	if made, ok := out.(madeZone); ok {
+		h.Set("Location", "https://route53.amazonaws.com/2013-04-01"+made.HostedZone.Id)
+	}
 	var b bytes.Buffer
 	b.WriteString(xml.Header)
 	start := xml.StartElement{Name: xml.Name{Local: c.action + "Response"}, Attr: []xml.Attr{{Name: xml.Name{Local: "xmlns"}, Value: s.namespace}}}
@@ -468,9 +476,12 @@ func createZone(c *call) (any, error) {
 		}
 	}
 	z := a.zone(c.w, in.Name, in.CallerReference)
-	return struct {
-		HostedZone    hostedZone
-		ChangeInfo    changeInfo
-		DelegationSet delegationSet
-	}{z.wire(), c.change(z, "").wire(), delegationSet{[]string{"ns-1.awsdns-01.org"}}}, nil
+	return madeZone{z.wire(), c.change(z, "").wire(), delegationSet{[]string{"ns-1.awsdns-01.org"}}}, nil
+}
+
+// madeZone is the answer to a zone that was made: it names its place in a header.
+type madeZone struct {
+	HostedZone    hostedZone
+	ChangeInfo    changeInfo
+	DelegationSet delegationSet
 }

@@ -16,6 +16,7 @@ import (
 	"github.com/lifeboat-dr/lifeboat/driver/drivertest"
 	"github.com/lifeboat-dr/lifeboat/drivers/aws/awsbase"
 	"github.com/lifeboat-dr/lifeboat/drivers/aws/awstest"
+	"github.com/lifeboat-dr/lifeboat/drivers/aws/awstest/awsmodel"
 	"github.com/lifeboat-dr/lifeboat/failure"
 	"github.com/lifeboat-dr/lifeboat/model"
 )
@@ -36,7 +37,7 @@ type scene struct {
 func newScene(t testing.TB) *scene { return sceneOf(t, awstest.New(awstest.Options{})) }
 
 func sceneOf(t testing.TB, w *awstest.World) *scene {
-	o := awsbase.Options{HTTP: w.Client()}
+	o := awsbase.Options{HTTP: awsmodel.Watch(t, w.Client())}
 	base := awsbase.New(o)
 	t.Cleanup(base.Wait)
 	return &scene{w: w, base: base, own: awsbase.New(o), d: NewGlobal(base)}

@@ -15,6 +15,7 @@ import (
 	"github.com/lifeboat-dr/lifeboat/driver"
 	"github.com/lifeboat-dr/lifeboat/drivers/aws/awsbase"
 	"github.com/lifeboat-dr/lifeboat/drivers/aws/awstest"
+	"github.com/lifeboat-dr/lifeboat/drivers/aws/awstest/awsmodel"
 	"github.com/lifeboat-dr/lifeboat/model"
 )
 
@@ -38,7 +39,7 @@ type world struct {
 func newWorld(t *testing.T) *world {
 	t.Helper()
 	w := awstest.New(awstest.Options{Unlimited: true})
-	o := awsbase.Options{HTTP: w.Client()}
+	o := awsbase.Options{HTTP: awsmodel.Watch(t, w.Client())}
 	out := &world{w: w, base: awsbase.New(o), own: awsbase.New(o), keys: map[model.SiteID]string{}, cred: w.Account(account)}
 	t.Cleanup(out.base.Wait)
 	t.Cleanup(out.own.Wait)

@@ -90,6 +90,9 @@ func (w *work) look(ctx context.Context) ([]types.ResourceRecordSet, error) {
 			}
 			more = out.IsTruncated
 			for _, r := range out.ResourceRecordSets {
+				if len(r.ResourceRecords) == 0 {
+					r.ResourceRecords = nil // an alias has none, and a list without members is refused in a change
+				}
 				if aws.ToString(r.Name) != dotted(name) {
 					more = false
 					break

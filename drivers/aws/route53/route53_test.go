@@ -24,6 +24,7 @@ import (
 	"github.com/lifeboat-dr/lifeboat/driver/drivertest"
 	"github.com/lifeboat-dr/lifeboat/drivers/aws/awsbase"
 	"github.com/lifeboat-dr/lifeboat/drivers/aws/awstest"
+	"github.com/lifeboat-dr/lifeboat/drivers/aws/awstest/awsmodel"
 	"github.com/lifeboat-dr/lifeboat/failure"
 	"github.com/lifeboat-dr/lifeboat/model"
 )
@@ -102,7 +103,7 @@ type scene struct {
 }
 
 func newScene(t testing.TB, w *awstest.World, o awsbase.Options) *scene {
-	s := &scene{w: w, tap: &tap{next: w.Client()}}
+	s := &scene{w: w, tap: &tap{next: awsmodel.Watch(t, w.Client())}}
 	o.HTTP = s.tap
 	base := awsbase.New(o)
 	s.d = New(base)

@@ -69,3 +69,22 @@ func Start(t testing.TB, name string, more ...string) string {
 	t.Fatalf("%s.sh says no ENDPOINT: %s", name, out)
 	return ""
 }
+
+// Models gives the folder of AWS's own models of its services: those of the botocore that moto is pinned with.
+func Models(t testing.TB) string {
+	t.Helper()
+	script := filepath.Join(root(), "test", "servers", Moto+".sh")
+	var stderr bytes.Buffer
+	cmd := exec.Command(script, "build")
+	cmd.Stderr = &stderr
+	out, err := cmd.Output()
+	if err != nil {
+		t.Fatalf("%s.sh build: %v: %s", Moto, err, stderr.String())
+	}
+	program := strings.TrimSpace(string(out))
+	found, err := filepath.Glob(filepath.Join(filepath.Dir(program), "..", "lib", "python3*", "site-packages", "botocore", "data"))
+	if err != nil || len(found) != 1 {
+		t.Fatalf("beside %s are the models of AWS in %d folders, not in one", program, len(found))
+	}
+	return found[0]
+}
