@@ -9,11 +9,10 @@ type documented struct {
 	source   string
 }
 
-// The forms of names. RDS and ElastiCache take letters, digits and single hyphens, beginning with a letter; names may be ARNs where
-// an action says so.
+// The forms of names. RDS and ElastiCache take letters, digits and single hyphens, beginning with a letter; a snapshot that is copied may be
+// named by its ARN.
 var (
 	rdsName  = regexp.MustCompile(`^[A-Za-z](-?[A-Za-z0-9])*$`)
-	rdsOrARN = regexp.MustCompile(`^([A-Za-z](-?[A-Za-z0-9])*|arn:aws[a-z-]*:rds:.+)$`)
 	snapshot = regexp.MustCompile(`^([A-Za-z](-?[A-Za-z0-9])*|(rds|awsbackup):.+|arn:aws[a-z-]*:rds:.+)$`)
 	tagText  = regexp.MustCompile(`^[\p{L}\p{Z}\p{N}_.:/=+\-@]*$`)
 )
