@@ -21,6 +21,7 @@ import (
 	"github.com/lifeboat-dr/lifeboat/driver/drivertest"
 	"github.com/lifeboat-dr/lifeboat/failure"
 	"github.com/lifeboat-dr/lifeboat/model"
+	"github.com/lifeboat-dr/lifeboat/test/ports"
 )
 
 func raw(t testing.TB, v any) json.RawMessage {
@@ -60,16 +61,6 @@ func mistake(t *testing.T, d driver.Asker, settings any, kind failure.Kind, mess
 	}
 }
 
-func closedAddress(t *testing.T) string {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	return l.Addr().String()
-}
-
 func TestHTTP(t *testing.T) {
 	silent := make(chan struct{})
 	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -98,7 +89,7 @@ func TestHTTP(t *testing.T) {
 	ask(t, d, map[string]any{"url": srv.URL + "/broken", "expect_status": []int{503}}, true, "status 503")
 	ask(t, d, map[string]any{"url": srv.URL + "/redirect"}, true, "status 302")
 	ask(t, d, map[string]any{"url": srv.URL + "/silent", "timeout": "50ms"}, false, "no answer within")
-	ask(t, d, map[string]any{"url": "http://" + closedAddress(t)}, false, "connection refused")
+	ask(t, d, map[string]any{"url": "http://" + ports.Address(t)}, false, "connection refused")
 	ask(t, d, map[string]any{"url": srv.URL + "/echo", "method": "PUT", "headers": map[string]string{"Host": "shop.test"},
 		"secret_headers": map[string]string{"Authorization": "env:CHECK_TEST_TOKEN"}}, true, "PUT Bearer x shop.test")
 	mistake(t, d, map[string]any{"url": srv.URL, "secret_headers": map[string]string{"A": "env:CHECK_TEST_NONE"}},
@@ -203,7 +194,7 @@ func TestTCP(t *testing.T) {
 	ask(t, d, map[string]any{"address": address, "send": "HELO\r\n", "expect": "you said HELO"}, true, "you said HELO")
 	ask(t, d, map[string]any{"address": address, "send": "x", "expect": "^500"}, false, `closed the connection; expected a match of "^500"`)
 	ask(t, d, map[string]any{"address": address, "expect": "never", "timeout": "50ms"}, false, "no answer within")
-	ask(t, d, map[string]any{"address": closedAddress(t)}, false, "connection refused")
+	ask(t, d, map[string]any{"address": ports.Address(t)}, false, "connection refused")
 	mistake(t, d, map[string]any{"address": "nowhere"}, failure.Invalid, `address: "nowhere" is not host:port`)
 	mistake(t, d, map[string]any{}, failure.Invalid, "address: is missing")
 }
@@ -359,14 +350,14 @@ func TestHTTPConformance(t *testing.T) {
 	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, "fine") }))
 	defer srv.Close()
 	conform(t, func() driver.Driver { return NewHTTP() }, map[string]any{"url": srv.URL},
-		map[string]any{"url": "http://" + closedAddress(t)}, nil)
+		map[string]any{"url": "http://" + ports.Address(t)}, nil)
 }
 
 func TestTCPConformance(t *testing.T) {
 	srv := httptest.NewServer(http.NotFoundHandler())
 	defer srv.Close()
 	conform(t, func() driver.Driver { return NewTCP() }, map[string]any{"address": srv.Listener.Addr().String()},
-		map[string]any{"address": closedAddress(t)}, nil)
+		map[string]any{"address": ports.Address(t)}, nil)
 }
 
 func TestExecConformance(t *testing.T) {

@@ -9,6 +9,7 @@ import (
 	"github.com/lifeboat-dr/lifeboat/driver"
 	"github.com/lifeboat-dr/lifeboat/drivers/postgres/pgtest"
 	"github.com/lifeboat-dr/lifeboat/failure"
+	"github.com/lifeboat-dr/lifeboat/test/ports"
 )
 
 // password is that of the test's user.
@@ -51,7 +52,7 @@ func TestSQL(t *testing.T) {
 	ask(t, d, with("select 1 where false", map[string]any{"expect_rows": 0}), true, "no rows")
 	ask(t, d, with("select 1 where false", nil), false, "no rows; expected at least one")
 	ask(t, d, with("select pg_sleep(10)", map[string]any{"timeout": "100ms"}), false, "no answer within")
-	ask(t, d, with("select 1", map[string]any{"endpoint": closedAddress(t)}), false, "connection refused")
+	ask(t, d, with("select 1", map[string]any{"endpoint": ports.Address(t)}), false, "connection refused")
 	ask(t, d, with("select 1", map[string]any{"endpoint": nil, "user": nil, "database": nil,
 		"url": "postgres://check@" + endpoint + "/postgres?sslmode=disable"}), true, `"1"`)
 

@@ -20,6 +20,7 @@ import (
 	"github.com/lifeboat-dr/lifeboat/failure"
 	"github.com/lifeboat-dr/lifeboat/internal/hostproc"
 	"github.com/lifeboat-dr/lifeboat/model"
+	"github.com/lifeboat-dr/lifeboat/test/ports"
 )
 
 // serve is a program that listens at its first argument and says its second; it ignores SIGTERM when there is a third.
@@ -28,16 +29,6 @@ my $s = IO::Socket::INET->new(LocalAddr => $ARGV[0], Listen => 5, ReuseAddr => 1
 print "listening\n"; while (my $c = $s->accept) { print $c $ARGV[1]; close $c }`
 
 func newDriver() *Driver { return New(slog.New(slog.DiscardHandler)) }
-
-func freeAddress(t testing.TB) string {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	return l.Addr().String()
-}
 
 // world is one program of a test: its folder, its live and its drill address.
 type world struct {
@@ -49,7 +40,7 @@ type world struct {
 // newWorld makes a program in the background. Whatever runs in its folders is killed when the test is over.
 func newWorld(t testing.TB) *world {
 	t.Helper()
-	w := &world{folder: t.TempDir(), live: freeAddress(t), copied: freeAddress(t)}
+	w := &world{folder: t.TempDir(), live: ports.Address(t), copied: ports.Address(t)}
 	w.settings = map[string]any{
 		"start": []string{"perl", "-e", serve, "${self.endpoint}", "${self.endpoint}"}, "background": true,
 		"probe_tcp": "${self.endpoint}", "stop_within": "300ms", "ready_within": "4m", "env": map[string]string{"A": "resource"},

@@ -14,6 +14,7 @@ import (
 	"github.com/lifeboat-dr/lifeboat/drivers/postgres/pgtest"
 	"github.com/lifeboat-dr/lifeboat/failure"
 	"github.com/lifeboat-dr/lifeboat/internal/pgrestore"
+	"github.com/lifeboat-dr/lifeboat/test/ports"
 )
 
 // TestRaisedSettings replays a log in which the primary raises what a standby must not have lower.
@@ -181,7 +182,7 @@ func TestPlainRestic(t *testing.T) {
 		w.sudo("chown", "-R", "postgres", w.vaultDir, w.Path("steps.sh"))
 	}
 	w.Sh(`cd "$1" && RESTIC_REPOSITORY="$1/vault" RESTIC_PASSWORD="$2" PATH="$3:$PATH" APP=shop RESOURCE=db INTO="$1/plain" PGPORT="$4" PGHOST="$1" sh -eu "$1/steps.sh"`,
-		w.Root, password, w.Bin, strconv.Itoa(pgtest.FreePort(t, w.Host)))
+		w.Root, password, w.Bin, strconv.Itoa(ports.Free(t, w.Host)))
 	defer w.Halt("plain/data", "fast")
 	if got := strings.TrimSpace(w.Sh(`psql -h "$1" -p "$(sed -n 4p "$1/plain/data/postmaster.pid")" -U postgres -Atc "select count(*)||' '||pg_is_in_recovery() from history" postgres`, w.Root)); got != "80000 false" {
 		t.Errorf("got %s", got)

@@ -14,6 +14,7 @@ import (
 	"github.com/lifeboat-dr/lifeboat/drivers/postgres/pgtest"
 	"github.com/lifeboat-dr/lifeboat/failure"
 	"github.com/lifeboat-dr/lifeboat/internal/pgrestore"
+	"github.com/lifeboat-dr/lifeboat/test/ports"
 )
 
 // TestInPlace restores into a folder again and again: what may be overwritten, how little is written, and what is kept.
@@ -26,7 +27,7 @@ func TestInPlace(t *testing.T) {
 	w.folded()
 
 	o := w.options("copy", pgrestore.Target{Kind: pgrestore.Immediate})
-	o.Server = pgrestore.Server{Settings: map[string]string{"listen_addresses": w.Host, "port": strconv.Itoa(pgtest.FreePort(t, w.Host)), "archive_command": "it's/%f"}}
+	o.Server = pgrestore.Server{Settings: map[string]string{"listen_addresses": w.Host, "port": strconv.Itoa(ports.Free(t, w.Host)), "archive_command": "it's/%f"}}
 	o.Spools, o.Leave = nil, pgrestore.Stopped
 	res, err := pgrestore.Run(t.Context(), o)
 	if err != nil {
@@ -173,7 +174,7 @@ func TestEnds(t *testing.T) {
 		}
 	})
 	t.Run("shut down, to follow the primary", func(t *testing.T) {
-		port := strconv.Itoa(pgtest.FreePort(t, w.Host))
+		port := strconv.Itoa(ports.Free(t, w.Host))
 		o := w.options("copy", pgrestore.Target{})
 		o.After, o.Leave = pgrestore.Shutdown, pgrestore.Stopped
 		o.Server = pgrestore.Server{Settings: map[string]string{"listen_addresses": w.Host, "port": port,

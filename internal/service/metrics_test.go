@@ -18,18 +18,8 @@ import (
 	"github.com/lifeboat-dr/lifeboat/api"
 	"github.com/lifeboat-dr/lifeboat/failure"
 	"github.com/lifeboat-dr/lifeboat/model"
+	"github.com/lifeboat-dr/lifeboat/test/ports"
 )
-
-// freeAddress is one that nobody listens at.
-func freeAddress(t *testing.T) string {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	return l.Addr().String()
-}
 
 func scrape(t *testing.T, address string) string {
 	t.Helper()
@@ -51,7 +41,7 @@ func TestMetricsOfProtection(t *testing.T) {
 	if _, v := l.proves(s, nil); v.Outcome != api.Failed {
 		t.Fatal(v.Outcome)
 	}
-	address := freeAddress(t)
+	address := ports.Address(t)
 	_, port, _ := net.SplitHostPort(address)
 	every := model.Duration(5 * time.Millisecond)
 	var text string

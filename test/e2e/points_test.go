@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"os"
 	"os/exec"
@@ -18,6 +17,7 @@ import (
 	"github.com/lifeboat-dr/lifeboat/drivers/postgres/pgtest"
 	"github.com/lifeboat-dr/lifeboat/internal/demo/world"
 	"github.com/lifeboat-dr/lifeboat/model"
+	"github.com/lifeboat-dr/lifeboat/test/ports"
 	"github.com/lifeboat-dr/lifeboat/test/program"
 )
 
@@ -27,7 +27,7 @@ import (
 func TestPointsAreProvedAndRestored(t *testing.T) {
 	t.Parallel()
 	p := newPlace(t, world.FromVault)
-	address := freeAddress(t)
+	address := ports.Address(t)
 	program.Start(t, p.w.Dir(), p.w.Env(), "-c", p.w.Config(), "protect", world.App, "--metrics", address)
 	program.Until(t, "a point, and log that leads on from it", func(context.Context) error {
 		reply := p.points()
@@ -113,16 +113,6 @@ func TestPointsAreProvedAndRestored(t *testing.T) {
 			t.Errorf("proofs left %v, %v", left, err)
 		}
 	}
-}
-
-func freeAddress(t *testing.T) string {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	return l.Addr().String()
 }
 
 func scraped(address string) (string, error) {

@@ -11,6 +11,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/lifeboat-dr/lifeboat/model"
+	"github.com/lifeboat-dr/lifeboat/test/ports"
 )
 
 // Options of a pair. The zero Options make an asynchronous pair that pg_rewind can be used on.
@@ -41,7 +42,7 @@ func Start(t testing.TB, opt Options) *Pair {
 	t.Helper()
 	p := &Pair{Folder: NewFolder(t), Bin: Bin(t), Ports: map[model.SiteID]int{}, Hosts: map[model.SiteID]string{East: "127.0.0.2", West: "127.0.0.3"}}
 	for _, site := range []model.SiteID{East, West} {
-		p.Ports[site] = FreePort(t, p.Hosts[site])
+		p.Ports[site] = ports.Free(t, p.Hosts[site])
 		p.Sh(`mkdir -p "$1/drill"`, p.Dir(site))
 	}
 	p.Resource = p.resource(opt)

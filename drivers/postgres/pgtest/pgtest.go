@@ -12,7 +12,6 @@ import (
 	"context"
 	"fmt"
 	"io"
-	"net"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -110,31 +109,4 @@ printf '%s\n' "unix_socket_directories = ''" 'dynamic_shared_memory_type = mmap'
 		templates.made[key] = from
 	}
 	f.Sh(`cp -a "$1" "$2"`, from, data)
-}
-
-// FreePort finds a port that nobody listens on. Ports are taken below the ephemeral range and never twice by one
-// process, since a server may be down while another test looks for a port.
-func FreePort(t testing.TB, host string) int {
-	t.Helper()
-	ports.Lock()
-	defer ports.Unlock()
-	for range 1000 {
-		if ports.next == 0 {
-			ports.next = 10000 + (os.Getpid()*37)%8000
-		}
-		ports.next++
-		l, err := net.Listen("tcp", net.JoinHostPort(host, strconv.Itoa(ports.next)))
-		if err != nil {
-			continue
-		}
-		_ = l.Close()
-		return ports.next
-	}
-	t.Fatalf("no free port at %s", host)
-	return 0
-}
-
-var ports struct {
-	sync.Mutex
-	next int
 }

@@ -9,6 +9,8 @@ import (
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
+
+	"github.com/lifeboat-dr/lifeboat/test/ports"
 )
 
 // Server is one server, in a folder of its own.
@@ -43,7 +45,7 @@ func NewServer(t testing.TB, o ServerOptions) *Server {
 // Launch starts the server of a data folder in the server's, at a port of its own.
 func (s *Server) Launch(folder string) {
 	s.t.Helper()
-	s.Port = FreePort(s.t, s.Host)
+	s.Port = ports.Free(s.t, s.Host)
 	s.Sh(`"$1/pg_ctl" start -w -t 300 -s -D "$2" -l "$2.log" -o "-c port=$3 -c listen_addresses=$4"`, s.Bin, s.Path(folder), strconv.Itoa(s.Port), s.Host)
 }
 

@@ -25,6 +25,7 @@ import (
 	"github.com/lifeboat-dr/lifeboat/internal/vault/snapshot"
 	"github.com/lifeboat-dr/lifeboat/internal/vault/tree"
 	"github.com/lifeboat-dr/lifeboat/model"
+	"github.com/lifeboat-dr/lifeboat/test/ports"
 )
 
 // cheap makes keys that cost no time.
@@ -223,14 +224,9 @@ func TestRest(t *testing.T) {
 
 // TestUnreachable holds that a mistyped host is told soon, and that a replica stands in for a server that is down.
 func TestUnreachable(t *testing.T) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	l.Close()
 	o := Options{Vault: cheap, Memory: map[string]*memory.Space{"b": {}}, Patience: time.Millisecond}
 	password := secretFile(t, "geheim")
-	down := model.Vault{URL: "rest:http://" + l.Addr().String() + "/a/", Password: password, Cache: noCache}
+	down := model.Vault{URL: "rest:http://" + ports.Address(t) + "/a/", Password: password, Cache: noCache}
 	replica := model.Vault{URL: "memory:b", Password: password}
 	_, closer, err := Init(t.Context(), replica, o)
 	if err != nil {

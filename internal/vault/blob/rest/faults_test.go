@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"net/http/httptest"
 	"path/filepath"
@@ -21,6 +20,7 @@ import (
 	"github.com/lifeboat-dr/lifeboat/failure"
 	"github.com/lifeboat-dr/lifeboat/internal/vault/blob"
 	"github.com/lifeboat-dr/lifeboat/internal/vault/blob/blobtest"
+	"github.com/lifeboat-dr/lifeboat/test/ports"
 )
 
 // server answers with h, and gives a store on it whose password is hunter2.
@@ -165,12 +165,7 @@ func TestLost(t *testing.T) {
 			t.Errorf("%s: create: %v, want unavailable", name, err)
 		}
 	}
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	l.Close()
-	for name, err := range calls(t.Context(), open(t, Options{URL: "http://" + l.Addr().String()})) {
+	for name, err := range calls(t.Context(), open(t, Options{URL: "http://" + ports.Address(t)})) {
 		if failure.KindOf(err) != failure.Unavailable {
 			t.Errorf("nobody listens: %s: %v, want unavailable", name, err)
 		}
