@@ -187,6 +187,27 @@ func TestOtherSettingsReplaceWhatRuns(t *testing.T) {
 	}
 }
 
+// TestFenceThatNobodyWatched is looked at for the first time when its time is long over: what it kills then is seen to be gone.
+func TestFenceThatNobodyWatched(t *testing.T) {
+	w := newWorld(t)
+	w.settings["start"] = []string{"perl", "-e", serve, "${self.endpoint}", "x", "stubborn"}
+	wantDone(t, "start", w.do(t, model.ActionPromote))
+	req := w.request(t, model.ActionFence)
+	h, err := driver.Begin(t.Context(), newDriver(), req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	late := newDriver()
+	late.now = func() time.Time { return time.Now().Add(time.Hour) }
+	obs, err := late.Observe(t.Context(), req, h)
+	if err != nil || obs.State != driver.Done {
+		t.Errorf("observed %+v, %v", obs, err)
+	}
+	if got := said(t, w.live); got != "" {
+		t.Errorf("after the fence it says %q", got)
+	}
+}
+
 func TestStubbornProgramIsKilled(t *testing.T) {
 	w := newWorld(t)
 	w.settings["start"] = []string{"perl", "-e", serve, "${self.endpoint}", "x", "stubborn"}

@@ -2,6 +2,7 @@ package command
 
 import (
 	"context"
+	"time"
 
 	"github.com/lifeboat-dr/lifeboat/driver"
 	"github.com/lifeboat-dr/lifeboat/failure"
@@ -157,17 +158,43 @@ func (d *Driver) observeStop(ctx context.Context, p *program, place hostproc.Pla
 	return driver.Observation{State: driver.Pending, Phase: left, Again: again}, nil
 }
 
+// looksAtKilled is how often a look asks, with a pause in between, whether what it has killed is gone.
+const looksAtKilled = 50
+
+// vanish waits until no process of ours runs, for as long as killed processes may take on a host that has much else to do.
+func (p *program) vanish(ctx context.Context) error {
+	for range looksAtKilled {
+		st, err := p.home().Look(ctx)
+		if err != nil || len(st.Running) == 0 {
+			return err
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(again):
+		}
+	}
+	return nil
+}
+
 // observeFence is observeStop that calls what it cannot prove by name.
 func (d *Driver) observeFence(ctx context.Context, p *program, req driver.Request, h handle) (driver.Observation, error) {
-	obs, err := d.observeStop(ctx, p, p.place("stop-"+h.Token), h)
+	place, overdue := p.place("stop-"+h.Token), d.now().Sub(h.At) > 2*p.stopWithin()
+	obs, err := d.observeStop(ctx, p, place, h)
+	if err == nil && obs.State == driver.Pending && overdue && p.background() {
+		// This look may have been the first one that killed: nobody may have looked for a while.
+		if err = p.vanish(ctx); err == nil {
+			obs, err = d.observeStop(ctx, p, place, h)
+		}
+	}
 	if err != nil {
 		if failure.KindOf(err) == failure.Unavailable {
 			err = unproven(err, req.Resource.ID)
 		}
 		return obs, err
 	}
-	// Processes of ours that were killed are gone within moments; what goes on answering is not ours to kill.
-	if obs.State == driver.Pending && d.now().Sub(h.At) > 2*p.stopWithin() {
+	// Processes of ours that were killed are gone; what goes on answering is not ours to kill.
+	if obs.State == driver.Pending && overdue {
 		obs.State = driver.Failed
 		obs.Err = unproven(failure.New(failure.Unavailable, "", "", "%s", obs.Phase), req.Resource.ID)
 	}
