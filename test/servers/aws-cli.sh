@@ -6,6 +6,6 @@ set -euo pipefail
 . "$(dirname "${BASH_SOURCE[0]}")/venv.sh"
 
 case ${1:-} in
-  build) echo "$(venv aws-cli)/bin/aws" ;;
+  build) v=$(venv aws-cli) && echo "$v/bin/aws" ;;
   *) sed -n '2,4p' "$0" >&2; exit 2 ;;
 esac

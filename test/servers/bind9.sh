@@ -20,11 +20,7 @@ set -euo pipefail
 install_named() {
   export PATH=$PATH:/usr/sbin:/usr/local/sbin
   command -v named >/dev/null && return
-  if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
-    say "installing bind9"
-    DEBIAN_FRONTEND=noninteractive apt-get install -y -q bind9 >&2
-  fi
-  command -v named >/dev/null || { say "named is missing. Install BIND 9: apt-get install bind9"; exit 1; }
+  "$(dirname "${BASH_SOURCE[0]}")/install.sh" bind9 || exit 1
 }
 
 new_key() { # name file

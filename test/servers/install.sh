@@ -10,7 +10,7 @@
 # Nothing is left running: no PostgreSQL cluster is made, and no service is started.
 set -euo pipefail
 
-say() { echo "install.sh: $*" >&2; }
+. "$(dirname "${BASH_SOURCE[0]}")/bring.sh"
 
 has() {
   case $1 in
@@ -37,9 +37,12 @@ packages_of() {
   esac
 }
 
-apt() {
-  DEBIAN_FRONTEND=noninteractive apt-get -q -y -o Dpkg::Options::=--force-confold -o DPkg::Lock::Timeout=120 "$@" >&2
+apt_get() {
+  DEBIAN_FRONTEND=noninteractive apt-get -q -y -o Dpkg::Options::=--force-confold -o DPkg::Lock::Timeout=600 -o Acquire::Retries=5 "$@" >&2
 }
+
+# apt is apt_get, again when somebody else has the lock of apt's lists, for which apt does not wait, or a mirror does not answer.
+apt() { again apt_get "$@"; }
 
 # candidates fails when apt does not know one of the packages: its lists are empty or too old.
 candidates() {
@@ -58,11 +61,15 @@ quiet_services() {
 }
 
 missing=()
-for server in "${@:-postgres bind9 restic tools pgbackrest python}"; do
-  for one in $server; do
-    has "$one" || missing+=("$one")
+look() {
+  missing=()
+  for server in "$@"; do
+    has "$server" || missing+=("$server")
   done
-done
+}
+
+[ $# -gt 0 ] || set -- postgres bind9 restic tools pgbackrest python
+look "$@"
 [ ${#missing[@]} -gt 0 ] || exit 0
 
 packages=()
@@ -80,17 +87,26 @@ if [ "$(id -u)" != 0 ]; then
   exit 1
 fi
 
-say "installing ${packages[*]}"
-candidates "${packages[@]}" || apt update
-quiet_services
-case " ${missing[*]} " in
-  *" postgres "*)
-    apt install --no-install-recommends postgresql-common || { apt update && apt install --no-install-recommends postgresql-common; }
-    sed -ri "s/^#?\s*create_main_cluster\s*=.*/create_main_cluster = false/" /etc/postgresql-common/createcluster.conf
-    ;;
-esac
-apt install --no-install-recommends "${packages[@]}" || { apt update && apt install --no-install-recommends "${packages[@]}"; }
+install() {
+  look "$@" # somebody else may have been at it
+  [ ${#missing[@]} -gt 0 ] || return 0
+  say "installing ${packages[*]}"
+  candidates "${packages[@]}" || apt update || return 1
+  quiet_services
+  case " ${missing[*]} " in
+    *" postgres "*)
+      fetch postgresql-common || return 1
+      sed -ri "s/^#?\s*create_main_cluster\s*=.*/create_main_cluster = false/" /etc/postgresql-common/createcluster.conf || return 1
+      ;;
+  esac
+  fetch "${packages[@]}"
+}
 
-for server in "${missing[@]}"; do
-  has "$server" || { say "$server is still missing after installing ${packages[*]}"; exit 1; }
-done
+# fetch installs packages. What apt knows of them may be too old, and then its lists are made anew.
+fetch() {
+  apt_get install --no-install-recommends "$@" || { apt update && apt install --no-install-recommends "$@"; }
+}
+
+alone /var/cache/lifeboat-test-servers/install.lock install "$@" || exit 1
+look "$@"
+[ ${#missing[@]} -eq 0 ] || { say "still missing after installing ${packages[*]}: ${missing[*]}"; exit 1; }

@@ -16,21 +16,24 @@ version=v0.0.0-20260212201848-7aac2a2c5b7c
 cache=${XDG_CACHE_HOME:-$HOME/.cache}/lifeboat/servers/minio-$version
 
 build() {
-  if [ ! -x "$cache/minio" ]; then
-    command -v go >/dev/null || { say "go is missing, and MinIO is built with it"; exit 1; }
-    mkdir -p "$cache"
-    local made
-    made=$(mktemp -d "$cache/build.XXXXXX")
-    say "building MinIO $version, once"
-    GOBIN=$made GOFLAGS='' go install -trimpath -ldflags '-s -w' "github.com/minio/minio@$version" >&2
-    mv "$made/minio" "$cache/minio" && rmdir "$made"
-  fi
+  [ -x "$cache/minio" ] || alone "$cache/lock" make_it || exit 1
   echo "$cache/minio"
+}
+
+make_it() {
+  [ ! -x "$cache/minio" ] || return 0
+  command -v go >/dev/null || { say "go is missing, and MinIO is built with it"; return 1; }
+  local made
+  made=$(mktemp -d "$cache/build.XXXXXX")
+  say "building MinIO $version, once"
+  again env GOBIN="$made" GOFLAGS= go install -trimpath -ldflags '-s -w' "github.com/minio/minio@$version" >&2 &&
+    mv "$made/minio" "$cache/minio" || { rm -r "$made"; return 1; }
+  rmdir "$made"
 }
 
 start() {
   local minio secret folder
-  minio=$(build)
+  minio=$(build) || exit 1
   mkdir -p "$1/data" "$1/certs"
   folder=$(cd "$1" && pwd)
   scheme=http

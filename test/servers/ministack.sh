@@ -11,7 +11,7 @@ set -euo pipefail
 . "$(dirname "${BASH_SOURCE[0]}")/venv.sh"
 
 case ${1:-} in
-  build) echo "$(venv ministack)/bin/python" ;;
+  build) v=$(venv ministack) && echo "$v/bin/python" ;;
   start)
     v=$(venv ministack)
     emulate "$2" ministack /_ministack/health BIND_HOST=127.0.0.1 MINISTACK_ACCOUNT_ID=123456789012 IOT_MTLS_ENABLED=0 \

@@ -12,7 +12,7 @@ set -euo pipefail
 . "$(dirname "${BASH_SOURCE[0]}")/venv.sh"
 
 case ${1:-} in
-  build) echo "$(venv moto)/bin/moto_server" ;;
+  build) v=$(venv moto) && echo "$v/bin/moto_server" ;;
   start) v=$(venv moto) && emulate "$2" moto /moto-api/ "$v/bin/moto_server" -H 127.0.0.1 -p %p ;;
   stop) quit "$2" moto ;;
   *) sed -n '2,11p' "$0" >&2; exit 2 ;;

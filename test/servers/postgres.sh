@@ -21,10 +21,8 @@ find_bin() {
 need_postgres() {
 	bin=$(find_bin)
 	[ -n "$bin" ] && return
-	if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
-		{ apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq postgresql; } >&2
-		bin=$(find_bin)
-	fi
+	"$(dirname "$0")/install.sh" postgres >&2 || exit 1
+	bin=$(find_bin)
 	[ -n "$bin" ] || die "PostgreSQL is missing: apt-get install postgresql (Debian, Ubuntu) or brew install postgresql@17 (macOS)"
 }
 

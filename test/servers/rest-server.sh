@@ -15,26 +15,29 @@ version=v0.14.0
 cache=${XDG_CACHE_HOME:-$HOME/.cache}/lifeboat/servers/rest-server-$version
 
 build() {
-  if [ ! -x "$cache/rest-server" ]; then
-    command -v go >/dev/null || { say "go is missing, and rest-server is built with it"; exit 1; }
-    mkdir -p "$cache"
-    local made
-    made=$(mktemp -d "$cache/build.XXXXXX")
-    say "building rest-server $version, once"
-    # In a module of its own, which names the version: "go install" would ask for all versions that there are.
-    printf 'module build\n\ngo 1.26\n\nrequire github.com/restic/rest-server %s\n' "$version" >"$made/go.mod"
-    (cd "$made" && GOFLAGS=-mod=mod GOWORK=off go build -trimpath -ldflags '-s -w' -o rest-server \
-      github.com/restic/rest-server/cmd/rest-server) >&2
-    mv "$made/rest-server" "$cache/rest-server" && rm -r "$made"
-  fi
+  [ -x "$cache/rest-server" ] || alone "$cache/lock" make_it || exit 1
   echo "$cache/rest-server"
+}
+
+make_it() {
+  [ ! -x "$cache/rest-server" ] || return 0
+  command -v go >/dev/null || { say "go is missing, and rest-server is built with it"; return 1; }
+  local made
+  made=$(mktemp -d "$cache/build.XXXXXX")
+  say "building rest-server $version, once"
+  # In a module of its own, which names the version: "go install" would ask for all versions that there are.
+  printf 'module build\n\ngo 1.26\n\nrequire github.com/restic/rest-server %s\n' "$version" >"$made/go.mod"
+  (cd "$made" && again env GOFLAGS=-mod=mod GOWORK=off go build -trimpath -ldflags '-s -w' -o rest-server \
+    github.com/restic/rest-server/cmd/rest-server) >&2 &&
+    mv "$made/rest-server" "$cache/rest-server" || { rm -r "$made"; return 1; }
+  rm -r "$made"
 }
 
 listens() { (exec 3<>"/dev/tcp/127.0.0.1/$1") 2>/dev/null; }
 
 start() {
   local program folder options
-  program=$(build)
+  program=$(build) || exit 1
   mkdir -p "$1/data"
   folder=$(cd "$1" && pwd)
   shift

@@ -1,6 +1,6 @@
-# Sourced by the scripts here that start programs: each in a folder, on a free port of loopback, ended by its process id.
-
-say() { echo "${0##*/}: $*" >&2; }
+# Sourced by the scripts here that start programs: each in a folder, on a free port of loopback, ended by its process id. What
+# they bring onto the machine before is brought once, however many want it at the same time.
+. "$(dirname "${BASH_SOURCE[0]}")/bring.sh"
 
 free_port() {
   local port
@@ -26,7 +26,7 @@ serve() {
     (cd "$folder" && HOME=$folder exec setsid env "${@//%p/$port}") >"$folder/$name.log" 2>&1 </dev/null 9>&- &
     pid=$!
     echo "$pid" >"$folder/$name.pid"
-    for _ in $(seq 1200); do
+    for _ in $(seq 3000); do
       kill -0 "$pid" 2>/dev/null || break
       if $ready "$port"; then return; fi
       sleep 0.1
@@ -36,14 +36,17 @@ serve() {
   say "$name does not start:"; tail -n 5 "$folder/$name.log" >&2; exit 1
 }
 
-# quit FOLDER NAME ends what serve began.
+# quit FOLDER NAME ends what serve began: in order, or after a minute by force.
 quit() {
   [ -s "$1/$2.pid" ] || return 0
-  local pid
+  local pid n
   pid=$(cat "$1/$2.pid")
   kill "$pid" 2>/dev/null || return 0
-  while kill -0 "$pid" 2>/dev/null; do
+  for n in $(seq 6000); do
+    kill -0 "$pid" 2>/dev/null || return 0
     [ "$(sed 's/.*) //; s/ .*//' "/proc/$pid/stat" 2>/dev/null)" != Z ] || return 0
+    [ "$n" != 3000 ] || { say "$2 does not end by itself: killed"; kill -KILL "$pid" 2>/dev/null || true; }
     sleep 0.02
   done
+  say "$2 does not end"; return 1
 }

@@ -9,20 +9,19 @@ venv() {
   folder=${XDG_CACHE_HOME:-$HOME/.cache}/lifeboat/servers/$1-$(sha256sum "$list" | cut -c1-16)
   if [ ! -e "$folder/ready" ]; then
     python3 -c 'import venv, ensurepip' 2>/dev/null || { say "python3 with venv is missing: install.sh python"; exit 1; }
-    mkdir -p "${folder%/*}"
-    (
-      flock 9
-      [ ! -e "$folder/ready" ] || exit 0
-      say "installing $1, once"
-      rm -rf "$folder"
-      python3 -m venv "$folder"
-      "$folder/bin/pip" --quiet --disable-pip-version-check install --no-deps -r "$list" >&2
-      "$folder/bin/pip" --quiet --disable-pip-version-check check >&2
-      touch "$folder/ready"
-    ) 9>"$folder.lock"
+    alone "$folder.lock" make_venv "$1" "$folder" "$list" || exit 1
   fi
-  [ -e "$folder/ready" ] || exit 1
   echo "$folder"
+}
+
+make_venv() { # name folder list
+  [ ! -e "$2/ready" ] || return 0
+  say "installing $1, once"
+  rm -rf "$2"
+  python3 -m venv "$2" &&
+    again "$2/bin/pip" --quiet --disable-pip-version-check --retries 5 install --no-deps -r "$3" >&2 &&
+    "$2/bin/pip" --quiet --disable-pip-version-check check >&2 &&
+    touch "$2/ready"
 }
 
 # emulate FOLDER NAME PATH COMMAND... serves what answers at PATH, and prints where.
