@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
+	awsmiddleware "github.com/aws/aws-sdk-go-v2/aws/middleware"
 	"github.com/aws/aws-sdk-go-v2/config"
 	"github.com/aws/aws-sdk-go-v2/credentials/stscreds"
 	"github.com/aws/aws-sdk-go-v2/service/sts"
@@ -116,17 +117,34 @@ func (s *Session) config(service string, creds aws.CredentialsProvider) aws.Conf
 }
 
 // Identity is as whom calls are made.
-type Identity struct{ Account, ARN, UserID string }
+type Identity struct {
+	Account, ARN, UserID string
+	// Ahead is how much this machine's clock is ahead of AWS's, at the least that the answer allows; negative: behind.
+	Ahead time.Duration
+}
 
 // Identity asks the security token service. It needs no permission. An identity of another account than the site's is
 // failure.Denied.
 func (s *Session) Identity(ctx context.Context) (Identity, error) {
+	asked := time.Now()
 	out, err := sts.NewFromConfig(s.Config("sts")).GetCallerIdentity(ctx, &sts.GetCallerIdentityInput{})
 	if err != nil {
 		return Identity{}, failure.Wrap(err, "ask who we are in", s.Name())
 	}
-	id := Identity{aws.ToString(out.Account), aws.ToString(out.Arn), aws.ToString(out.UserId)}
+	id := Identity{Account: aws.ToString(out.Account), ARN: aws.ToString(out.Arn), UserID: aws.ToString(out.UserId)}
+	if date, ok := awsmiddleware.GetServerTime(out.ResultMetadata); ok {
+		id.Ahead = ahead(date, asked, time.Now())
+	}
 	return id, s.same(id.Account)
+}
+
+// ahead is how much our clock is ahead at least, as the date of an answer tells that was asked for and had at instants of ours. A date
+// is of whole seconds, and of some moment in between.
+func ahead(date, asked, had time.Time) time.Duration {
+	if most := asked.Sub(date.Add(time.Second)); most > 0 {
+		return most
+	}
+	return min(0, had.Sub(date))
 }
 
 // same refuses another account than the site's.

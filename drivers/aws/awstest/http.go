@@ -233,7 +233,7 @@ func (w *World) record(c *call, a answer, err error) {
 
 // say writes the answer down.
 func (w *World) say(p protocol, s *service, c *call, out any, err error) answer {
-	a := answer{status: http.StatusOK, header: http.Header{"X-Amzn-Requestid": {c.id}}}
+	a := answer{status: http.StatusOK, header: http.Header{"X-Amzn-Requestid": {c.id}, "Date": {c.now.UTC().Format(http.TimeFormat)}}}
 	if err != nil {
 		var e *apiError
 		if !errors.As(err, &e) {

@@ -199,6 +199,7 @@ func at(ctx context.Context, base *awsbase.Base, app model.AppID, id model.SiteI
 	switch {
 	case err == nil:
 		site.found.add(model.Finding{Severity: model.Note, Code: "aws-identity", What: fmt.Sprintf("%s works as %s", id, who.ARN), Why: "in " + s.Name()})
+		site.clock(who)
 	case failure.KindOf(err) == failure.Denied:
 		site.dark = true
 		site.found.add(model.Finding{Severity: model.Block, Code: "aws-identity", What: awsbase.OneLine(err.Error()), Why: "nothing can be done there, and nothing was examined", Fix: failure.HintOf(err)})

@@ -108,7 +108,7 @@ func DescribeAbsent(desc *model.Description, what, region string, ready []*Snaps
 		desc.Summary = fmt.Sprintf("no %s and no snapshot in %s", what, region)
 		return
 	}
-	age := desc.At.Sub(ready[0].At).Round(time.Second)
+	age := max(0, desc.At.Sub(ready[0].At).Round(time.Second)) // our clock may be behind AWS's
 	behind := model.Duration(age)
 	desc.Healthy, desc.LagTime = true, &behind
 	desc.Summary = fmt.Sprintf("no %s; the newest of %d snapshots in %s is %s old", what, len(ready), region, age)

@@ -79,13 +79,14 @@ func InstantMillis(t time.Time, zone *time.Location) string {
 // Time writes the time of day in zone: "03:04:05".
 func Time(t time.Time, zone *time.Location) string { return t.In(or(zone)).Format("15:04:05") }
 
-// Ago writes how long before now t was: "12 s ago", "3m12s ago"; "just now" within a second, "in 5 s" for the future.
+// Ago writes how long before now t was: "12 s ago", "3m12s ago"; "just now" within a second, "in 5m00s" for the
+// future. Up to a minute of that is the difference of two machines' clocks: just now.
 func Ago(t, now time.Time) string {
 	d := now.Sub(t).Truncate(time.Second)
 	switch {
-	case d < 0:
+	case d <= -time.Minute:
 		return "in " + Duration(-d)
-	case d == 0:
+	case d <= 0:
 		return "just now"
 	}
 	return Duration(d) + " ago"

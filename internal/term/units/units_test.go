@@ -69,7 +69,7 @@ func TestInstants(t *testing.T) {
 		t.Errorf("Time = %q, want %q", got, want)
 	}
 	for ago, want := range map[time.Duration]string{
-		500 * time.Millisecond: "just now", 192 * time.Second: "3m12s ago", -5 * time.Second: "in 5 s",
+		500 * time.Millisecond: "just now", 192 * time.Second: "3m12s ago", -5 * time.Second: "just now", -5 * time.Minute: "in 5m00s",
 	} {
 		if got := Ago(at, at.Add(ago)); got != want {
 			t.Errorf("Ago(%v) = %q, want %q", ago, got, want)
