@@ -218,6 +218,7 @@ type RunView struct {
 	Objective model.Objective `json:"objective"`
 	Owner     string          `json:"owner,omitempty"` // who drives it; empty: nobody
 	Epoch     int64           `json:"epoch"`
+	Unread    int             `json:"unread,omitempty"` // people's signals that whoever drives it has not read yet
 	Steps     []StepView      `json:"steps"`
 	Notes     []RunNote       `json:"notes,omitempty"` // what people and owners did, in order
 	Final     bool            `json:"final"`

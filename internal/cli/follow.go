@@ -124,11 +124,11 @@ func (f *follower) watch(ctx context.Context) (view *api.RunView, step *api.Step
 	return view, nil, err
 }
 
-// newQuestion finds the first step that waits for a person and was not put to them yet. While nobody drives the run
-// there is none: an answer may lie recorded already, for whoever takes the run up.
+// newQuestion finds the first step that waits for a person and was not put to them yet. While nobody drives the run, or
+// whoever does has not read all that was said, there is none: an answer may lie recorded already.
 func (f *follower) newQuestion(v *api.RunView) *api.StepView {
 	f.forget(v)
-	if v.Owner == "" {
+	if v.Owner == "" || v.Unread > 0 {
 		return nil
 	}
 	for _, s := range v.Steps {

@@ -308,3 +308,15 @@ func TestStandBy(t *testing.T) {
 		t.Errorf("epoch %d, want 2 (%v)", view.Epoch, err)
 	}
 }
+
+// TestUnreadAnswersAreAwaited: a step is no question while an answer may lie unread.
+func TestUnreadAnswersAreAwaited(t *testing.T) {
+	view := &api.RunView{Owner: "host/2", Unread: 1, Steps: []api.StepView{{ID: "approve", Status: api.StepApproval, Needed: 1}}}
+	f := &follower{seen: map[question]bool{}}
+	if got := f.newQuestion(view); got != nil {
+		t.Errorf("asked about %s, and an answer is unread", got.ID)
+	}
+	if view.Unread = 0; f.newQuestion(view) == nil {
+		t.Error("nobody is asked, and nothing was answered")
+	}
+}

@@ -203,6 +203,12 @@ func (e *Engine) Signal(ctx context.Context, sig api.SignalRequest) (step model.
 	return sig.Step, attended, err
 }
 
+// Unread counts the signals in a run's inbox: people's words that whoever drives it has not taken from there yet.
+func (e *Engine) Unread(ctx context.Context, run model.RunID) (int, error) {
+	kvs, _, err := e.opts.Store.List(ctx, inboxPrefix(run), journal.ListOptions{})
+	return len(kvs), err
+}
+
 // Load reads a run that is in the journal, as its events have left it. attended says whether somebody drives it.
 func (e *Engine) Load(ctx context.Context, run model.RunID) (state *State, attended bool, err error) {
 	state, _, err = e.load(ctx, run)

@@ -15,6 +15,7 @@ import (
 type Followed struct {
 	State    *State
 	Attended bool
+	Unread   int // signals that the state does not show yet
 }
 
 // followRound is how often a follower looks although nothing told it to: who drives a run can change in silence.
@@ -38,7 +39,7 @@ func (e *Engine) Follow(ctx context.Context, run model.RunID) iter.Seq2[Followed
 			}
 			if changed || first {
 				first = false
-				if !yield(Followed{State: f.state, Attended: f.attended}, nil) || f.state.Final() {
+				if !yield(Followed{State: f.state, Attended: f.attended, Unread: f.unread}, nil) || f.state.Final() {
 					return
 				}
 			}
@@ -57,6 +58,7 @@ type follower struct {
 	state    *State
 	chunk    int64
 	attended bool
+	unread   int
 }
 
 func (e *Engine) follower(ctx context.Context, run model.RunID) (*follower, error) {
@@ -77,6 +79,10 @@ func (f *follower) read(ctx context.Context) (changed bool, rev int64, err error
 	if err != nil {
 		return false, 0, err
 	}
+	unread, err := f.e.Unread(ctx, f.run) // before the events: what leaves the inbox meanwhile is in them
+	if err != nil {
+		return false, 0, err
+	}
 	events, last, err := readEvents(ctx, f.e.opts.Store, f.run, f.chunk+1, 0)
 	if err != nil {
 		return false, 0, err
@@ -91,8 +97,8 @@ func (f *follower) read(ctx context.Context) (changed bool, rev int64, err error
 			return false, 0, err
 		}
 	}
-	changed = len(events) > 0 || attended != f.attended
-	f.chunk, f.attended = last, attended
+	changed = len(events) > 0 || attended != f.attended || unread != f.unread
+	f.chunk, f.attended, f.unread = last, attended, unread
 	return changed, rev, nil
 }
 

@@ -129,6 +129,48 @@ func TestApprovalByTwoDifferentPeople(t *testing.T) {
 	})
 }
 
+// TestUnreadAnswers: what was answered while nobody drove the run is told to be unread until the state shows it, so that whoever
+// takes the run up does not take the step for one that still waits.
+func TestUnreadAnswers(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t)
+		e := r.open(nil)
+		id, err := e.Create(t.Context(), engine.CreateRequest{Plan: planOf(approval("sign", 1)), By: "ann"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		first, leave := context.WithCancel(t.Context())
+		done := make(chan error)
+		go func() { done <- e.Drive(first, id) }()
+		time.Sleep(time.Minute)
+		leave()
+		<-done
+		if _, _, err := e.Signal(t.Context(), api.SignalRequest{Run: id, Signal: api.Approve, By: "ann"}); err != nil {
+			t.Fatal(err)
+		}
+		if n, err := e.Unread(t.Context(), id); err != nil || n != 1 {
+			t.Errorf("%d answers are unread, want 1 (%v)", n, err)
+		}
+		go func() { done <- e.Drive(t.Context(), id) }()
+		unread := 0
+		for f, err := range e.Follow(t.Context(), id) {
+			if errors.Is(err, failure.NotFound) {
+				break
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			unread = max(unread, f.Unread)
+			if st, _ := f.State.StepOf("sign"); st.Status == api.StepApproval && f.Unread == 0 {
+				t.Error("the step waits for an approval, and no answer is told to be unread")
+			}
+		}
+		if err := <-done; err != nil || unread != 1 {
+			t.Errorf("driven: %v; %d answers were told to be unread, want 1", err, unread)
+		}
+	})
+}
+
 func TestPauseLetsNothingStart(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newRig(t)

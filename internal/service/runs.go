@@ -225,9 +225,13 @@ func (s *Service) Run(ctx context.Context, id model.RunID) (*api.RunView, error)
 		if err != nil {
 			return nil, err
 		}
+		unread, err := e.Unread(ctx, run)
+		if err != nil {
+			return nil, err
+		}
 		state, attended, err := e.Load(ctx, run)
 		if err == nil {
-			return s.view(state, attended), nil
+			return s.view(state, attended, unread), nil
 		}
 		if !errors.Is(err, failure.NotFound) {
 			return nil, err
@@ -241,8 +245,9 @@ func (s *Service) Run(ctx context.Context, id model.RunID) (*api.RunView, error)
 }
 
 // view adds to a state what is not in its events.
-func (s *Service) view(state *engine.State, attended bool) *api.RunView {
+func (s *Service) view(state *engine.State, attended bool, unread int) *api.RunView {
 	v := state.View(time.Now().UTC())
+	v.Unread = unread
 	s.mu.Lock()
 	ours := s.driven[state.Run] // this process is about to take it up
 	s.mu.Unlock()
@@ -284,7 +289,7 @@ func (s *Service) Watch(ctx context.Context, id model.RunID) iter.Seq2[*api.RunV
 					yield(nil, err)
 					return
 				}
-				v := s.view(f.State, f.Attended)
+				v := s.view(f.State, f.Attended, f.Unread)
 				if v.Final {
 					s.final(ctx, e, run, yield)
 					return
@@ -351,7 +356,7 @@ func (s *Service) final(ctx context.Context, e *engine.Engine, run model.RunID, 
 		switch {
 		case lerr == nil && attended:
 		case lerr == nil:
-			yield(s.view(state, attended), nil)
+			yield(s.view(state, attended, 0), nil)
 			return
 		case !errors.Is(lerr, failure.NotFound):
 			yield(nil, lerr)

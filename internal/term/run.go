@@ -275,6 +275,10 @@ func (p *page) asks(v *api.RunView, at time.Time) {
 		p.blank()
 		p.line(span{"paused: nothing new starts until", warn})
 		cmd("", "run", "resume", run)
+	case v.Owner == "" && v.Unread > 0:
+		p.blank()
+		p.line(span{count(v.Unread, "answer") + " recorded, and nobody drives this run; to take it and go on", warn})
+		cmd("", "run", "resume", run)
 	case v.Owner == "":
 		p.blank()
 		p.line(span{"nobody drives this run; it goes on from here with", warn})

@@ -13,12 +13,12 @@ import (
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
-	"github.com/aws/aws-sdk-go-v2/credentials"
 
 	"github.com/lifeboat-dr/lifeboat/api"
 	"github.com/lifeboat-dr/lifeboat/drivers/all"
 	"github.com/lifeboat-dr/lifeboat/drivers/aws/awsbase"
 	"github.com/lifeboat-dr/lifeboat/drivers/aws/awstest"
+	"github.com/lifeboat-dr/lifeboat/drivers/aws/awstest/shop"
 	"github.com/lifeboat-dr/lifeboat/drivers/aws/orchestrator"
 	"github.com/lifeboat-dr/lifeboat/failure"
 	"github.com/lifeboat-dr/lifeboat/internal/journal"
@@ -28,14 +28,13 @@ import (
 )
 
 const (
-	account = "111111111111"
-
-	dublin    model.SiteID = "dublin"
-	frankfurt model.SiteID = "frankfurt"
+	account   = shop.Account
+	dublin    = shop.Dublin
+	frankfurt = shop.Frankfurt
 )
 
 // regions by site.
-var regions = map[model.SiteID]string{dublin: "eu-west-1", frankfurt: "eu-central-1"}
+var regions = shop.Regions()
 
 var sites = []model.SiteID{dublin, frankfurt}
 
@@ -54,9 +53,7 @@ type lab struct {
 	past  journal.Archive
 	path  string
 	app   model.AppID
-	key   awstest.Credentials
-	plain map[model.SiteID]aws.Config // of somebody else than Lifeboat
-	zones map[string]string           // hosted zones, by name
+	made  *shop.Shop // what is in the world, as somebody else than Lifeboat sees it
 	bases []*awsbase.Base
 	http  aws.HTTPClient // the way to the world; nil: straight
 	stale bool           // an old instance of RDS takes writes
@@ -77,11 +74,7 @@ func bubble(t *testing.T, o awstest.Options, test func(l *lab)) {
 
 func newLab(t testing.TB, w *awstest.World, dir string) *lab {
 	t.Helper()
-	l := &lab{World: w, t: t, db: memory.NewDB(), past: memory.NewArchive(), path: filepath.Join(dir, "lifeboat.yaml"), app: "shop", key: w.Account(account), plain: map[model.SiteID]aws.Config{}, zones: map[string]string{}}
-	for site, region := range regions {
-		l.plain[site] = aws.Config{Region: region, HTTPClient: w.Client(), Credentials: credentials.NewStaticCredentialsProvider(l.key.AccessKey, l.key.SecretKey, ""), RetryMaxAttempts: 1}
-	}
-	return l
+	return &lab{World: w, t: t, db: memory.NewDB(), past: memory.NewArchive(), path: filepath.Join(dir, "lifeboat.yaml"), app: "shop", made: shop.New(w, time.Sleep)}
 }
 
 // open makes a service of its own on the shared journal and world: another process.

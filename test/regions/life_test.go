@@ -162,7 +162,7 @@ func newClient(l *lab) *client { return &client{l: l, acked: map[string][]entry{
 func (c *client) write() {
 	c.l.t.Helper()
 	c.n++
-	site := c.l.sends()
+	site := c.l.made.Leads()
 	for name, arn := range databases {
 		value := fmt.Sprintf("%s-%03d", name, c.n)
 		if name == "billing" && !c.l.reachable(site, "shop-billing") {
