@@ -38,7 +38,7 @@ type Service interface {
 	// its resources can be brought back to every state.
 	Points(ctx context.Context, app model.AppID) (*PointsReply, error)
 	// Doctor tries an app's operations on paper and says what they would miss. It changes nothing.
-	Doctor(ctx context.Context, req DoctorRequest) (*DoctorReply, error)
+	Doctor(ctx context.Context, req DoctorRequest, watch DoctorWatch) (*DoctorReply, error)
 	// Policy says which permissions an app's operations need of its providers. It asks nobody.
 	Policy(ctx context.Context, req PolicyRequest) (*PolicyReply, error)
 	// Protect writes markers, probes the app, and makes the recovery points that are due by their schedules: once, or at

@@ -13,6 +13,17 @@ type DoctorRequest struct {
 	Operation model.Operation `json:"operation,omitempty"` // empty: all that the app can do
 }
 
+// DoctorWatch is told what is asked. It is called by one goroutine at a time, never after the call has returned, and must be quick.
+// Nil: nobody watches.
+type DoctorWatch func(DoctorAsking)
+
+// DoctorAsking is a question that is put to a site, or that is over: answered, or given up.
+type DoctorAsking struct {
+	Site model.SiteID // empty: to all of the app's
+	What string       // what it is about, for people
+	Over bool
+}
+
 // DoctorReply is what was found, with the operations that were tried.
 type DoctorReply struct {
 	App        model.AppID       `json:"app"`

@@ -2,6 +2,7 @@ package cli
 
 import (
 	"context"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -18,8 +19,9 @@ func newDoctor(inv *invocation) *cobra.Command {
 		Short: "Try an app's operations on paper, and say what they would miss",
 		Long: `For each operation that the app can do, its plan is made and its steps are checked, and what they need is looked for at
 each site: identities and their permissions, room under quotas, networks, keys, recovery points that are fresh. Nothing is
-changed. Each finding says what is wrong, why it matters and what mends it. The same is looked for, in short, when a plan
-is shown. With something that blocks an operation the exit code is 7, whatever the output format.`,
+changed. Each finding says what is wrong, why it matters and what mends it. What is asked is shown on standard error
+meanwhile. The same is looked for, in short, when a plan is shown. With something that blocks an operation the exit code
+is 7, whatever the output format.`,
 		Example: `  lifeboat doctor shop
   lifeboat doctor shop --site west
   lifeboat doctor shop --operation failover -o json | jq .blocked`,
@@ -37,9 +39,21 @@ is shown. With something that blocks an operation the exit code is 7, whatever t
 	return cmd
 }
 
+// doctorStill is how long a doctor is silent where no line is redrawn.
+const doctorStill = 10 * time.Second
+
+// examine asks the doctor, and shows on standard error meanwhile what it asks.
+func (inv *invocation) examine(ctx context.Context, svc api.Service, req api.DoctorRequest) (*api.DoctorReply, error) {
+	opts := term.WatchStyle(inv.Err, inv.Getenv)
+	opts.Style, opts.Now, opts.Still = inv.style(inv.Err), inv.Now, doctorStill
+	shown := term.NewDoctorProgress(inv.Err, opts)
+	defer shown.Close()
+	return svc.Doctor(ctx, req, shown.Event)
+}
+
 func runDoctor(ctx context.Context, inv *invocation, req api.DoctorRequest) error {
 	return inv.withService(ctx, func(svc api.Service) error {
-		reply, err := svc.Doctor(ctx, req)
+		reply, err := inv.examine(ctx, svc, req)
 		if err != nil {
 			return err
 		}

@@ -7,11 +7,14 @@ import (
 	"github.com/lifeboat-dr/lifeboat/model"
 )
 
-func (s *fakeService) Doctor(ctx context.Context, req api.DoctorRequest) (*api.DoctorReply, error) {
+func (s *fakeService) Doctor(ctx context.Context, req api.DoctorRequest, watch api.DoctorWatch) (*api.DoctorReply, error) {
 	s.w.mu.Lock()
 	defer s.w.mu.Unlock()
 	if err := s.fail(ctx, "Doctor"); err != nil {
 		return nil, err
+	}
+	for _, over := range []bool{false, true} {
+		watch(api.DoctorAsking{Site: "west", What: "quotas", Over: over})
 	}
 	reply := &api.DoctorReply{App: req.App, At: s.w.now, Serving: "east", Operations: []api.DoctorOperation{{Operation: model.OpDrill, Mode: model.Planned, From: "east", To: "west", Steps: 2}}, Findings: []api.Diagnosis{}}
 	for _, f := range s.w.findings {

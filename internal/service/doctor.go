@@ -16,12 +16,16 @@ import (
 	"github.com/lifeboat-dr/lifeboat/model"
 )
 
-// examineTimeout is for the examination of one site by the doctor, when nobody waits for an operation.
-const examineTimeout = 3 * time.Minute
+// How long the doctor, for whom no operation waits, gives the examination of one site, in which IAM may be asked many questions, and
+// the check of one step.
+const (
+	examineTimeout = 3 * time.Minute
+	checkTimeout   = 15 * time.Second
+)
 
 // examine has the kinds of a plan's resources look for what its steps will miss at each site, but for the site that an unplanned
 // move leaves. Nothing waits for a site longer than within.
-func (s *Service) examine(ctx context.Context, p *model.Plan, within time.Duration) []model.Finding {
+func (s *Service) examine(ctx context.Context, p *model.Plan, within time.Duration, shared *driver.Shared) []model.Finding {
 	type place struct {
 		kind model.Kind
 		site model.SiteID
@@ -46,7 +50,7 @@ func (s *Service) examine(ctx context.Context, p *model.Plan, within time.Durati
 			}
 		}
 	}
-	found := make([][]model.Finding, len(places))
+	found := make([]driver.Examined, len(places))
 	each(len(places), func(i int) {
 		at := places[i]
 		d, err := s.opts.Drivers.Get(at.kind)
@@ -56,16 +60,39 @@ func (s *Service) examine(ctx context.Context, p *model.Plan, within time.Durati
 		examiner, _ := driver.As[driver.Examiner](d)
 		call, cancel := context.WithTimeout(ctx, within)
 		defer cancel()
-		found[i], err = examiner.Examine(call, driver.Examination{App: p.App, Site: at.site, Work: work[at.kind], Objective: p.Objective})
+		found[i], err = examiner.Examine(call, driver.Examination{App: p.App, Site: at.site, Work: work[at.kind], Objective: p.Objective, Shared: shared})
 		if err != nil {
-			found[i] = append(found[i], model.Finding{Severity: model.Warn, Code: "not-examined", Site: at.site, What: fmt.Sprintf("%s at %s could not be examined: %v", at.kind, at.site, err), Fix: failure.HintOf(err)})
+			found[i].Findings = append(found[i].Findings, model.Finding{Severity: model.Warn, Code: "not-examined", Site: at.site, What: fmt.Sprintf("%s at %s could not be examined: %v", at.kind, at.site, err), Fix: failure.HintOf(err)})
 		}
 	})
 	var out []model.Finding
-	for _, fs := range found {
-		out = appendNew(out, fs)
+	var draws []driver.Draw
+	for _, one := range found {
+		out = appendNew(out, one.Findings)
+		draws = append(draws, one.Draws...)
 	}
-	return out
+	return appendNew(out, driver.Short(draws))
+}
+
+// needed are the permissions that the examinations of a plan ask about.
+func (s *Service) needed(p *model.Plan) (all []driver.Permission) {
+	for _, step := range p.Steps {
+		d, err := s.opts.Drivers.Get(step.Kind)
+		if step.Kind == "" || err != nil {
+			continue // the compiler has said so
+		}
+		asks, ok := driver.As[driver.Permitter](d)
+		if !ok {
+			continue
+		}
+		for site := range step.Resource.Sites {
+			more, err := driver.Needed(asks, request(step), site)
+			if err == nil { // else its examination says so
+				all = append(all, more...)
+			}
+		}
+	}
+	return all
 }
 
 // request is what a step asks of its driver, on paper.
@@ -117,7 +144,7 @@ func trials(app model.App, serving model.SiteID) []trial {
 }
 
 // Doctor tries an app's operations on paper: it checks their steps, examines what they need, and starts nothing.
-func (s *Service) Doctor(ctx context.Context, req api.DoctorRequest) (*api.DoctorReply, error) {
+func (s *Service) Doctor(ctx context.Context, req api.DoctorRequest, watch api.DoctorWatch) (*api.DoctorReply, error) {
 	app, err := s.app(req.App)
 	if err != nil {
 		return nil, err
@@ -125,7 +152,13 @@ func (s *Service) Doctor(ctx context.Context, req api.DoctorRequest) (*api.Docto
 	if err := atSite(app, "doctor", req.Site); err != nil {
 		return nil, err
 	}
-	status, err := s.Status(ctx, app.ID)
+	shared := &driver.Shared{}
+	if watch != nil {
+		shared.Asking = func(q driver.Question, over bool) {
+			watch(api.DoctorAsking{Site: q.Site, What: q.What, Over: over})
+		}
+	}
+	status, err := driver.Once(ctx, shared, driver.Question{What: "where " + string(app.ID) + " serves"}, func(ctx context.Context) (*api.StatusReply, error) { return s.Status(ctx, app.ID) })
 	if err != nil {
 		return nil, err
 	}
@@ -139,8 +172,17 @@ func (s *Service) Doctor(ctx context.Context, req api.DoctorRequest) (*api.Docto
 	}
 	reply := &api.DoctorReply{App: app.ID, At: time.Now().UTC(), Serving: status.Serving, Operations: make([]api.DoctorOperation, len(all)), Findings: []api.Diagnosis{}}
 	found := make([][]model.Finding, len(all))
+	plans := make([]*model.Plan, len(all))
+	for i, t := range all {
+		reply.Operations[i], plans[i], found[i] = s.draft(app, t)
+		if plans[i] != nil {
+			shared.Permissions = append(shared.Permissions, s.needed(plans[i])...)
+		}
+	}
 	each(len(all), func(i int) {
-		reply.Operations[i], found[i] = s.try(ctx, app, all[i])
+		if plans[i] != nil {
+			found[i] = appendNew(found[i], s.try(ctx, plans[i], all[i].later, shared))
+		}
 	})
 	d := diagnoses{site: req.Site}
 	d.add("", append(status.Findings, behind(app, status.Resources)...))
@@ -170,26 +212,31 @@ func modeOf(o *api.DoctorOperation) string {
 	return string(o.Mode)
 }
 
-// try makes the plan of an operation and asks what stands in its way.
-func (s *Service) try(ctx context.Context, app model.App, t trial) (api.DoctorOperation, []model.Finding) {
+// draft makes the plan of an operation; nil when there can be none.
+func (s *Service) draft(app model.App, t trial) (api.DoctorOperation, *model.Plan, []model.Finding) {
 	out := api.DoctorOperation{Operation: t.op, Mode: t.mode, From: t.from, Later: t.later}
 	p, found, err := plan.Compile(plan.Input{Config: s.cfg, Drivers: s.opts.Drivers, App: app.ID, Operation: t.op, Mode: t.mode,
 		Serving: map[model.AppID]model.SiteID{app.ID: t.from}})
 	if err != nil {
 		out.Cannot = failure.From(err).Message
-		return out, nil
+		return out, nil, nil
 	}
 	out.From, out.To, out.Mode, out.Steps = p.From, p.To, p.Mode, len(p.Steps)
+	return out, p, found
+}
+
+// try asks what stands in a plan's way. The steps of what comes later are not checked.
+func (s *Service) try(ctx context.Context, p *model.Plan, later bool, shared *driver.Shared) []model.Finding {
 	var asked, examined []model.Finding
 	each(2, func(i int) {
 		switch {
-		case i == 0 && !t.later:
-			asked = s.ask(ctx, p)
+		case i == 0 && !later:
+			asked = s.ask(ctx, p, checkTimeout, shared)
 		case i == 1:
-			examined = s.examine(ctx, p, examineTimeout)
+			examined = s.examine(ctx, p, examineTimeout, shared)
 		}
 	})
-	return out, appendNew(appendNew(found, asked), examined)
+	return appendNew(asked, examined)
 }
 
 // behind says which copies are further behind than the objective allows.

@@ -32,10 +32,10 @@ type examined struct {
 
 func (e *examined) Unwrap() driver.Driver { return e.Driver }
 
-func (e *examined) Examine(ctx context.Context, x driver.Examination) ([]model.Finding, error) {
+func (e *examined) Examine(ctx context.Context, x driver.Examination) (driver.Examined, error) {
 	if x.Site == e.dead {
 		<-ctx.Done()
-		return nil, failure.Wrap(ctx.Err(), "examine", string(x.Site))
+		return driver.Examined{}, failure.Wrap(ctx.Err(), "examine", string(x.Site))
 	}
 	var actions []string
 	for _, r := range x.Work {
@@ -44,7 +44,7 @@ func (e *examined) Examine(ctx context.Context, x driver.Examination) ([]model.F
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	e.seen = append(e.seen, string(x.Site)+": "+strings.Join(actions, " "))
-	return slices.Clone(e.finds[x.Site]), nil
+	return driver.Examined{Findings: slices.Clone(e.finds[x.Site])}, nil
 }
 
 func (e *examined) Permissions(req driver.Request) ([]driver.Permission, error) {
@@ -87,7 +87,7 @@ func TestDoctor(t *testing.T) {
 		"east": {finding(model.Warn, "old", "east"), finding(model.Block, "key", "east")},
 	}}
 	s := l.doctored(e)
-	reply, err := s.Doctor(t.Context(), api.DoctorRequest{App: "shop"})
+	reply, err := s.Doctor(t.Context(), api.DoctorRequest{App: "shop"}, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -126,7 +126,7 @@ func TestDoctor(t *testing.T) {
 func TestDoctorOfOneSiteAndOperation(t *testing.T) {
 	l := newLab(t, "{}")
 	s := l.doctored(&examined{finds: map[model.SiteID][]model.Finding{"east": {finding(model.Block, "key", "east")}, "west": {finding(model.Warn, "old", "west")}}})
-	reply, err := s.Doctor(t.Context(), api.DoctorRequest{App: "shop", Site: "west", Operation: model.OpDrill})
+	reply, err := s.Doctor(t.Context(), api.DoctorRequest{App: "shop", Site: "west", Operation: model.OpDrill}, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -137,7 +137,7 @@ func TestDoctorOfOneSiteAndOperation(t *testing.T) {
 		t.Errorf("blocked %t: %+v", reply.Blocked, reply.Operations)
 	}
 	for _, req := range []api.DoctorRequest{{App: "shop", Site: "north"}, {App: "shop", Operation: "dance"}} {
-		if _, err := s.Doctor(t.Context(), req); failure.KindOf(err) != failure.Invalid || failure.HintOf(err) == "" {
+		if _, err := s.Doctor(t.Context(), req, nil); failure.KindOf(err) != failure.Invalid || failure.HintOf(err) == "" {
 			t.Errorf("%+v: %v", req, err)
 		}
 	}
@@ -183,7 +183,7 @@ func TestProtectGoesOn(t *testing.T) {
 	if len(reply.Findings) != 1 || reply.Findings[0].Code != "quota" || reply.Findings[0].Severity != model.Warn {
 		t.Errorf("findings: %+v", reply.Findings)
 	}
-	doctor, err := s.Doctor(t.Context(), api.DoctorRequest{App: "shop", Operation: model.OpProtect})
+	doctor, err := s.Doctor(t.Context(), api.DoctorRequest{App: "shop", Operation: model.OpProtect}, nil)
 	if err != nil || !doctor.Blocked {
 		t.Errorf("the doctor: %+v: %v", doctor, err)
 	}

@@ -160,7 +160,8 @@ func (s *Service) Status(ctx context.Context, id model.AppID) (*api.StatusReply,
 	for _, d := range seen {
 		switch {
 		case d.Role == model.RoleUnknown:
-			reply.Findings = append(reply.Findings, model.Finding{Severity: model.Warn, Code: "not-described", Resource: d.Resource, Site: d.Site, What: d.Summary})
+			reply.Findings = append(reply.Findings, model.Finding{Severity: model.Warn, Code: "not-described", Resource: d.Resource, Site: d.Site, What: d.Summary,
+				Why: "its role and how far it is behind are not known", Fix: "lifeboat doctor " + string(app.ID) + " --site " + string(d.Site)})
 		case len(primariesOf(d.Resource, seen)) > 1: // the finding above says what to do
 		case s.holdsData(app, d.Resource) && !d.Healthy && d.Site != serving && d.Role != model.RoleFenced && d.Role != model.RoleStopped:
 			reply.Findings = append(reply.Findings, model.Finding{Severity: model.Warn, Code: "not-recoverable", Resource: d.Resource, Site: d.Site,

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/lifeboat-dr/lifeboat/api"
+	"github.com/lifeboat-dr/lifeboat/driver"
 	"github.com/lifeboat-dr/lifeboat/failure"
 	"github.com/lifeboat-dr/lifeboat/internal/plan"
 	"github.com/lifeboat-dr/lifeboat/model"
@@ -73,10 +74,10 @@ func (s *Service) Plan(ctx context.Context, req api.PlanRequest) (*api.PlanReply
 	var asked, examined []model.Finding
 	each(2, func(i int) {
 		if i == 0 {
-			asked = s.ask(ctx, p)
+			asked = s.ask(ctx, p, lookTimeout, nil)
 			return
 		}
-		examined = slices.DeleteFunc(s.examine(ctx, p, lookTimeout), func(f model.Finding) bool { return f.Severity == model.Note })
+		examined = slices.DeleteFunc(s.examine(ctx, p, lookTimeout, &driver.Shared{Permissions: s.needed(p)}), func(f model.Finding) bool { return f.Severity == model.Note })
 		for i := range examined {
 			if p.Operation == model.OpProtect { // a point that cannot be copied is better than none: the step that fails says so
 				examined[i].Severity = model.Warn
@@ -129,8 +130,8 @@ func modeFor(app model.App, from model.SiteID, seen []model.Description) model.M
 	return model.Planned
 }
 
-// ask asks the driver of each step what stands in its way.
-func (s *Service) ask(ctx context.Context, p *model.Plan) []model.Finding {
+// ask asks the driver of each step what stands in its way. Nothing waits for one longer than within.
+func (s *Service) ask(ctx context.Context, p *model.Plan, within time.Duration, shared *driver.Shared) []model.Finding {
 	found := make([][]model.Finding, len(p.Steps))
 	each(len(p.Steps), func(i int) {
 		step := p.Steps[i]
@@ -141,9 +142,10 @@ func (s *Service) ask(ctx context.Context, p *model.Plan) []model.Finding {
 		if err != nil {
 			return // the compiler has said so
 		}
-		call, cancel := context.WithTimeout(ctx, lookTimeout)
+		call, cancel := context.WithTimeout(ctx, within)
 		defer cancel()
-		found[i], err = d.Check(call, request(step))
+		question := driver.Question{Site: step.Site, Of: string(p.Operation) + " " + string(p.Mode), What: "step " + string(step.ID)}
+		found[i], err = driver.Once(call, shared, question, func(ctx context.Context) ([]model.Finding, error) { return d.Check(ctx, request(step)) })
 		if err != nil {
 			found[i] = append(found[i], model.Finding{Severity: model.Warn, Code: "not-checked", What: "could not be checked: " + err.Error(), Fix: failure.HintOf(err)})
 		}

@@ -4,10 +4,7 @@ import (
 	"fmt"
 	"io"
 	"strings"
-	"sync"
 	"time"
-
-	"github.com/charmbracelet/x/ansi"
 
 	"github.com/lifeboat-dr/lifeboat/api"
 	"github.com/lifeboat-dr/lifeboat/internal/term/units"
@@ -17,50 +14,19 @@ import (
 // elsewhere. What went wrong meanwhile is a line that stays. Make one with [NewVaultProgress], give its Event to the call,
 // and Close it when the call has returned.
 type VaultProgress struct {
-	w     io.Writer
-	opts  WatchOptions
+	moving
 	items bool
-	start time.Time
-
-	mu     sync.Mutex
-	last   api.VaultEvent
-	phase  time.Time // when the present phase began
-	said   time.Time // plain lines: when the last one was written
-	drawn  bool      // a line to be redrawn is on the screen
-	frames int
-
-	stop chan struct{}
-	done chan struct{}
+	last  api.VaultEvent
+	phase time.Time // when the present phase began
 }
 
 // NewVaultProgress begins. Items: files are lines, too. The caller closes it.
 func NewVaultProgress(w io.Writer, items bool, opts WatchOptions) *VaultProgress {
-	opts = opts.withDefaults()
-	now := opts.Now()
-	v := &VaultProgress{w: w, opts: opts, items: items, start: now, phase: now, said: now, stop: make(chan struct{}), done: make(chan struct{})}
+	v := &VaultProgress{items: items}
+	v.begin(w, opts, v.text)
+	v.phase = v.start
 	go v.run()
 	return v
-}
-
-// run redraws until Close.
-func (v *VaultProgress) run() {
-	defer close(v.done)
-	every := v.opts.Every
-	if !v.opts.Live {
-		every = min(v.opts.Still, time.Second)
-	}
-	ticker := time.NewTicker(every)
-	defer ticker.Stop()
-	for {
-		select {
-		case <-v.stop:
-			return
-		case <-ticker.C:
-			v.mu.Lock()
-			v.tick(v.opts.Now())
-			v.mu.Unlock()
-		}
-	}
 }
 
 // Event takes what the call tells. An error of the writer goes unsaid: the call matters more than its picture.
@@ -93,47 +59,12 @@ func (v *VaultProgress) Event(e api.VaultEvent) {
 	}
 }
 
-// Close takes the redrawn line away; plain lines stay.
-func (v *VaultProgress) Close() {
-	close(v.stop)
-	<-v.done
-	v.mu.Lock()
-	defer v.mu.Unlock()
-	v.clear()
-}
-
-func (v *VaultProgress) clear() {
-	if v.drawn {
-		_, _ = io.WriteString(v.w, "\r"+clearLine)
-		v.drawn = false
-	}
-}
-
-func (v *VaultProgress) tick(now time.Time) {
-	if v.last.Phase == "" {
-		return
-	}
-	text := v.text(now)
-	if !v.opts.Live {
-		if now.Sub(v.said) >= v.opts.Still {
-			v.said = now
-			_, _ = fmt.Fprintf(v.w, "%s  %s\n", units.Time(now, v.opts.Style.Zone), text)
-		}
-		return
-	}
-	v.frames++
-	cols, _ := v.opts.Size()
-	line := spinner[v.frames%len(spinner)] + " " + units.Clock(now.Sub(v.start)) + "  " + text
-	if v.last.Current != "" {
-		line += "  " + clean(v.last.Current)
-	}
-	_, _ = io.WriteString(v.w, "\r"+ansi.Truncate(line, max(1, cols-1), "…")+clearLine)
-	v.drawn = true
-}
-
-// text is how far it is, in words: phase, share, counts, rate, time left.
+// text is how far it is, in words: phase, share, counts, rate, time left; and on a terminal what is at hand.
 func (v *VaultProgress) text(now time.Time) string {
 	e := v.last
+	if e.Phase == "" {
+		return ""
+	}
 	parts := []string{clean(e.Phase)}
 	share, known := 0.0, true
 	switch {
@@ -172,6 +103,9 @@ func (v *VaultProgress) text(now time.Time) string {
 	if known && share >= 0.01 && share < 1 && elapsed >= 2*time.Second { // from less nothing can be told
 		left := time.Duration(float64(elapsed) * (1 - share) / share).Truncate(time.Second)
 		parts = append(parts, units.Duration(left)+" left")
+	}
+	if v.opts.Live && e.Current != "" {
+		parts = append(parts, clean(e.Current))
 	}
 	return strings.Join(parts, "  ")
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/rds/types"
 
 	"github.com/lifeboat-dr/lifeboat/driver"
 	"github.com/lifeboat-dr/lifeboat/drivers/aws/preflight"
@@ -12,7 +13,7 @@ import (
 )
 
 // Examine looks for what work will miss at a site.
-func (d *Driver) Examine(ctx context.Context, x driver.Examination) ([]model.Finding, error) {
+func (d *Driver) Examine(ctx context.Context, x driver.Examination) (driver.Examined, error) {
 	e := examination{x: x, newest: map[model.ResourceID]string{}}
 	return preflight.Examine(ctx, d.base, x, d, func(ctx context.Context, s *preflight.Site, req driver.Request) error {
 		p, err := d.place(ctx, req.Target, x.Site)
@@ -23,12 +24,12 @@ func (d *Driver) Examine(ctx context.Context, x driver.Examination) ([]model.Fin
 		here := req.Site == x.Site
 		switch {
 		case here && req.Action == model.ActionReverse && (req.Prepare || req.Operation == model.OpFailback):
-			e.Makes("ManualClusterSnapshots", 2)
+			e.Makes(preflight.ClusterSnapshots, 2)
 			e.launch(ctx, req, p, true)
 			e.launch(ctx, req, p, false)
 			e.Key(ctx, req.Resource.ID, p.at.KMSKey, "the cluster that is made again is encrypted with it")
 		case here && req.Action == model.ActionDrill:
-			e.Makes("ManualClusterSnapshots", 1)
+			e.Makes(preflight.ClusterSnapshots, 1)
 			e.launch(ctx, req, p, true)
 		default:
 			e.points(ctx, req, p)
@@ -38,7 +39,7 @@ func (d *Driver) Examine(ctx context.Context, x driver.Examination) ([]model.Fin
 }
 
 // Examine looks for what work will miss at a site.
-func (d *Cluster) Examine(ctx context.Context, x driver.Examination) ([]model.Finding, error) {
+func (d *Cluster) Examine(ctx context.Context, x driver.Examination) (driver.Examined, error) {
 	e := examination{x: x, newest: map[model.ResourceID]string{}}
 	return preflight.Examine(ctx, d.base, x, d, func(ctx context.Context, s *preflight.Site, req driver.Request) error {
 		p, err := d.place(ctx, req.Target, x.Site)
@@ -65,7 +66,7 @@ func (e examination) move(ctx context.Context, req driver.Request, p *place) {
 	switch req.Action {
 	case model.ActionFence:
 	case model.ActionQuiesce, model.ActionReverse:
-		e.Makes("ManualClusterSnapshots", 1)
+		e.Makes(preflight.ClusterSnapshots, 1)
 		if here == (req.Action == model.ActionReverse) {
 			e.Key(ctx, id, p.at.KMSKey, "copies of snapshots are encrypted with it")
 		}
@@ -94,11 +95,11 @@ func (e examination) points(ctx context.Context, req driver.Request, p *place) {
 	switch req.Action {
 	case model.ActionCapture:
 		if here {
-			e.Makes("ManualClusterSnapshots", 1)
+			e.Makes(preflight.ClusterSnapshots, 1)
 		}
 	case model.ActionCopy:
 		if !here {
-			e.Makes("ManualClusterSnapshots", 1)
+			e.Makes(preflight.ClusterSnapshots, 1)
 			e.Key(ctx, req.Resource.ID, p.at.KMSKey, "copies of snapshots are encrypted with it")
 			e.fresh(ctx, req.Target, p)
 		}
@@ -121,7 +122,9 @@ func (e examination) fresh(ctx context.Context, t driver.Target, p *place) {
 	}
 	e.newest[id] = ""
 	e.Ask(ctx, func(ctx context.Context) error {
-		ready, err := (&snapshots.Keeper{Target: t}).Ready(ctx, p.kept())
+		ready, err := preflight.Once(ctx, e.Site, "snapshots of "+string(id), func(ctx context.Context) ([]*snapshots.Snapshot, error) {
+			return (&snapshots.Keeper{Target: t}).Ready(ctx, p.kept())
+		})
 		if err != nil || len(ready) == 0 {
 			return err // that there is none, the check of the steps that need one says
 		}
@@ -143,8 +146,8 @@ func (e examination) launch(ctx context.Context, req driver.Request, p *place, a
 			class = at.Drill.Class
 		}
 	}
-	e.Makes("DBClusters", 1)
-	e.Makes("DBInstances", number)
+	e.Makes(preflight.Clusters, 1)
+	e.Makes(preflight.Instances, number)
 	e.Network(ctx, id, at.SubnetGroup, at.SecurityGroups)
 	e.Group(ctx, id, preflight.ParameterGroup, at.ParameterGroup)
 	e.Group(ctx, id, preflight.ClusterParameterGroup, at.ClusterParameterGroup)
@@ -152,14 +155,16 @@ func (e examination) launch(ctx context.Context, req driver.Request, p *place, a
 		return
 	}
 	e.Ask(ctx, func(ctx context.Context) error {
-		v, err := p.look(ctx)
+		v, err := preflight.Once(ctx, e.Site, "cluster "+p.at.Cluster, p.look)
 		switch {
 		case err != nil:
 			return err
 		case v.cluster != nil:
 			e.Offered(ctx, id, aws.ToString(v.cluster.Engine), aws.ToString(v.cluster.EngineVersion), class)
 		case e.newest[id] != "":
-			s, err := p.store().describe(ctx, e.newest[id])
+			s, err := preflight.Once(ctx, e.Site, "snapshot "+e.newest[id], func(ctx context.Context) (*types.DBClusterSnapshot, error) {
+				return p.store().describe(ctx, e.newest[id])
+			})
 			if err != nil || s == nil {
 				return err
 			}

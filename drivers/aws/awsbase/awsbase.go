@@ -49,7 +49,7 @@ type Options struct {
 	Silence time.Duration
 	// Rates replaces entries of the table of rates, by the service's signing name. See Rate.
 	Rates map[string]Rate
-	// Every is the least time between two listings of a Poller. 0: 3 s.
+	// Every is the time between two listings of a Poller, but for a few at first. 0: 3 s.
 	Every time.Duration
 }
 

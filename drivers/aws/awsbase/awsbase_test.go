@@ -509,6 +509,24 @@ func TestPoller(t *testing.T) {
 	})
 }
 
+// TestPollerAtFirst: a few looks in a row do not wait for each other; many do.
+func TestPollerAtFirst(t *testing.T) {
+	a := access(t, awstest.New(awstest.Options{}), east)
+	bubble(t, awstest.Options{}, func(t *testing.T, w *awstest.World, b *awsbase.Base) {
+		w.Account(home)
+		p := awsbase.PollerOf(open(t, b, a), "db", func(context.Context, *awsbase.Session, []string) (map[string]int, error) { return nil, nil })
+		began := time.Now()
+		for n := range 12 {
+			if _, _, err := p.Get(t.Context(), "x"); err != nil {
+				t.Fatal(err)
+			}
+			if took := time.Since(began); n == 3 && took > time.Second || n == 11 && took < 8*3*time.Second {
+				t.Errorf("after %s there were %d listings", took, n+1)
+			}
+		}
+	})
+}
+
 // TestPollerGivesUp: who gives up waits no longer, and the listing ends with the last of them.
 func TestPollerGivesUp(t *testing.T) {
 	a := access(t, awstest.New(awstest.Options{}), east)

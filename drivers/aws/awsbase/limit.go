@@ -18,7 +18,8 @@ type Rate struct {
 // 50 or more for most that change (Amazon EC2 Developer Guide, "Request throttling"); Route 53, 5 a second in an account (Amazon
 // Route 53 Developer Guide, "Quotas"); Systems Manager, 40 GetParameter a second (AWS General Reference); CloudWatch, 50 GetMetricData a
 // second (CloudWatch User Guide, "Service quotas"). RDS, ElastiCache,
-// CloudFormation and STS document none; what is here has not been throttled.
+// CloudFormation and STS document none; what is here has not been throttled. Nor does IAM, whose policy simulator throttled
+// nccgroup/PMapper after 183 calls in a row (its issue 1): what is here stays far below.
 var rates = map[string]Rate{
 	"ec2":            {Max: 10, Burst: 20},
 	"route53":        {Max: 4, Burst: 4},

@@ -21,8 +21,12 @@ type Poller[T any] struct {
 
 	mu   sync.Mutex
 	next *round[T] // gathers; its listing has not begun
-	last time.Time // when a listing began
+	due  time.Time // of the next listing, were they all every apart
 }
+
+// atFirst is how many listings may follow each other at once, before one waits until it is due: whoever decides something looks a few
+// times in a row, and people wait for that.
+const atFirst = 4
 
 // gather is how long the first one waits for others who come at the same time.
 const gather = 50 * time.Millisecond
@@ -51,7 +55,7 @@ func PollerOf[T any](s *Session, kind string, list Lister[T]) *Poller[T] {
 }
 
 // Get looks at one resource. The answer is from a listing that began after Get was called, so it shows what the caller did
-// before; it may come after a while, as there is at most one listing in Options.Every. found is false for what the listing does
+// before; it may come after a while, as there is one listing in Options.Every, but for a few at first. found is false for what the listing does
 // not hold. The error is the listing's, or ctx's.
 func (p *Poller[T]) Get(ctx context.Context, id string) (value T, found bool, err error) {
 	r := p.join(ctx, id)
@@ -80,7 +84,7 @@ func (p *Poller[T]) join(ctx context.Context, id string) *round[T] {
 		shared, cancel := context.WithCancel(context.WithoutCancel(ctx))
 		r := &round[T]{ids: map[string]bool{}, cancel: cancel, done: make(chan struct{})}
 		p.next = r
-		p.session.base.polling.Go(func() { p.run(shared, r, max(gather, time.Until(p.last.Add(p.every)))) })
+		p.session.base.polling.Go(func() { p.run(shared, r, max(gather, time.Until(p.due.Add(-(atFirst-1)*p.every)))) })
 	}
 	p.next.ids[id] = true
 	p.next.waiting++
@@ -110,7 +114,10 @@ func (p *Poller[T]) run(ctx context.Context, r *round[T], gathering time.Duratio
 	if p.next == r {
 		p.next = nil
 	}
-	p.last = time.Now()
+	if now := time.Now(); p.due.Before(now) {
+		p.due = now
+	}
+	p.due = p.due.Add(p.every)
 	ids := slices.Sorted(maps.Keys(r.ids))
 	p.mu.Unlock()
 	r.found, r.err = p.list(ctx, p.session, ids)

@@ -37,7 +37,7 @@ func (d *Global) Permissions(req driver.Request) ([]driver.Permission, error) {
 }
 
 // Examine asks who works at the site and what that is allowed.
-func (d *Global) Examine(ctx context.Context, x driver.Examination) ([]model.Finding, error) {
+func (d *Global) Examine(ctx context.Context, x driver.Examination) (driver.Examined, error) {
 	return preflight.Examine(ctx, d.base, x, d, nil)
 }
 
@@ -137,7 +137,7 @@ func (g groupPage) creates(group []string, of ...string) {
 func (s GroupSettings) nodes() int { return s.Shards * (s.Replicas + 1) }
 
 // Examine looks for what work will miss at a site. Subnet and parameter groups are the checks'.
-func (d *Group) Examine(ctx context.Context, x driver.Examination) ([]model.Finding, error) {
+func (d *Group) Examine(ctx context.Context, x driver.Examination) (driver.Examined, error) {
 	return preflight.Examine(ctx, d.base, x, d, func(ctx context.Context, s *preflight.Site, req driver.Request) error {
 		p, err := d.place(ctx, req.Target, x.Site)
 		if err != nil || req.Site != x.Site {

@@ -105,8 +105,8 @@ func TestNodesNeedRoom(t *testing.T) {
 				found, err := s.driver().Examine(t.Context(), driver.Examination{App: req.App, Site: "west", Work: []driver.Request{step}})
 				must(t, err)
 				lacks := false
-				for _, f := range found {
-					lacks = lacks || f.Code == "aws-quota" && f.Severity == model.Block && strings.Contains(f.Fix, "L-DFE45DF3")
+				for _, f := range driver.Short(found.Draws) {
+					lacks = lacks || f.Code == "quota" && f.Severity == model.Block && strings.Contains(f.Fix, "L-DFE45DF3")
 				}
 				if lacks != c.lacks {
 					t.Errorf("the quota is said to be too small: %t, want %t; all findings: %v", lacks, c.lacks, found)

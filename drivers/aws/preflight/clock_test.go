@@ -48,7 +48,7 @@ func TestClock(t *testing.T) {
 			}
 			base.Wait()
 			var got []string
-			for _, f := range found {
+			for _, f := range found.Findings {
 				if f.Code == "aws-clock" {
 					why, _, _ := strings.Cut(f.Why, ":")
 					got = append(got, fmt.Sprintf("%s %s", f.What, why))

@@ -13,7 +13,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"maps"
+	"reflect"
 	"slices"
 	"strings"
 
@@ -45,19 +45,26 @@ func (b *Book) Page(site model.SiteID, a awsbase.Access) *Page { return &Page{b,
 // Permissions are all that was written, each once.
 func (b *Book) Permissions() []driver.Permission { return merged(b.list) }
 
+// merged are permissions without repetition: one for each call of somebody's, under the same conditions.
 func merged(list []driver.Permission) []driver.Permission {
+	type same struct {
+		site                        model.SiteID
+		holder, call, within, given string
+	}
+	at := map[same]int{}
 	var out []driver.Permission
 	for _, p := range list {
-		same := func(o driver.Permission) bool {
-			return o.Site == p.Site && o.Holder == p.Holder && o.Call == p.Call && o.Within == p.Within && maps.EqualFunc(o.If, p.If, maps.Equal)
-		}
-		i := slices.IndexFunc(out, same)
-		if i < 0 {
-			p.On = clean(p.On)
+		key := same{p.Site, p.Holder, p.Call, p.Within, conditions(p.If).text()}
+		i, seen := at[key]
+		if !seen {
+			i, at[key] = len(out), len(out)
 			out = append(out, p)
-			continue
+			out[i].On = nil
 		}
-		out[i].On = clean(append(slices.Clone(out[i].On), p.On...))
+		out[i].On = append(out[i].On, p.On...)
+	}
+	for i := range out {
+		out[i].On = clean(out[i].On)
 	}
 	return out
 }
@@ -174,32 +181,34 @@ func (f *findings) add(one model.Finding) {
 	}
 }
 
-// Site is one that is examined.
+// Site is one that is examined, as somebody.
 type Site struct {
 	s      *awsbase.Session
 	access awsbase.Access
 	app    model.AppID
 	id     model.SiteID
+	shared *driver.Shared
+	who    awsbase.Identity
 	found  findings
 	dark   bool
-	lists  lists
 	need   map[string]int // by the names of RDS's quotas
 	nodes  int            // of ElastiCache
+	draws  []driver.Draw
+	work   []driver.Permission
 }
 
 // at begins the examination of a site: it says who works there.
-func at(ctx context.Context, base *awsbase.Base, app model.AppID, id model.SiteID, a awsbase.Access) (*Site, error) {
+func at(ctx context.Context, base *awsbase.Base, x driver.Examination, a awsbase.Access) (*Site, error) {
 	s, err := base.Session(ctx, a)
 	if err != nil {
 		return nil, err
 	}
-	site := &Site{s: s, access: a, app: app, id: id, found: findings{site: id},
-		lists: lists{names: map[string][]string{}, orders: map[string]bool{}, keys: map[string]string{}}, need: map[string]int{}}
-	who, err := s.Identity(ctx)
+	site := &Site{s: s, access: a, app: x.App, id: x.Site, shared: x.Shared, found: findings{site: x.Site}, need: map[string]int{}}
+	site.who, err = Once(ctx, site, "who works there", s.Identity)
 	switch {
 	case err == nil:
-		site.found.add(model.Finding{Severity: model.Note, Code: "aws-identity", What: fmt.Sprintf("%s works as %s", id, who.ARN), Why: "in " + s.Name()})
-		site.clock(who)
+		site.found.add(model.Finding{Severity: model.Note, Code: "aws-identity", What: fmt.Sprintf("%s works as %s", x.Site, site.who.ARN), Why: "in " + s.Name()})
+		site.clock(site.who)
 	case failure.KindOf(err) == failure.Denied:
 		site.dark = true
 		site.found.add(model.Finding{Severity: model.Block, Code: "aws-identity", What: awsbase.OneLine(err.Error()), Why: "nothing can be done there, and nothing was examined", Fix: failure.HintOf(err)})
@@ -210,12 +219,21 @@ func at(ctx context.Context, base *awsbase.Base, app model.AppID, id model.SiteI
 	return site, nil
 }
 
+// Once asks something of a site that other examinations may ask as well: see driver.Once. What tells it apart from all else that is
+// asked as the same identity, and is for people.
+func Once[T any](ctx context.Context, s *Site, what string, ask func(context.Context) (T, error)) (T, error) {
+	return driver.Once(ctx, s.shared, driver.Question{Site: s.id, Of: s.access.Holder() + " in " + s.s.Name(), What: what}, ask)
+}
+
 // Examine is a driver's Examine: it asks who works at a site, lets look ask for what each step of the work needs there, and then asks
-// which calls are allowed, both those that only look and those of the work. The site settings have the field aws that all kinds share.
+// which calls are allowed, both those that only look and those of the work. The site settings have the field aws that all kinds share;
+// where resources have one of their own, each identity is examined by itself.
 func Examine(ctx context.Context, base *awsbase.Base, x driver.Examination, d driver.Permitter,
-	look func(ctx context.Context, s *Site, req driver.Request) error) ([]model.Finding, error) {
-	var site *Site
-	var permissions []driver.Permission
+	look func(ctx context.Context, s *Site, req driver.Request) error) (out driver.Examined, err error) {
+	if x.Shared == nil {
+		x.Shared = &driver.Shared{}
+	}
+	var all []*Site
 	for _, req := range x.Work {
 		raw, ok := req.Resource.Sites[x.Site]
 		if !ok {
@@ -225,37 +243,36 @@ func Examine(ctx context.Context, base *awsbase.Base, x driver.Examination, d dr
 			AWS awsbase.Access `json:"aws"`
 		}
 		if err := json.Unmarshal(raw, &set); err != nil {
-			return nil, failure.WrapAs(failure.Invalid, err, "read the settings of", string(req.Resource.ID))
+			return out, failure.WrapAs(failure.Invalid, err, "read the settings of", string(req.Resource.ID))
 		}
-		if site == nil {
-			var err error
-			if site, err = at(ctx, base, x.App, x.Site, set.AWS); err != nil {
-				return nil, err
-			}
-		}
-		looks := req
-		looks.Action, looks.Site = "", x.Site
-		for _, one := range []driver.Request{looks, req} {
-			more, err := d.Permissions(one)
+		i := slices.IndexFunc(all, func(s *Site) bool { return reflect.DeepEqual(s.access, set.AWS) })
+		if i < 0 {
+			site, err := at(ctx, base, x, set.AWS)
 			if err != nil {
-				return nil, err
+				return out, err
 			}
-			permissions = append(permissions, more...)
+			all, i = append(all, site), len(all)
 		}
+		needed, err := driver.Needed(d, req, x.Site)
+		if err != nil {
+			return out, err
+		}
+		all[i].work = append(all[i].work, needed...)
 		if look == nil {
 			continue
 		}
-		if err := look(ctx, site, req); err != nil {
-			return nil, err
+		if err := look(ctx, all[i], req); err != nil {
+			return out, err
 		}
 	}
-	if site == nil {
-		return nil, nil
+	for _, site := range all {
+		site.room(ctx)
+		site.roomForNodes(ctx)
+		site.permitted(ctx, merged(site.work))
+		out.Findings = append(out.Findings, site.found.list...)
+		out.Draws = append(out.Draws, site.draws...)
 	}
-	site.room(ctx)
-	site.roomForNodes(ctx)
-	site.permitted(ctx, merged(permissions))
-	return site.found.list, nil
+	return out, nil
 }
 
 // Find adds a finding of the site, or of a resource there.

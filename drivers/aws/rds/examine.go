@@ -26,7 +26,7 @@ type examination struct {
 }
 
 // Examine looks for what work will miss at a site.
-func (d *Driver) Examine(ctx context.Context, x driver.Examination) ([]model.Finding, error) {
+func (d *Driver) Examine(ctx context.Context, x driver.Examination) (driver.Examined, error) {
 	e := examination{d: d, x: x, newest: map[model.ResourceID]string{}}
 	return preflight.Examine(ctx, d.base, x, d, func(ctx context.Context, s *preflight.Site, req driver.Request) error {
 		p, err := d.place(ctx, req.Target, x.Site)
@@ -46,11 +46,16 @@ func (d *Driver) Examine(ctx context.Context, x driver.Examination) ([]model.Fin
 	})
 }
 
+// instance is the site's, once for all steps.
+func (e examination) instance(ctx context.Context, p *place) (*instance, error) {
+	return preflight.Once(ctx, e.Site, "instance "+p.set.Instance, func(ctx context.Context) (*instance, error) { return p.instanceByName(ctx, p.set.Instance) })
+}
+
 // copies looks at the instance and the snapshots that are there.
 func (e examination) copies(ctx context.Context, t driver.Target, p *place, own Settings) {
 	id := t.Resource.ID
 	e.Ask(ctx, func(ctx context.Context) error {
-		i, err := p.instanceByName(ctx, p.set.Instance)
+		i, err := e.instance(ctx, p)
 		if err != nil || i == nil {
 			return err
 		}
@@ -71,7 +76,9 @@ func (e examination) copies(ctx context.Context, t driver.Target, p *place, own 
 		return nil
 	})
 	e.Ask(ctx, func(ctx context.Context) error {
-		ready, err := (&snapshots.Keeper{Target: t}).Ready(ctx, p.kept())
+		ready, err := preflight.Once(ctx, e.Site, "snapshots of "+string(id), func(ctx context.Context) ([]*snapshots.Snapshot, error) {
+			return (&snapshots.Keeper{Target: t}).Ready(ctx, p.kept())
+		})
 		if err != nil || len(ready) == 0 {
 			return err // that there is none, the check of the steps that need one says
 		}
@@ -90,15 +97,15 @@ func (e examination) work(ctx context.Context, req driver.Request, p *place, own
 	switch req.Action {
 	case model.ActionCapture:
 		if here {
-			e.Makes("ManualSnapshots", 1)
+			e.Makes(preflight.Snapshots, 1)
 		}
 	case model.ActionCopy:
 		if !here {
-			e.Makes("ManualSnapshots", 1)
+			e.Makes(preflight.Snapshots, 1)
 			e.Key(ctx, id, set.KMSKey, "copies of snapshots are encrypted with it")
 		}
 	case model.ActionQuiesce, model.ActionReverse:
-		e.Makes("ManualSnapshots", 1)
+		e.Makes(preflight.Snapshots, 1)
 		if here == (req.Action == model.ActionReverse) {
 			e.Key(ctx, id, set.KMSKey, "copies of snapshots are encrypted with it")
 		}
@@ -126,9 +133,9 @@ func (e examination) replicas(ctx context.Context, req driver.Request, p *place)
 	case req.Action == model.ActionCopy && !here, req.Action == model.ActionReverse && here:
 		e.Key(ctx, id, set.KMSKey, "the replica is encrypted with it")
 		e.Ask(ctx, func(ctx context.Context) error {
-			i, err := p.instanceByName(ctx, set.Instance)
+			i, err := e.instance(ctx, p)
 			if err == nil && i == nil {
-				e.Makes("DBInstances", 1)
+				e.Makes(preflight.Instances, 1)
 			}
 			return err
 		})
@@ -137,7 +144,7 @@ func (e examination) replicas(ctx context.Context, req driver.Request, p *place)
 		e.Group(ctx, id, preflight.OptionGroup, set.OptionGroup)
 	case req.Action == model.ActionCapture && here:
 		e.Ask(ctx, func(ctx context.Context) error {
-			i, err := p.instanceByName(ctx, set.Instance)
+			i, err := e.instance(ctx, p)
 			if err != nil || i == nil || i.replica() {
 				return err
 			}
@@ -159,7 +166,7 @@ func (e examination) launch(ctx context.Context, req driver.Request, p *place, a
 			return // its step says so
 		}
 	}
-	e.Makes("DBInstances", 1)
+	e.Makes(preflight.Instances, 1)
 	e.Network(ctx, id, set.SubnetGroup, set.SecurityGroups)
 	e.Group(ctx, id, preflight.ParameterGroup, set.ParameterGroup)
 	e.Group(ctx, id, preflight.OptionGroup, set.OptionGroup)
@@ -171,7 +178,9 @@ func (e examination) launch(ctx context.Context, req driver.Request, p *place, a
 		if newest == "" {
 			return nil
 		}
-		out, err := p.api.DescribeDBSnapshots(ctx, &sdk.DescribeDBSnapshotsInput{DBSnapshotIdentifier: &newest})
+		out, err := preflight.Once(ctx, e.Site, "snapshot "+newest, func(ctx context.Context) (*sdk.DescribeDBSnapshotsOutput, error) {
+			return p.api.DescribeDBSnapshots(ctx, &sdk.DescribeDBSnapshotsInput{DBSnapshotIdentifier: &newest})
+		})
 		if err != nil || len(out.DBSnapshots) == 0 {
 			return err
 		}

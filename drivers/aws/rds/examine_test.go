@@ -26,7 +26,7 @@ func (w *world) examine(t *testing.T, target driver.Target, site model.SiteID, w
 		t.Fatal(err)
 	}
 	var out []string
-	for _, f := range found {
+	for _, f := range append(found.Findings, driver.Short(found.Draws)...) {
 		if f.Severity == model.Note {
 			continue
 		}
@@ -63,10 +63,10 @@ func TestExamination(t *testing.T) {
 		"a disabled key": {world: func(_ *testing.T, w *world, _ driver.Target) { w.w.DisableKey(w.keys["west"]) }, want: "aws-key", action: model.ActionCopy},
 		"no room for instances": {world: func(_ *testing.T, w *world, _ driver.Target) {
 			w.w.Quota(account, regions["west"], "DBInstances", 0)
-		}, want: "aws-quota"},
+		}, want: "quota"},
 		"no room for snapshots": {world: func(_ *testing.T, w *world, _ driver.Target) {
 			w.w.Quota(account, regions["west"], "ManualSnapshots", 1)
-		}, want: "aws-quota", action: model.ActionCopy},
+		}, want: "quota", action: model.ActionCopy},
 		"an old snapshot": {world: func(_ *testing.T, _ *world, _ driver.Target) { time.Sleep(3 * time.Hour) }, want: "aws-stale"},
 		"a certificate that ends": {world: func(t *testing.T, w *world, target driver.Target) {
 			_, err := w.api(t, "west").CreateDBInstance(t.Context(), &sdk.CreateDBInstanceInput{DBInstanceIdentifier: aws.String(string(target.App)), DBInstanceClass: aws.String("db.t3.medium"),
@@ -129,7 +129,8 @@ func TestExaminationOfADeadRegionEnds(t *testing.T) {
 		ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
 		defer cancel()
 		began := time.Now()
-		found, err := w.driver().Examine(ctx, driver.Examination{App: target.App, Site: "west", Work: []driver.Request{w.request(target, model.ActionPromote, "west", "east")}})
+		all, err := w.driver().Examine(ctx, driver.Examination{App: target.App, Site: "west", Work: []driver.Request{w.request(target, model.ActionPromote, "west", "east")}})
+		found := all.Findings
 		if err != nil || len(found) != 1 || found[0].Code != "aws-not-examined" || found[0].Severity != model.Warn {
 			t.Errorf("found %v: %v", found, err)
 		}
@@ -181,9 +182,9 @@ func TestExaminationAsARole(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		missing := preflighttest.Missing(found, "rds:CopyDBSnapshot")
+		missing := preflighttest.Missing(found.Findings, "rds:CopyDBSnapshot")
 		if len(missing) != 1 || missing[0].Severity != model.Block || !strings.Contains(missing[0].Fix, role) || !strings.Contains(missing[0].Why, "simulator") {
-			t.Errorf("found %+v", found)
+			t.Errorf("found %+v", found.Findings)
 		}
 	})
 }

@@ -41,7 +41,7 @@ func (d *Driver) Permissions(req driver.Request) ([]driver.Permission, error) {
 }
 
 // Examine asks who works at the site and what that is allowed. The zone and the records are the checks'.
-func (d *Driver) Examine(ctx context.Context, x driver.Examination) ([]model.Finding, error) {
+func (d *Driver) Examine(ctx context.Context, x driver.Examination) (driver.Examined, error) {
 	return preflight.Examine(ctx, d.base, x, d, nil)
 }
 

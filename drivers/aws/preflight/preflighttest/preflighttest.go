@@ -90,7 +90,7 @@ func (r Rig) Examine(t testing.TB) []model.Finding {
 		if err != nil {
 			t.Fatal(err)
 		}
-		out = append(out, found...)
+		out = append(append(out, found.Findings...), driver.Short(found.Draws)...)
 	}
 	return out
 }
