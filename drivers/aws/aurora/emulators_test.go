@@ -16,6 +16,7 @@ import (
 	"github.com/lifeboat-dr/lifeboat/drivers/aws/aurora"
 	"github.com/lifeboat-dr/lifeboat/drivers/aws/awsbase"
 	"github.com/lifeboat-dr/lifeboat/drivers/aws/awstest/emulator"
+	"github.com/lifeboat-dr/lifeboat/drivers/aws/awstest/workbench"
 	"github.com/lifeboat-dr/lifeboat/failure"
 	"github.com/lifeboat-dr/lifeboat/model"
 )
@@ -25,7 +26,7 @@ type lab struct {
 	t      *testing.T
 	base   *awsbase.Base
 	api    func(site model.SiteID) *rds.Client
-	access func(site model.SiteID) map[string]any
+	access func(site model.SiteID) awsbase.Access
 	groups func(site model.SiteID) (fence, serve string)
 	pause  time.Duration // between two looks
 	looks  int           // after so many, work is never over
@@ -45,11 +46,7 @@ func (l *lab) request(kind model.Kind, action model.Action, site, peer model.Sit
 		} else {
 			set, at["cluster"] = json.RawMessage(`{"global": "world"}`), "world-"+string(id)
 		}
-		text, err := json.Marshal(at)
-		if err != nil {
-			l.t.Fatal(err)
-		}
-		sites[id] = text
+		sites[id] = workbench.JSON(l.t, at)
 	}
 	r := model.Resource{ID: "db", App: "shop", Kind: kind, Settings: set, Sites: sites, Points: &model.PointPolicy{Keep: &model.Retention{Last: 1}}}
 	return driver.Request{Target: driver.Target{App: "shop", Resource: r, Site: site, Peer: peer}, Action: action, Operation: model.OpFailover, Mode: model.Unplanned, Run: "run1",
@@ -70,17 +67,12 @@ func (l *lab) do(kind model.Kind, action model.Action, site, peer model.SiteID, 
 		change(&req)
 	}
 	d := l.driver(kind)
-	h, err := driver.Begin(l.t.Context(), d, req)
-	for n := 0; err == nil; n++ {
-		var seen driver.Observation
-		if seen, err = d.Observe(l.t.Context(), req, h); err == nil && seen.State != driver.Pending {
-			return string(seen.State) + l.there()
-		} else if n == l.looks {
-			return "never: " + seen.Phase
-		}
-		time.Sleep(l.pause)
+	e := workbench.Engine{Driver: func(driver.Request) driver.Driver { return d }, Pause: l.pause}
+	word := e.Word(l.t.Context(), req, l.looks)
+	if word == string(driver.Done) || word == string(driver.Failed) {
+		word += l.there()
 	}
-	return failure.KindOf(err).String()
+	return word
 }
 
 func (l *lab) there() string {
@@ -151,9 +143,7 @@ func TestEmulators(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			w := newWorld(t)
 			l := &lab{t: t, base: w.base, api: w.rds, groups: w.groups, pause: 30 * time.Second, looks: 2000}
-			l.access = func(site model.SiteID) map[string]any {
-				return map[string]any{"account": account, "region": regions[site], "access_key": "env:AURORA_KEY", "secret_key": "env:AURORA_SECRET"}
-			}
+			l.access = func(site model.SiteID) awsbase.Access { return workbench.Fake(t, w.World, account, regions[site]) }
 			l.subnetGroup("apart", func(site model.SiteID) []string {
 				_, subnets, _ := w.Network(account, regions[site])
 				return subnets
@@ -161,13 +151,9 @@ func TestEmulators(t *testing.T) {
 			run(l)
 		})
 	}, func(t *testing.T, at emulator.Endpoint) *lab {
-		base := awsbase.New(awsbase.Options{HTTP: at.HTTP, Every: time.Millisecond, Rates: map[string]awsbase.Rate{"rds": {Max: 1000, Burst: 1000}}})
-		t.Cleanup(base.Wait)
-		l := &lab{t: t, base: base, pause: 20 * time.Millisecond, looks: 20}
+		l := &lab{t: t, base: workbench.Base(t, at), pause: 20 * time.Millisecond, looks: 20}
 		l.groups = func(model.SiteID) (string, string) { return "sg-fence", "sg-serve" }
-		l.access = func(site model.SiteID) map[string]any {
-			return map[string]any{"account": emulator.Account, "region": regions[site], "access_key": "exec:echo test", "secret_key": "exec:echo test", "endpoint": at.URL, "attempt": "1m", "deadline": "2m"}
-		}
+		l.access = func(site model.SiteID) awsbase.Access { return workbench.Emulated(at, regions[site]) }
 		l.api = func(site model.SiteID) *rds.Client {
 			return rds.NewFromConfig(aws.Config{Region: regions[site], BaseEndpoint: &at.URL, HTTPClient: at.HTTP, Credentials: credentials.NewStaticCredentialsProvider("test", "test", "")})
 		}

@@ -18,7 +18,7 @@ import (
 	"github.com/lifeboat-dr/lifeboat/drivers/aws/awsbase"
 	"github.com/lifeboat-dr/lifeboat/drivers/aws/awstest"
 	"github.com/lifeboat-dr/lifeboat/drivers/aws/awstest/awsmodel"
-	"github.com/lifeboat-dr/lifeboat/failure"
+	"github.com/lifeboat-dr/lifeboat/drivers/aws/awstest/workbench"
 	"github.com/lifeboat-dr/lifeboat/model"
 )
 
@@ -166,41 +166,26 @@ func (w *world) driver(req driver.Request) driver.Driver {
 	return aurora.New(w.base)
 }
 
-// run begins and observes until it is over, each time by a driver of another process.
+// engine carries requests out, each time by a driver of another process.
+func (w *world) engine() workbench.Engine {
+	return workbench.Engine{Driver: w.driver, Pause: 5 * time.Second}
+}
+
+// run begins and observes until it is over.
 func (w *world) run(t testing.TB, req driver.Request) driver.Observation {
 	t.Helper()
-	h, err := driver.Begin(t.Context(), w.driver(req), req)
-	if err != nil {
-		t.Fatalf("begin %s: %v (hint: %s)", req.Action, err, failure.HintOf(err))
-	}
-	return w.watch(t, req, h)
+	return w.engine().Run(t, req)
 }
 
 func (w *world) watch(t testing.TB, req driver.Request, h driver.Handle) driver.Observation {
 	t.Helper()
-	end := time.Now().Add(12 * time.Hour)
-	for {
-		seen, err := w.driver(req).Observe(t.Context(), req, h)
-		switch {
-		case err != nil && !failure.KindOf(err).Retryable():
-			t.Fatalf("observe %s: %v", req.Action, err)
-		case err == nil && seen.State != driver.Pending:
-			return seen
-		case time.Now().After(end):
-			t.Fatalf("%s is not over: %s %v", req.Action, seen.Phase, err)
-		}
-		time.Sleep(5 * time.Second)
-	}
+	return w.engine().Await(t, req, h)
 }
 
-// ends runs and wants it done.
+// done runs and wants it done.
 func (w *world) done(t testing.TB, req driver.Request) driver.Observation {
 	t.Helper()
-	seen := w.run(t, req)
-	if seen.State != driver.Done {
-		t.Fatalf("%s is %s: %v", req.Action, seen.State, seen.Err)
-	}
-	return seen
+	return w.engine().Done(t, req)
 }
 
 // role is what Describe says of a site.

@@ -1,7 +1,6 @@
 package elasticache
 
 import (
-	"context"
 	"encoding/json"
 	"fmt"
 	"slices"
@@ -16,26 +15,28 @@ import (
 	"github.com/lifeboat-dr/lifeboat/drivers/aws/awsbase"
 	"github.com/lifeboat-dr/lifeboat/drivers/aws/awstest"
 	"github.com/lifeboat-dr/lifeboat/drivers/aws/awstest/emulator"
+	"github.com/lifeboat-dr/lifeboat/drivers/aws/awstest/workbench"
 	"github.com/lifeboat-dr/lifeboat/failure"
 	"github.com/lifeboat-dr/lifeboat/model"
 )
 
 // lab is the fake or an emulator, and a driver that reaches it.
 type lab struct {
-	ctx    context.Context
+	t      *testing.T
 	d      *Group
 	access func(region string) awsbase.Access
-	pause  time.Duration // between two looks
-	looks  int           // after so many, work is never over
+	engine workbench.Engine
+	looks  int // after so many, work is never over
 	groups map[model.SiteID]string
 	n      int
 }
 
-func newLab(t *testing.T, o awsbase.Options, access func(region string) awsbase.Access, pause time.Duration, looks int) *lab {
+func newLab(t *testing.T, base *awsbase.Base, access func(region string) awsbase.Access, pause time.Duration, looks int) *lab {
 	t.Helper()
-	base := awsbase.New(o)
 	t.Cleanup(base.Wait)
-	return &lab{ctx: t.Context(), d: NewGroup(base), access: access, pause: pause, looks: looks, groups: map[model.SiteID]string{"east": "sg-1", "west": "sg-1"}}
+	d := NewGroup(base)
+	e := workbench.Engine{Driver: func(driver.Request) driver.Driver { return d }, Pause: pause}
+	return &lab{t: t, d: d, access: access, engine: e, looks: looks, groups: map[model.SiteID]string{"east": "sg-1", "west": "sg-1"}}
 }
 
 // resource is a request about a group of a name.
@@ -46,18 +47,10 @@ func (l *lab) resource(name string, change func(*GroupSettings, *GroupSite)) dri
 		if change != nil {
 			change(&set, &at)
 		}
-		sites[site] = raw(at)
+		sites[site] = workbench.JSON(l.t, at)
 	}
-	r := model.Resource{ID: "cache", App: "shop", Kind: KindGroup, Settings: raw(set), Sites: sites}
+	r := model.Resource{ID: "cache", App: "shop", Kind: KindGroup, Settings: workbench.JSON(l.t, set), Sites: sites}
 	return driver.Request{Target: driver.Target{App: "shop", Resource: r}, Operation: model.OpFailover, Mode: model.Planned, Run: "r1", Attempt: 1}
-}
-
-func raw(v any) json.RawMessage {
-	text, err := json.Marshal(v)
-	if err != nil {
-		panic(err)
-	}
-	return text
 }
 
 // do carries an action out, and says how it ended and which groups are at the site then.
@@ -69,26 +62,20 @@ func (l *lab) do(req driver.Request, action model.Action, site model.SiteID) str
 }
 
 func (l *lab) run(req driver.Request) string {
-	h, err := driver.Begin(l.ctx, l.d, req)
-	for n := 0; err == nil; n++ {
-		var seen driver.Observation
-		if seen, err = l.d.Observe(l.ctx, req, h); err == nil && seen.State != driver.Pending {
-			return string(seen.State) + " " + l.there(req)
-		} else if n == l.looks {
-			return "never: " + seen.Phase
-		}
-		time.Sleep(l.pause)
+	word := l.engine.Word(l.t.Context(), req, l.looks)
+	if word == string(driver.Done) || word == string(driver.Failed) {
+		word += " " + l.there(req)
 	}
-	return failure.KindOf(err).String()
+	return word
 }
 
 // there are the resource's groups at the site of a request, and what drills made of them.
 func (l *lab) there(req driver.Request) string {
-	p, err := l.d.place(l.ctx, req.Target, req.Site)
+	p, err := l.d.place(l.t.Context(), req.Target, req.Site)
 	if err != nil {
 		return failure.KindOf(err).String()
 	}
-	found, err := p.api.DescribeReplicationGroups(l.ctx, &sdk.DescribeReplicationGroupsInput{})
+	found, err := p.api.DescribeReplicationGroups(l.t.Context(), &sdk.DescribeReplicationGroupsInput{})
 	if err != nil {
 		return failure.KindOf(err).String()
 	}
@@ -105,7 +92,7 @@ func (l *lab) there(req driver.Request) string {
 
 // points are the resource's in the east.
 func (l *lab) points(req driver.Request) string {
-	found, err := l.d.Points(l.ctx, at(req, "", "east").Target)
+	found, err := l.d.Points(l.t.Context(), at(req, "", "east").Target)
 	if err != nil {
 		return ", " + failure.KindOf(err).String()
 	}
@@ -118,7 +105,7 @@ func (l *lab) points(req driver.Request) string {
 }
 
 func (l *lab) described(req driver.Request, site model.SiteID) string {
-	desc, err := l.d.Describe(l.ctx, at(req, "", site).Target)
+	desc, err := l.d.Describe(l.t.Context(), at(req, "", site).Target)
 	if err != nil {
 		return failure.KindOf(err).String()
 	}
@@ -131,12 +118,7 @@ func TestEmulators(t *testing.T) {
 	emulator.Compare(t, groupSteps(), func(t *testing.T, run func(*lab)) {
 		synctest.Test(t, func(t *testing.T) {
 			w := awstest.New(awstest.Options{})
-			c := w.Account(account)
-			t.Setenv("CACHE_KEY", c.AccessKey)
-			t.Setenv("CACHE_SECRET", c.SecretKey)
-			l := newLab(t, awsbase.Options{HTTP: w.Client()}, func(region string) awsbase.Access {
-				return awsbase.Access{Account: account, Region: region, AccessKey: "env:CACHE_KEY", SecretKey: "env:CACHE_SECRET"}
-			}, lookAgain, 1000)
+			l := newLab(t, awsbase.New(awsbase.Options{HTTP: w.Client()}), func(region string) awsbase.Access { return workbench.Fake(t, w, account, region) }, lookAgain, 1000)
 			for site, region := range regions {
 				_, _, groups := w.Network(account, region)
 				l.groups[site] = groups[0]
@@ -144,11 +126,7 @@ func TestEmulators(t *testing.T) {
 			run(l)
 		})
 	}, func(t *testing.T, at emulator.Endpoint) *lab {
-		fast := awsbase.Options{HTTP: at.HTTP, Every: time.Millisecond, Rates: map[string]awsbase.Rate{"elasticache": {Max: 1000, Burst: 1000}}}
-		return newLab(t, fast, func(region string) awsbase.Access {
-			return awsbase.Access{Account: emulator.Account, Region: region, AccessKey: "exec:echo test", SecretKey: "exec:echo test", Endpoint: at.URL,
-				Attempt: model.Duration(time.Minute), Deadline: model.Duration(2 * time.Minute)}
-		}, 20*time.Millisecond, 10)
+		return newLab(t, workbench.Base(t, at), func(region string) awsbase.Access { return workbench.Emulated(at, region) }, 20*time.Millisecond, 10)
 	})
 }
 

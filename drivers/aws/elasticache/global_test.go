@@ -17,6 +17,7 @@ import (
 	"github.com/lifeboat-dr/lifeboat/drivers/aws/awsbase"
 	"github.com/lifeboat-dr/lifeboat/drivers/aws/awstest"
 	"github.com/lifeboat-dr/lifeboat/drivers/aws/awstest/awsmodel"
+	"github.com/lifeboat-dr/lifeboat/drivers/aws/awstest/workbench"
 	"github.com/lifeboat-dr/lifeboat/failure"
 	"github.com/lifeboat-dr/lifeboat/model"
 )
@@ -49,10 +50,9 @@ func bubble(t *testing.T, test func(t *testing.T, s *scene)) {
 }
 
 func (s *scene) access(t testing.TB, site model.SiteID) awsbase.Access {
-	c := s.w.Account(account)
-	t.Setenv("CACHE_KEY", c.AccessKey)
-	t.Setenv("CACHE_SECRET", c.SecretKey)
-	return awsbase.Access{Account: account, Region: regions[site], AccessKey: "env:CACHE_KEY", SecretKey: "env:CACHE_SECRET", Attempt: model.Duration(time.Second), Deadline: model.Duration(2 * time.Second)}
+	a := workbench.Fake(t, s.w, account, regions[site])
+	a.Attempt, a.Deadline = model.Duration(time.Second), model.Duration(2*time.Second)
+	return a
 }
 
 func (s *scene) client(t testing.TB, site model.SiteID) *sdk.Client {
@@ -84,16 +84,11 @@ func (s *scene) datastore(t testing.TB, action model.Action, site model.SiteID) 
 	_, err = s.client(t, "west").CreateReplicationGroup(t.Context(), &sdk.CreateReplicationGroupInput{ReplicationGroupId: aws.String(name + "-west"), ReplicationGroupDescription: aws.String("x"), GlobalReplicationGroupId: aws.String("ldgnf-" + name)})
 	must(t, err)
 	time.Sleep(20 * time.Minute)
-	raw := func(v any) json.RawMessage {
-		text, err := json.Marshal(v)
-		must(t, err)
-		return text
-	}
 	sites := map[model.SiteID]json.RawMessage{}
 	for site := range regions {
-		sites[site] = raw(Site{AWS: s.access(t, site), Group: name + "-" + string(site)})
+		sites[site] = workbench.JSON(t, Site{AWS: s.access(t, site), Group: name + "-" + string(site)})
 	}
-	r := model.Resource{ID: "sessions", App: "shop", Kind: KindGlobal, Settings: raw(Settings{Datastore: "ldgnf-" + name}), Sites: sites}
+	r := model.Resource{ID: "sessions", App: "shop", Kind: KindGlobal, Settings: workbench.JSON(t, Settings{Datastore: "ldgnf-" + name}), Sites: sites}
 	return at(driver.Request{Target: driver.Target{App: "shop", Resource: r}, Operation: model.OpFailover, Mode: model.Planned, Run: "r1", Attempt: 1, Token: "abcdefghijklmnop"}, action, site)
 }
 
@@ -104,37 +99,24 @@ func at(req driver.Request, action model.Action, site model.SiteID) driver.Reque
 	return req
 }
 
+func (s *scene) engine() workbench.Engine {
+	return workbench.Engine{Driver: func(driver.Request) driver.Driver { return s.d }, Pause: again}
+}
+
 // run begins and observes until the work is over.
 func (s *scene) run(t testing.TB, req driver.Request) driver.Observation {
 	t.Helper()
-	h, err := driver.Begin(t.Context(), s.d, req)
-	must(t, err)
-	return s.finish(t, req, h)
+	return s.engine().Run(t, req)
 }
 
 func (s *scene) finish(t testing.TB, req driver.Request, h driver.Handle) driver.Observation {
 	t.Helper()
-	for range 1000 {
-		seen, err := s.d.Observe(t.Context(), req, h)
-		if err != nil && !failure.KindOf(err).Retryable() {
-			t.Fatal(err)
-		}
-		if err == nil && seen.State != driver.Pending {
-			return seen
-		}
-		time.Sleep(again)
-	}
-	t.Fatal("it never ends")
-	panic("unreachable")
+	return s.engine().Await(t, req, h)
 }
 
 func (s *scene) done(t testing.TB, req driver.Request) driver.Observation {
 	t.Helper()
-	seen := s.run(t, req)
-	if seen.State != driver.Done {
-		t.Fatalf("%s at %s ends as %s: %v", req.Action, req.Site, seen.State, seen.Err)
-	}
-	return seen
+	return s.engine().Done(t, req)
 }
 
 func (s *scene) role(t testing.TB, req driver.Request, site model.SiteID) string {

@@ -14,7 +14,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/elasticache/types"
 
 	"github.com/lifeboat-dr/lifeboat/driver"
-	"github.com/lifeboat-dr/lifeboat/failure"
+	"github.com/lifeboat-dr/lifeboat/drivers/aws/awstest/workbench"
 	"github.com/lifeboat-dr/lifeboat/model"
 )
 
@@ -74,14 +74,9 @@ func (s *groupScene) resource(t testing.TB, change func(*GroupSettings, map[mode
 	if change != nil {
 		change(set, sites)
 	}
-	raw := func(v any) json.RawMessage {
-		text, err := json.Marshal(v)
-		must(t, err)
-		return text
-	}
-	r := model.Resource{ID: "sessions", App: model.AppID(name), Kind: KindGroup, Settings: raw(set), Sites: map[model.SiteID]json.RawMessage{}}
+	r := model.Resource{ID: "sessions", App: model.AppID(name), Kind: KindGroup, Settings: workbench.JSON(t, set), Sites: map[model.SiteID]json.RawMessage{}}
 	for site, at := range sites {
-		r.Sites[site] = raw(at)
+		r.Sites[site] = workbench.JSON(t, at)
 	}
 	return driver.Request{Target: driver.Target{App: r.App, Resource: r}, Operation: model.OpFailover, Mode: model.Planned, Run: "r1", Attempt: 1}
 }
@@ -94,31 +89,19 @@ func (s *groupScene) step(req driver.Request, action model.Action, site model.Si
 	return req
 }
 
+// engine carries requests out, by another driver value at each look.
+func (s *groupScene) engine() workbench.Engine {
+	return workbench.Engine{Driver: func(driver.Request) driver.Driver { return s.driver() }, Pause: lookAgain}
+}
+
 func (s *groupScene) finish(t testing.TB, req driver.Request, h driver.Handle) driver.Observation {
 	t.Helper()
-	for range 2000 {
-		seen, err := s.driver().Observe(t.Context(), req, h)
-		if err != nil && !failure.KindOf(err).Retryable() {
-			t.Fatal(err)
-		}
-		if err == nil && seen.State != driver.Pending {
-			return seen
-		}
-		time.Sleep(lookAgain)
-	}
-	t.Fatalf("%s at %s never ends", req.Action, req.Site)
-	panic("unreachable")
+	return s.engine().Await(t, req, h)
 }
 
 func (s *groupScene) done(t testing.TB, req driver.Request) driver.Observation {
 	t.Helper()
-	h, err := driver.Begin(t.Context(), s.driver(), req)
-	must(t, err)
-	seen := s.finish(t, req, h)
-	if seen.State != driver.Done {
-		t.Fatalf("%s at %s ends as %s: %v", req.Action, req.Site, seen.State, seen.Err)
-	}
-	return seen
+	return s.engine().Done(t, req)
 }
 
 // there lists the groups at a site.

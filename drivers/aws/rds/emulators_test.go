@@ -14,6 +14,7 @@ import (
 	"github.com/lifeboat-dr/lifeboat/driver"
 	"github.com/lifeboat-dr/lifeboat/drivers/aws/awsbase"
 	"github.com/lifeboat-dr/lifeboat/drivers/aws/awstest/emulator"
+	"github.com/lifeboat-dr/lifeboat/drivers/aws/awstest/workbench"
 	"github.com/lifeboat-dr/lifeboat/failure"
 	"github.com/lifeboat-dr/lifeboat/model"
 )
@@ -25,8 +26,8 @@ type lab struct {
 	access func(site model.SiteID) awsbase.Access
 	groups map[model.SiteID][2]string // the fence's, and the one that is served in
 	keys   map[model.SiteID]string
-	pause  time.Duration // between two looks
-	looks  int           // after so many, work is never over
+	engine workbench.Engine
+	looks  int // after so many, work is never over
 	n      int
 }
 
@@ -35,12 +36,8 @@ func (l *lab) resource(name, recovery string) driver.Target {
 	r := model.Resource{ID: "db", App: model.AppID(name), Kind: Kind, Settings: json.RawMessage(`{"recovery": "` + recovery + `"}`), Sites: map[model.SiteID]json.RawMessage{},
 		Points: &model.PointPolicy{Keep: &model.Retention{Last: 1}}}
 	for site := range regions {
-		at, err := json.Marshal(Site{AWS: l.access(site), Instance: name, Class: "db.t3.medium", SubnetGroup: "apart", SecurityGroups: []string{l.groups[site][1]}, KMSKey: l.keys[site],
+		r.Sites[site] = workbench.JSON(l.t, Site{AWS: l.access(site), Instance: name, Class: "db.t3.medium", SubnetGroup: "apart", SecurityGroups: []string{l.groups[site][1]}, KMSKey: l.keys[site],
 			Drill: &DrillSite{SubnetGroup: "apart", SecurityGroups: []string{l.groups[site][0]}}, Fence: &FenceSite{SecurityGroups: []string{l.groups[site][0]}}})
-		if err != nil {
-			l.t.Fatal(err)
-		}
-		r.Sites[site] = at
 	}
 	return driver.Target{App: r.App, Resource: r, Site: "east"}
 }
@@ -66,7 +63,7 @@ func (l *lab) create(target driver.Target) string {
 		if err == nil && aws.ToString(out.DBInstances[0].DBInstanceStatus) == "available" {
 			return "available"
 		}
-		time.Sleep(l.pause)
+		time.Sleep(l.engine.Pause)
 	}
 	return "never"
 }
@@ -79,17 +76,14 @@ func (l *lab) do(target driver.Target, action model.Action, site, peer model.Sit
 	if change != nil {
 		change(&req)
 	}
-	h, err := driver.Begin(l.t.Context(), l.d, req)
-	for n := 0; err == nil; n++ {
-		var seen driver.Observation
-		if seen, err = l.d.Observe(l.t.Context(), req, h); err == nil && seen.State != driver.Pending {
-			return string(seen.State) + l.there(target)
-		} else if n == l.looks {
-			return "never: " + strings.Fields(seen.Phase + " nothing")[0] + l.there(target)
-		}
-		time.Sleep(l.pause)
+	word := l.engine.Word(l.t.Context(), req, l.looks)
+	if word, over := strings.CutPrefix(word, "never: "); over {
+		return "never: " + strings.Fields(word + " nothing")[0] + l.there(target)
 	}
-	return failure.KindOf(err).String()
+	if word != string(driver.Done) && word != string(driver.Failed) {
+		return word
+	}
+	return word + l.there(target)
 }
 
 // there counts what is of a resource at both sites: instances and snapshots.
@@ -134,7 +128,7 @@ func TestEmulators(t *testing.T) {
 	emulator.Compare(t, lifeSteps(), func(t *testing.T, run func(*lab)) {
 		synctest.Test(t, func(t *testing.T) {
 			w := newWorld(t)
-			l := &lab{t: t, d: w.driver(), access: w.access, groups: map[model.SiteID][2]string{}, keys: w.keys, pause: lookAgain, looks: 2000}
+			l := &lab{t: t, d: w.driver(), access: w.access, groups: map[model.SiteID][2]string{}, keys: w.keys, engine: w.engine(), looks: 2000}
 			for site := range regions {
 				fence, serve := w.groups(site)
 				l.groups[site] = [2]string{fence, serve}
@@ -142,13 +136,10 @@ func TestEmulators(t *testing.T) {
 			run(l)
 		})
 	}, func(t *testing.T, at emulator.Endpoint) *lab {
-		base := awsbase.New(awsbase.Options{HTTP: at.HTTP, Every: time.Millisecond, Rates: map[string]awsbase.Rate{"rds": {Max: 1000, Burst: 1000}}})
-		t.Cleanup(base.Wait)
-		l := &lab{t: t, d: New(base), pause: 20 * time.Millisecond, looks: 20, groups: map[model.SiteID][2]string{}, keys: map[model.SiteID]string{}}
-		l.access = func(site model.SiteID) awsbase.Access {
-			return awsbase.Access{Account: emulator.Account, Region: regions[site], AccessKey: "exec:echo test", SecretKey: "exec:echo test", Endpoint: at.URL,
-				Attempt: model.Duration(time.Minute), Deadline: model.Duration(2 * time.Minute)}
-		}
+		d := New(workbench.Base(t, at))
+		l := &lab{t: t, d: d, looks: 20, groups: map[model.SiteID][2]string{}, keys: map[model.SiteID]string{}}
+		l.engine = workbench.Engine{Driver: func(driver.Request) driver.Driver { return d }, Pause: 20 * time.Millisecond}
+		l.access = func(site model.SiteID) awsbase.Access { return workbench.Emulated(at, regions[site]) }
 		for site, region := range regions {
 			l.groups[site] = [2]string{"sg-fence", "sg-serve"}
 			_, err := l.api(site).CreateDBSubnetGroup(t.Context(), &sdk.CreateDBSubnetGroupInput{DBSubnetGroupName: aws.String("apart"), DBSubnetGroupDescription: aws.String("x"), SubnetIds: at.Subnets(t, region)})

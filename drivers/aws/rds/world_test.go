@@ -16,6 +16,7 @@ import (
 	"github.com/lifeboat-dr/lifeboat/drivers/aws/awsbase"
 	"github.com/lifeboat-dr/lifeboat/drivers/aws/awstest"
 	"github.com/lifeboat-dr/lifeboat/drivers/aws/awstest/awsmodel"
+	"github.com/lifeboat-dr/lifeboat/drivers/aws/awstest/workbench"
 	"github.com/lifeboat-dr/lifeboat/model"
 )
 
@@ -94,11 +95,7 @@ func (w *world) resource(t testing.TB, change func(site model.SiteID, s *Site)) 
 		if change != nil {
 			change(site, &s)
 		}
-		text, err := json.Marshal(s)
-		if err != nil {
-			t.Fatal(err)
-		}
-		r.Sites[site] = text
+		r.Sites[site] = workbench.JSON(t, s)
 	}
 	return driver.Target{App: r.App, Resource: r, Site: "east"}
 }
@@ -210,39 +207,24 @@ func (w *world) request(target driver.Target, action model.Action, site, peer mo
 		Token: fmt.Sprintf("%s%d%s", strings.Repeat("a", 10), w.n, strings.Repeat("b", 12))}
 }
 
-// run carries an action out, by another driver value at each look.
+// engine carries requests out, by another driver value at each look.
+func (w *world) engine() workbench.Engine {
+	return workbench.Engine{Driver: func(driver.Request) driver.Driver { return w.driver() }, Pause: lookAgain}
+}
+
+// run carries an action out.
 func (w *world) run(t testing.TB, req driver.Request) driver.Observation {
 	t.Helper()
-	h, err := driver.Begin(t.Context(), w.driver(), req)
-	if err != nil {
-		t.Fatalf("begin %s: %v", req.Action, err)
-	}
-	return w.await(t, req, h)
+	return w.engine().Run(t, req)
 }
 
 func (w *world) await(t testing.TB, req driver.Request, h driver.Handle) driver.Observation {
 	t.Helper()
-	for deadline := time.Now().Add(48 * time.Hour); ; {
-		seen, err := w.driver().Observe(t.Context(), req, h)
-		if err != nil {
-			t.Fatalf("observe %s: %v", req.Action, err)
-		}
-		if seen.State != driver.Pending {
-			return seen
-		}
-		if time.Now().After(deadline) {
-			t.Fatalf("%s is not over: %s", req.Action, seen.Phase)
-		}
-		time.Sleep(lookAgain)
-	}
+	return w.engine().Await(t, req, h)
 }
 
 // done runs an action that must succeed.
 func (w *world) done(t testing.TB, req driver.Request) driver.Observation {
 	t.Helper()
-	seen := w.run(t, req)
-	if seen.State != driver.Done {
-		t.Fatalf("%s at %s is %s: %v", req.Action, req.Site, seen.State, seen.Err)
-	}
-	return seen
+	return w.engine().Done(t, req)
 }

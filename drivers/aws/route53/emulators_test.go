@@ -1,7 +1,6 @@
 package route53
 
 import (
-	"context"
 	"encoding/json"
 	"fmt"
 	"slices"
@@ -18,29 +17,31 @@ import (
 	"github.com/lifeboat-dr/lifeboat/drivers/aws/awsbase"
 	"github.com/lifeboat-dr/lifeboat/drivers/aws/awstest"
 	"github.com/lifeboat-dr/lifeboat/drivers/aws/awstest/emulator"
+	"github.com/lifeboat-dr/lifeboat/drivers/aws/awstest/workbench"
 	"github.com/lifeboat-dr/lifeboat/failure"
 	"github.com/lifeboat-dr/lifeboat/model"
 )
 
 // lab is a zone on the fake or on an emulator, and a driver that reaches it.
 type lab struct {
-	ctx    context.Context
+	t      *testing.T
 	d      *Driver
 	access awsbase.Access
 	sdk    *sdk.Client
 	zone   string
-	pause  time.Duration // between two looks
+	engine workbench.Engine
 }
 
-func newLab(t *testing.T, o awsbase.Options, a awsbase.Access, pause time.Duration) *lab {
+func newLab(t *testing.T, base *awsbase.Base, a awsbase.Access, pause time.Duration) *lab {
 	t.Helper()
-	base := awsbase.New(o)
 	session, err := base.Session(t.Context(), a)
 	if err != nil {
 		t.Fatal(err)
 	}
-	l := &lab{ctx: t.Context(), d: New(base), access: a, sdk: sdk.NewFromConfig(session.Config("route53")), pause: pause}
-	made, err := l.sdk.CreateHostedZone(l.ctx, &sdk.CreateHostedZoneInput{Name: aws.String("example.com"), CallerReference: aws.String("lab")})
+	d := New(base)
+	e := workbench.Engine{Driver: func(driver.Request) driver.Driver { return d }, Pause: pause}
+	l := &lab{t: t, d: d, access: a, sdk: sdk.NewFromConfig(session.Config("route53")), engine: e}
+	made, err := l.sdk.CreateHostedZone(l.t.Context(), &sdk.CreateHostedZoneInput{Name: aws.String("example.com"), CallerReference: aws.String("lab")})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -52,14 +53,7 @@ func newLab(t *testing.T, o awsbase.Options, a awsbase.Access, pause time.Durati
 func (l *lab) request(to model.SiteID, settings, east, west m) driver.Request {
 	settings["zone"] = "example.com"
 	east["aws"], west["aws"] = l.access, l.access
-	raw := func(v any) json.RawMessage {
-		text, err := json.Marshal(v)
-		if err != nil {
-			panic(err)
-		}
-		return text
-	}
-	r := model.Resource{ID: "name", App: "shop", Kind: Kind, Settings: raw(settings), Sites: map[model.SiteID]json.RawMessage{"east": raw(east), "west": raw(west)}}
+	r := model.Resource{ID: "name", App: "shop", Kind: Kind, Settings: workbench.JSON(l.t, settings), Sites: map[model.SiteID]json.RawMessage{"east": workbench.JSON(l.t, east), "west": workbench.JSON(l.t, west)}}
 	return driver.Request{Target: driver.Target{App: "shop", Resource: r, Site: to, Peer: map[model.SiteID]model.SiteID{"west": "east", "east": "west"}[to]},
 		Action: model.ActionRedirect, Operation: model.OpFailover, Mode: model.Planned, Run: "r1", Step: "redirect-name", Attempt: 1, Token: "abcdefghijklmnopqrstuvwxyz"}
 }
@@ -69,20 +63,16 @@ func word(err error) string { return failure.KindOf(err).String() }
 
 // move redirects to a site, and says how that ended and what stands there then.
 func (l *lab) move(req driver.Request) string {
-	h, err := l.d.Redirect(l.ctx, req)
-	for err == nil {
-		var seen driver.Observation
-		if seen, err = l.d.Observe(l.ctx, req, h); err == nil && seen.State != driver.Pending {
-			return string(seen.State) + " " + l.records()
-		}
-		time.Sleep(l.pause)
+	word := l.engine.Word(l.t.Context(), req, 1000)
+	if word == string(driver.Done) || word == string(driver.Failed) {
+		word += " " + l.records()
 	}
-	return word(err)
+	return word
 }
 
 // records are those of the zone, but for the ones that every zone has.
 func (l *lab) records() string {
-	found, err := l.sdk.ListResourceRecordSets(l.ctx, &sdk.ListResourceRecordSetsInput{HostedZoneId: &l.zone})
+	found, err := l.sdk.ListResourceRecordSets(l.t.Context(), &sdk.ListResourceRecordSetsInput{HostedZoneId: &l.zone})
 	if err != nil {
 		return word(err)
 	}
@@ -120,7 +110,7 @@ func (l *lab) described(req driver.Request, say func(model.Description) string) 
 	for _, site := range []model.SiteID{"east", "west"} {
 		t := req.Target
 		t.Site = site
-		desc, err := l.d.Describe(l.ctx, t)
+		desc, err := l.d.Describe(l.t.Context(), t)
 		if err != nil {
 			return word(err)
 		}
@@ -131,7 +121,7 @@ func (l *lab) described(req driver.Request, say func(model.Description) string) 
 
 // clear removes all records but those that every zone has.
 func (l *lab) clear() error {
-	found, err := l.sdk.ListResourceRecordSets(l.ctx, &sdk.ListResourceRecordSetsInput{HostedZoneId: &l.zone})
+	found, err := l.sdk.ListResourceRecordSets(l.t.Context(), &sdk.ListResourceRecordSetsInput{HostedZoneId: &l.zone})
 	if err != nil {
 		return err
 	}
@@ -144,7 +134,7 @@ func (l *lab) clear() error {
 	if len(batch.Changes) == 0 {
 		return nil
 	}
-	_, err = l.sdk.ChangeResourceRecordSets(l.ctx, &sdk.ChangeResourceRecordSetsInput{HostedZoneId: &l.zone, ChangeBatch: batch})
+	_, err = l.sdk.ChangeResourceRecordSets(l.t.Context(), &sdk.ChangeResourceRecordSetsInput{HostedZoneId: &l.zone, ChangeBatch: batch})
 	return err
 }
 
@@ -194,14 +184,9 @@ func TestEmulators(t *testing.T) {
 	emulator.Compare(t, steps, func(t *testing.T, run func(*lab)) {
 		synctest.Test(t, func(t *testing.T) {
 			w := awstest.New(awstest.Options{})
-			c := w.Account(account)
-			t.Setenv("ROUTE53_KEY", c.AccessKey)
-			t.Setenv("ROUTE53_SECRET", c.SecretKey)
-			run(newLab(t, awsbase.Options{HTTP: w.Client()}, awsbase.Access{Account: account, Region: "us-east-1", AccessKey: "env:ROUTE53_KEY", SecretKey: "env:ROUTE53_SECRET"}, time.Second))
+			run(newLab(t, awsbase.New(awsbase.Options{HTTP: w.Client()}), workbench.Fake(t, w, account, "us-east-1"), time.Second))
 		})
 	}, func(t *testing.T, at emulator.Endpoint) *lab {
-		a := awsbase.Access{Account: emulator.Account, Region: "us-east-1", AccessKey: "exec:echo test", SecretKey: "exec:echo test", Endpoint: at.URL,
-			Attempt: model.Duration(time.Minute), Deadline: model.Duration(2 * time.Minute)}
-		return newLab(t, awsbase.Options{HTTP: at.HTTP, Rates: map[string]awsbase.Rate{"route53": {Max: 1000, Burst: 1000}}}, a, 20*time.Millisecond)
+		return newLab(t, workbench.Base(t, at), workbench.Emulated(at, "us-east-1"), 20*time.Millisecond)
 	})
 }

@@ -25,6 +25,7 @@ import (
 	"github.com/lifeboat-dr/lifeboat/drivers/aws/awsbase"
 	"github.com/lifeboat-dr/lifeboat/drivers/aws/awstest"
 	"github.com/lifeboat-dr/lifeboat/drivers/aws/awstest/awsmodel"
+	"github.com/lifeboat-dr/lifeboat/drivers/aws/awstest/workbench"
 	"github.com/lifeboat-dr/lifeboat/failure"
 	"github.com/lifeboat-dr/lifeboat/model"
 )
@@ -117,10 +118,7 @@ func newScene(t testing.TB, w *awstest.World, o awsbase.Options) *scene {
 }
 
 func (s *scene) access(t testing.TB, region string) awsbase.Access {
-	c := s.w.Account(account)
-	t.Setenv("ROUTE53_KEY", c.AccessKey)
-	t.Setenv("ROUTE53_SECRET", c.SecretKey)
-	return awsbase.Access{Account: account, Region: region, AccessKey: "env:ROUTE53_KEY", SecretKey: "env:ROUTE53_SECRET"}
+	return workbench.Fake(t, s.w, account, region)
 }
 
 type m = map[string]any
@@ -131,14 +129,7 @@ func (s *scene) request(t testing.TB, to model.SiteID, settings, east, west m) d
 		settings["zone"] = "example.com"
 	}
 	east["aws"], west["aws"] = s.access(t, "us-east-1"), s.access(t, "us-west-2")
-	raw := func(v any) json.RawMessage {
-		text, err := json.Marshal(v)
-		if err != nil {
-			t.Fatal(err)
-		}
-		return text
-	}
-	r := model.Resource{ID: "name", App: "shop", Kind: Kind, Settings: raw(settings), Sites: map[model.SiteID]json.RawMessage{"east": raw(east), "west": raw(west)}}
+	r := model.Resource{ID: "name", App: "shop", Kind: Kind, Settings: workbench.JSON(t, settings), Sites: map[model.SiteID]json.RawMessage{"east": workbench.JSON(t, east), "west": workbench.JSON(t, west)}}
 	return driver.Request{Target: driver.Target{App: "shop", Resource: r, Site: to, Peer: map[model.SiteID]model.SiteID{"west": "east", "east": "west"}[to]},
 		Action: model.ActionRedirect, Operation: model.OpFailover, Mode: model.Planned, Run: "r1", Step: "redirect-name", Attempt: 1, Token: "abcdefghijklmnopqrstuvwxyz"}
 }
