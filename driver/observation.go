@@ -34,6 +34,7 @@ const (
 	asOf      = "holds all until"
 	lastState = "last state"
 	source    = "source"
+	wasBehind = "was behind by"
 )
 
 // AsOf is evidence of a step that makes a copy serve: the copy holds all that was accepted until an instant, and what was accepted
@@ -51,6 +52,15 @@ func ReadAsOf(evidence []model.Fact) (at time.Time, ok bool) {
 	at, err := time.Parse(time.RFC3339Nano, text)
 	return at, err == nil
 }
+
+// Behind is evidence of how far a copy was seen to be behind what it followed, and when, before it was made to serve: what is known of a
+// loss that nothing proves. Reports say it, and measure nothing by it.
+func Behind(lag time.Duration, at time.Time) model.Fact {
+	return Fact(wasBehind, "%s at %s", lag, at.UTC().Format(time.RFC3339))
+}
+
+// ReadBehind is what [Behind] says among a step's evidence, in its words.
+func ReadBehind(evidence []model.Fact) (said string, ok bool) { return valueOf(wasBehind, evidence) }
 
 // LastState is evidence of a step that made sure first that the old copy accepts no writes, and then that what is named, such as
 // "snapshot X", holds all that it had accepted. A move that goes on from the very thing, which [Source] says, lost nothing.

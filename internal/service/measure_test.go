@@ -293,6 +293,27 @@ func TestHandedOver(t *testing.T) {
 	}
 }
 
+// TestWhatWasBehind holds that what is known of a loss that nothing proves is said, and measures nothing.
+func TestWhatWasBehind(t *testing.T) {
+	world := fake.NewWorld()
+	s := &Service{opts: Options{Drivers: driver.NewRegistry(fake.New(world, fake.Stateful()))}}
+	step := func(action model.Action) model.Step {
+		return model.Step{ID: model.StepID(action), Kind: fake.KindStateful, Action: action, Operation: model.OpFailover, Resource: model.Resource{ID: "cache"}}
+	}
+	p := &model.Plan{Steps: []model.Step{step(model.ActionFence), step(model.ActionPromote)}}
+	view := &api.RunView{Steps: []api.StepView{{ID: "fence", Action: model.ActionFence, Status: api.StepDone, Evidence: []model.Fact{driver.Behind(1200*time.Millisecond, noon)}},
+		{ID: "promote", Action: model.ActionPromote, Status: api.StepDone}}}
+	const said = "cache%s (the copy was behind by 1.2s at 2026-01-02T12:00:00Z, when that was last seen)"
+	for want, got := range map[string]api.Measure{
+		"not measured: nothing says what was lost of " + fmt.Sprintf(said, ""):                                                                                        s.unmarked(api.Measure{}, p, view, served{until: at(100)}),
+		"not measured: nothing proves that the copy which serves holds all that the old one had accepted: " + fmt.Sprintf(said, ": its driver says nothing about it"): s.handedOver(api.Measure{}, p, view),
+	} {
+		if got.Value != nil || got.Basis != want {
+			t.Errorf("%v: %q, want %q", got.Value, got.Basis, want)
+		}
+	}
+}
+
 func TestABasisNamesAFew(t *testing.T) {
 	if got, want := some([]string{"a", "b", "c", "d", "e", "f", "g"}), "a; b; c; d; e; and 2 more"; got != want {
 		t.Errorf("got %q, want %q", got, want)

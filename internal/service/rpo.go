@@ -96,7 +96,7 @@ func (s *Service) unmarked(worst api.Measure, p *model.Plan, view *api.RunView, 
 	for _, step := range s.unmarkedSteps(p) {
 		at, ok := asOf(p, view, step)
 		if !ok {
-			silent = append(silent, string(step.Resource.ID))
+			silent = append(silent, string(step.Resource.ID)+wasBehind(p, view, step))
 			continue
 		}
 		if lost := max(clients.until.Sub(at), 0); worst.Value == nil || lost > worst.Value.Std() {
@@ -111,6 +111,16 @@ func (s *Service) unmarked(worst api.Measure, p *model.Plan, view *api.RunView, 
 		return worst
 	}
 	return atLeast(worst, "nothing says what was lost of "+strings.Join(silent, ", "))
+}
+
+// wasBehind is what is known of a loss that nothing proves: how far the copy was behind when that was last seen.
+func wasBehind(p *model.Plan, view *api.RunView, step model.Step) string {
+	for _, st := range viewsOf(p, view, step, model.ActionFence, model.ActionPromote) {
+		if said, ok := driver.ReadBehind(st.Evidence); ok {
+			return " (the copy was behind by " + said + ", when that was last seen)"
+		}
+	}
+	return ""
 }
 
 // atLeast is what a measure is worth when of something it is not known what was lost: the least, if that is anything.
@@ -150,7 +160,7 @@ func (s *Service) handedOver(worst api.Measure, p *model.Plan, view *api.RunView
 		}
 		from, doubt := goesOnFrom(p, view, step)
 		if doubt != "" {
-			doubts = append(doubts, string(step.Resource.ID)+": "+doubt)
+			doubts = append(doubts, string(step.Resource.ID)+": "+doubt+wasBehind(p, view, step))
 			continue
 		}
 		proved = append(proved, string(step.Resource.ID)+" from "+from)

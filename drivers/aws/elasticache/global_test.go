@@ -180,7 +180,9 @@ func TestHomeIsLost(t *testing.T) {
 				t.Errorf("the lost region is %q", got)
 			}
 			began := time.Now()
-			s.done(t, req)
+			if said, _ := driver.ReadBehind(s.done(t, req).Evidence); !strings.HasPrefix(said, "1s at "+began.UTC().Format("2006-01-02T")) {
+				t.Errorf("the fence says that the west was behind by %q", said)
+			}
 			s.done(t, at(req, model.ActionPromote, "west"))
 			if took := time.Since(began); took > 2*time.Minute {
 				t.Errorf("the failover took %s", took)
@@ -196,6 +198,23 @@ func TestHomeIsLost(t *testing.T) {
 			s.done(t, at(req, model.ActionReverse, "east"))
 		})
 	}
+}
+
+// TestNobodyKnowsTheLag: a failover neither waits for CloudWatch nor says what that does not know.
+func TestNobodyKnowsTheLag(t *testing.T) {
+	bubble(t, func(t *testing.T, s *scene) {
+		req := s.datastore(t, model.ActionFence, "east")
+		fault := s.w.Inject(awstest.Fault{Service: "cloudwatch", How: awstest.Hang})
+		began := time.Now()
+		seen := s.done(t, req)
+		if said, known := driver.ReadBehind(seen.Evidence); known || fault.Times() == 0 {
+			t.Errorf("it was behind by %q, and CloudWatch was asked %d times", said, fault.Times())
+		}
+		if took := time.Since(began); took > 3*time.Minute {
+			t.Errorf("the failover took %s", took)
+		}
+		fault.Remove()
+	})
 }
 
 func TestTheOtherRegionCannotBeAsked(t *testing.T) {

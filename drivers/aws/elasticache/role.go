@@ -3,12 +3,14 @@ package elasticache
 import (
 	"context"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	sdk "github.com/aws/aws-sdk-go-v2/service/elasticache"
 
 	"github.com/lifeboat-dr/lifeboat/driver"
+	"github.com/lifeboat-dr/lifeboat/drivers/aws/metric"
 	"github.com/lifeboat-dr/lifeboat/failure"
 	"github.com/lifeboat-dr/lifeboat/model"
 )
@@ -16,6 +18,28 @@ import (
 // handle is what a begin leaves for its observation.
 type handle struct {
 	Asked time.Time `json:"asked"` // when a failover was asked for; zero: it was not needed
+	// Behind is how far the group that gets the role was behind in the minute that SeenAt begins; zero SeenAt: nobody knows.
+	Behind time.Duration `json:"behind,omitempty"`
+	SeenAt time.Time     `json:"seen_at,omitzero"`
+}
+
+// lagWithin bounds the question how far a secondary is behind, whose answer is worth knowing and not worth waiting for.
+const lagWithin = 5 * time.Second
+
+// behind is what CloudWatch had seen last of the member's lag.
+func (m *member) behind(ctx context.Context) (metric.Lag, bool) {
+	ctx, cancel := context.WithTimeout(ctx, lagWithin)
+	defer cancel()
+	g, err := m.own(ctx)
+	if err != nil {
+		return metric.Lag{}, false
+	}
+	lags, err := metric.ReadLag(ctx, m.session, lagOf(&g)...)
+	i := slices.IndexFunc(lags, func(l metric.Lag) bool { return !l.Broken })
+	if err != nil || i < 0 {
+		return metric.Lag{}, false
+	}
+	return lags[i], true
 }
 
 // unproven is what a fence says that proves nothing.
@@ -85,7 +109,11 @@ func (d *Global) failover(ctx context.Context, v *view, to *member) (driver.Hand
 		GlobalReplicationGroupId: &to.id, PrimaryRegion: aws.String(to.session.Region()), PrimaryReplicationGroupId: &to.group,
 	})
 	if err == nil {
-		return driver.NewHandle(handleVersion, handle{Asked: asked})
+		h := handle{Asked: asked}
+		if lag, ok := to.behind(ctx); ok {
+			h.Behind, h.SeenAt = lag.Behind, lag.At
+		}
+		return driver.NewHandle(handleVersion, h)
 	}
 	if ctx.Err() != nil {
 		return driver.Handle{}, failure.Wrap(err, "fail over to", to.group)
@@ -160,7 +188,7 @@ func (v *view) fenced(req driver.Request, old, to *member, h handle) driver.Obse
 	if isPrimary(o) || !v.quiet(req) {
 		return v.waiting(to, h)
 	}
-	return driver.Observation{State: driver.Done, Evidence: v.evidence("no primary any more: " + old.group + " in " + old.session.Region())}
+	return driver.Observation{State: driver.Done, Evidence: h.withLag(v.evidence("no primary any more: " + old.group + " in " + old.session.Region()))}
 }
 
 // quiet reports whether the exchange of roles is over. With the old region lost, the datastore itself may not come to rest.
@@ -178,6 +206,14 @@ func (v *view) quiet(req driver.Request) bool {
 
 func (v *view) evidence(proof string) []model.Fact {
 	return []model.Fact{{Name: "proof", Value: proof}, {Name: "members", Value: v.show()}, {Name: "datastore", Value: aws.ToString(v.GlobalReplicationGroupId) + " is " + aws.ToString(v.Status)}}
+}
+
+// withLag adds how far the group was behind that got the role: what may have been lost, which nothing proves.
+func (h handle) withLag(evidence []model.Fact) []model.Fact {
+	if h.SeenAt.IsZero() {
+		return evidence
+	}
+	return append(evidence, driver.Behind(h.Behind, h.SeenAt))
 }
 
 // waiting is pending, or failed when the failover was asked for and the datastore rests without it.
@@ -207,7 +243,7 @@ func (d *Global) promoted(ctx context.Context, req driver.Request, m *member, h 
 	if outputs == nil || aws.ToString(g.Status) != available {
 		return driver.Observation{State: driver.Pending, Again: again, Phase: fmt.Sprintf("%s is the primary, and is %s", m.group, aws.ToString(g.Status))}, nil
 	}
-	return driver.Observation{State: driver.Done, Outputs: outputs, Evidence: v.evidence("primary: " + m.group + " in " + m.session.Region())}, nil
+	return driver.Observation{State: driver.Done, Outputs: outputs, Evidence: h.withLag(v.evidence("primary: " + m.group + " in " + m.session.Region()))}, nil
 }
 
 // reversed judges whether the group follows.
