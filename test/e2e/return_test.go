@@ -160,8 +160,8 @@ func (p *place) strays() {
 	}
 }
 
-// write writes an order into the database of a site, as its superuser, who can wait for a short while only.
-func (p *place) write(site, id string) error {
+// write writes an order into the database of a site, as its superuser, who waits no longer than that for the answer.
+func (p *place) write(site, id string, wait time.Duration) error {
 	p.t.Helper()
 	ctx := p.t.Context()
 	conn, err := p.w.Connect(ctx, site, world.Database)
@@ -169,9 +169,9 @@ func (p *place) write(site, id string) error {
 		return err
 	}
 	defer conn.Close(ctx)
-	short, cancel := context.WithTimeout(ctx, 2*time.Second)
+	bounded, cancel := context.WithTimeout(ctx, wait)
 	defer cancel()
-	_, err = conn.Exec(short, "insert into orders (id) values ($1)", id)
+	_, err = conn.Exec(bounded, "insert into orders (id) values ($1)", id)
 	return err
 }
 
@@ -234,7 +234,7 @@ func TestFencedPrimaryReturns(t *testing.T) {
 		t.Errorf("the old primary has come back: standby %v, %v", standby, err)
 	}
 	var denied *pgconn.PgError
-	if err := p.write(world.East, "stray"); !errors.As(err, &denied) || denied.Code != "25006" { // read_only_sql_transaction
+	if err := p.write(world.East, "stray", program.Patience); !errors.As(err, &denied) || denied.Code != "25006" { // read_only_sql_transaction
 		t.Errorf("a write to the old primary: %v, want 25006", err)
 	}
 	p.strays()
@@ -261,7 +261,7 @@ func TestLostPrimaryReturns(t *testing.T) {
 	if standby, err := p.w.InRecovery(t.Context(), world.East); standby || err != nil {
 		t.Fatalf("this test needs an old primary that nobody has fenced: standby %v, %v", standby, err)
 	}
-	if err := p.write(world.East, "stray"); !errors.Is(err, context.DeadlineExceeded) {
+	if err := p.write(world.East, "stray", 2*time.Second); !errors.Is(err, context.DeadlineExceeded) {
 		t.Errorf("a write to the old primary: %v, want none that is acknowledged", err)
 	}
 	p.strays()
