@@ -30,7 +30,7 @@ const (
 )
 
 // rehearsal is an app of make-believe: branches, a hook, an attempt that fails and one whose answer is lost. Its world
-// is a ledger in a folder, which both programs share.
+// is a ledger in a folder, which both programs share. It begins when the file "go" is there.
 const rehearsal = `version: 1
 state: state
 %ssites: {east: {}, west: {}}
@@ -44,6 +44,7 @@ apps:
         settings: {ledger: ./ledger, steps: {fence: {takes: 300ms}, promote: {takes: 500ms, polls: 3}}}
         sites: {east: {role: primary}, west: {role: standby, sync: true}}
         hooks:
+          - {before: fence, on: [failover], step: {name: gate, kind: exec, settings: {folder: ./host, dir: ., command: [sh, -c, "until [ -e go ] || [ ! -d $PWD ]; do sleep 0.05; done"]}}}
           - {after: promote, on: [failover], step: {name: warm, kind: fake, settings: {ledger: ./ledger, steps: {run: {takes: 300ms}}}}}
       cache:
         kind: fake
@@ -141,7 +142,7 @@ func (d *duel) lifeboat(config string, words ...string) *program.Process {
 	return program.Start(d.t, d.dir, os.Environ(), append([]string{"-c", filepath.Join(d.dir, config)}, words...)...)
 }
 
-// pair starts a failover with the first program and the second one behind it, and returns when that one stands by.
+// pair starts a failover with the first program and the second one behind it, and lets it begin when that one stands by.
 func (d *duel) pair(first, second string) (a, b *program.Process) {
 	d.t.Helper()
 	a = d.lifeboat(first, "failover", "shop", "--unplanned", "--yes", "--no-wait", "-o", "json")
@@ -158,6 +159,9 @@ func (d *duel) pair(first, second string) (a, b *program.Process) {
 		}
 		return nil
 	})
+	if err := os.WriteFile(filepath.Join(d.dir, "go"), nil, 0o644); err != nil {
+		d.t.Fatal(err)
+	}
 	return a, b
 }
 
