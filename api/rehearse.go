@@ -64,8 +64,12 @@ type Rehearsal struct {
 	// Unseen is what could not be looked at in AWS, and so is not in the stand-in, or only as others tell of it.
 	Unseen   []Unseen        `json:"unseen,omitempty"`
 	Findings []model.Finding `json:"findings"`
-	Looks    int             `json:"looks"` // calls by which AWS was listed
-	Runs     int             `json:"runs"`  // earlier runs that measured times are of
+	// Calls are those that the run made of AWS, each once. Permissions say which of them the identities at the sites may not make
+	// in truth, and what could not be found out about that; a call that may not be made blocks.
+	Calls       []RehearsedCall `json:"calls"`
+	Permissions []model.Finding `json:"permissions,omitempty"`
+	Looks       int             `json:"looks"` // calls by which AWS was listed
+	Runs        int             `json:"runs"`  // earlier runs that measured times are of
 }
 
 // What a rehearsed step's time rests on.
@@ -90,6 +94,13 @@ type RehearsedStep struct {
 	StoodIn  bool             `json:"stood_in,omitempty"`
 	Critical bool             `json:"critical,omitempty"` // it is on Rehearsal.Path
 	Err      *failure.Error   `json:"error,omitempty"`
+}
+
+// RehearsedCall is a call of AWS, as policies name it. Region is empty for services that are in no region.
+type RehearsedCall struct {
+	Account string `json:"account"`
+	Region  string `json:"region,omitempty"`
+	Call    string `json:"call"`
 }
 
 // RehearsalAsk is a decision that a person would have to take.

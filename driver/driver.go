@@ -78,6 +78,15 @@ type Request struct {
 	Restore   *model.RestoreSpec     `json:"restore,omitempty"` // of ActionRestore
 }
 
+// Preview is what a step asks of its driver, on paper: before a run, with no token and no inputs.
+func Preview(step model.Step) Request {
+	return Request{
+		Target: Target{App: step.App, Resource: step.Resource, Site: step.Site, Peer: step.Peer},
+		Action: step.Action, Operation: step.Operation, Mode: step.Mode, Step: step.ID, Attempt: 1, Preview: true,
+		Prepare: step.Prepare, Prove: step.Prove, Restore: step.Restore,
+	}
+}
+
 // Released tells a release what the step it undoes had begun and made.
 type Released struct {
 	Step    model.StepID           `json:"step"`

@@ -25,14 +25,20 @@ const Program = "rehearsal-stage"
 // line is what the program writes: one of these a line, the last one being Done or Err.
 type line struct {
 	Step *api.RehearsedStep `json:"step,omitempty"`
-	Done *api.Rehearsal     `json:"done,omitempty"`
+	Done *Played            `json:"done,omitempty"`
 	Err  *failure.Error     `json:"err,omitempty"`
+}
+
+// Played is what became of a job. Plan is the one that was carried out.
+type Played struct {
+	Rehearsal *api.Rehearsal `json:"rehearsal"`
+	Plan      *model.Plan    `json:"plan"`
 }
 
 // Apart plays jobs in a process of its own, which is the program at path with Program as its argument. The process gets neither
 // credentials nor settings of AWS.
 func Apart(path string) Play {
-	return func(ctx context.Context, job *Job, tell func(api.RehearsedStep)) (*api.Rehearsal, error) {
+	return func(ctx context.Context, job *Job, tell func(api.RehearsedStep)) (*Played, error) {
 		text, err := json.Marshal(job)
 		if err != nil {
 			return nil, failure.WrapAs(failure.Internal, err, "write down", "the rehearsal")
@@ -56,7 +62,7 @@ func Apart(path string) Play {
 			return nil, failure.Wrap(context.Cause(ctx), "rehearse", "")
 		case readErr != nil && failure.Classified(readErr):
 			return nil, readErr
-		case err != nil || readErr != nil || done == nil:
+		case err != nil || readErr != nil || done == nil || done.Rehearsal == nil || done.Plan == nil:
 			return nil, failure.WrapAs(failure.Internal, errors.Join(err, readErr, errors.New(said.String())), "rehearse", "")
 		}
 		return done, nil
@@ -65,13 +71,13 @@ func Apart(path string) Play {
 
 // Here plays jobs in this process and in its time, hours taking hours: for tests that are in a bubble of testing/synctest already.
 func Here(drivers Drivers) Play {
-	return func(ctx context.Context, job *Job, tell func(api.RehearsedStep)) (*api.Rehearsal, error) {
+	return func(ctx context.Context, job *Job, tell func(api.RehearsedStep)) (*Played, error) {
 		return perform(func(f func(context.Context)) { f(ctx) }, job, drivers, tell)
 	}
 }
 
 // listen reads what the program writes, to its end.
-func listen(r io.Reader, tell func(api.RehearsedStep)) (done *api.Rehearsal, err error) {
+func listen(r io.Reader, tell func(api.RehearsedStep)) (done *Played, err error) {
 	dec := json.NewDecoder(r)
 	for {
 		var l line
@@ -149,7 +155,7 @@ func Main(drivers Drivers) {
 
 // perform plays a job, each time in a bubble of its own. Where earlier runs of the app measured how long steps take, it is played
 // twice: the first time finds out how long they take in the world as it usually is, and by how much it has to be slower or faster.
-func perform(bubble func(func(context.Context)), job *Job, drivers Drivers, tell func(api.RehearsedStep)) (out *api.Rehearsal, err error) {
+func perform(bubble func(func(context.Context)), job *Job, drivers Drivers, tell func(api.RehearsedStep)) (out *Played, err error) {
 	log := slog.New(slog.DiscardHandler)
 	job.Pace = map[model.StepID]float64{}
 	for _, id := range job.Request.Stuck {
@@ -160,7 +166,7 @@ func perform(bubble func(func(context.Context)), job *Job, drivers Drivers, tell
 		if err != nil {
 			return nil, err
 		}
-		for _, s := range out.Steps {
+		for _, s := range out.Rehearsal.Steps {
 			measured, ok := job.Took[s.ID]
 			if _, set := job.Pace[s.ID]; ok && !set && !s.StoodIn && s.Status == api.StepDone && s.Took > 0 && measured > 0 {
 				job.Pace[s.ID] = measured.Std().Seconds() / s.Took.Std().Seconds()

@@ -30,10 +30,10 @@ func script(t *testing.T, text string) string {
 // TestApart: what the program says is passed on; how it fails is said with what it left on standard error.
 func TestApart(t *testing.T) {
 	for _, c := range []struct{ name, text, verdict, err string }{
-		{"well", `cat >/dev/null; echo '{"step": {"id": "a"}}{"done": {"verdict": "good"}}'`, "good", ""},
+		{"well", `cat >/dev/null; echo '{"step": {"id": "a"}}{"done": {"rehearsal": {"verdict": "good"}, "plan": {}}}'`, "good", ""},
 		{"refused", `echo '{"err": {"kind": "invalid", "message": "no such step"}}'; exit 0`, "", "no such step"},
 		{"crashed", `echo '{"step": {"id": "a"}}'; echo "panic: deadlock" >&2; exit 2`, "", "deadlock"},
-		{"after all", `echo '{"done": {"verdict": "good"}}'; echo "panic: leak" >&2; exit 2`, "", "leak"},
+		{"after all", `echo '{"done": {"rehearsal": {"verdict": "good"}, "plan": {}}}'; echo "panic: leak" >&2; exit 2`, "", "leak"},
 		{"nothing", `exit 0`, "", "rehearse"},
 		{"nonsense", `echo PASS`, "", "invalid character"},
 	} {
@@ -41,7 +41,7 @@ func TestApart(t *testing.T) {
 			var told []string
 			out, err := Apart(script(t, c.text))(t.Context(), &Job{}, func(s api.RehearsedStep) { told = append(told, string(s.ID)) })
 			switch {
-			case c.err == "" && (err != nil || out.Verdict != c.verdict || len(told) != 1):
+			case c.err == "" && (err != nil || out.Rehearsal.Verdict != c.verdict || len(told) != 1):
 				t.Errorf("%+v, %v, told of %v", out, err, told)
 			case c.err != "" && (err == nil || !strings.Contains(err.Error(), c.err)):
 				t.Errorf("%v, want %q", err, c.err)

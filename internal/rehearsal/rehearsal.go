@@ -54,7 +54,7 @@ type Options struct {
 }
 
 // Play plays a job.
-type Play func(ctx context.Context, job *Job, tell func(api.RehearsedStep)) (*api.Rehearsal, error)
+type Play func(ctx context.Context, job *Job, tell func(api.RehearsedStep)) (*Played, error)
 
 // Rehearser implements [api.Rehearsals].
 type Rehearser struct{ opts Options }
@@ -92,18 +92,25 @@ func (r *Rehearser) Rehearse(ctx context.Context, req api.RehearseRequest, tell 
 		return nil, err
 	}
 	job := &Job{Request: req, Now: time.Now(), Documents: documents{}}
-	if err := r.prepare(ctx, cfg, job); err != nil {
+	base := awslook.Base(r.opts.Log, r.opts.HTTP)
+	defer base.Wait()
+	real, err := r.prepare(ctx, base, cfg, job)
+	if err != nil {
 		return nil, err
 	}
 	unseen, err := missing(job.Seen, cfg, job.Request)
 	if err != nil {
 		return nil, err
 	}
-	out, err := r.opts.Play(ctx, job, tell)
+	played, err := r.opts.Play(ctx, job, tell)
 	if err != nil {
 		return nil, err
 	}
+	out := played.Rehearsal
 	out.Unseen, out.Looks, out.Runs = unseen, job.Seen.Calls, job.Runs
+	if err := r.permitted(ctx, base, played, real); err != nil {
+		return nil, err
+	}
 	return out, nil
 }
 
@@ -155,23 +162,21 @@ func (n noting) Resolve(ctx context.Context, app model.AppID, doc *model.Payload
 }
 
 // prepare finds out what the plan leads to, what earlier runs measured, and what of it there is in AWS. What earlier runs measured
-// is read from the archive: no driver is asked, and no journal is opened. AWS is reached through a glass.
-func (r *Rehearser) prepare(ctx context.Context, cfg *model.Config, job *Job) error {
-	base := awslook.Base(r.opts.Log, r.opts.HTTP)
-	defer base.Wait()
+// is read from the archive: no driver is asked, and no journal is opened. It returns the resources, with their way to AWS.
+func (r *Rehearser) prepare(ctx context.Context, base *awsbase.Base, cfg *model.Config, job *Job) ([]model.Resource, error) {
 	svc, err := service.Open(ctx, service.Options{Loaded: cfg, Log: r.opts.Log, Archive: r.opts.Archive, Payloads: noting{orchestrator.New(base), job.Documents}})
 	if err != nil {
-		return err
+		return nil, err
 	}
 	defer svc.Close()
 	ask := asked(job.Request)
 	apps, err := svc.Reach(ctx, ask)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	measured, runs, err := svc.Took(ctx, ask)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	job.Runs, job.Took = runs, map[model.StepID]model.Duration{}
 	for id, d := range measured {
@@ -179,14 +184,14 @@ func (r *Rehearser) prepare(ctx context.Context, cfg *model.Config, job *Job) er
 	}
 	all := (&Job{Config: &model.Config{Apps: apps}, Documents: job.Documents}).resources()
 	if !slices.ContainsFunc(all, func(r model.Resource) bool { return awslook.Known(r.Kind) }) {
-		return failure.New(failure.Unsupported, "rehearse", cmp.Or(string(ask.App), ask.Custom), "nothing of it is in AWS, and only AWS can be stood in for").
+		return nil, failure.New(failure.Unsupported, "rehearse", cmp.Or(string(ask.App), ask.Custom), "nothing of it is in AWS, and only AWS can be stood in for").
 			WithHint("lifeboat drill APP rehearses an app on isolated copies")
 	}
 	if job.Seen, err = awslook.Look(ctx, r.opts.Log, r.opts.HTTP, all); err != nil {
-		return err
+		return nil, err
 	}
 	job.Behind = r.behind(ctx, base, all)
-	return job.alone(cfg, apps)
+	return all, job.alone(cfg, apps)
 }
 
 // describeWithin bounds how long one resource is asked how far it is behind.

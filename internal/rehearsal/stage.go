@@ -35,7 +35,7 @@ type stage struct {
 
 // play plays a job from its beginning to its end, in whatever time it finds itself: within a bubble of testing/synctest it takes
 // none. It waits for all that it started.
-func play(ctx context.Context, job *Job, drivers Drivers, log *slog.Logger, tell func(api.RehearsedStep)) (*api.Rehearsal, error) {
+func play(ctx context.Context, job *Job, drivers Drivers, log *slog.Logger, tell func(api.RehearsedStep)) (*Played, error) {
 	if wait := time.Until(job.Now); wait > 0 { // a bubble's time begins in the year 2000, before all that there is
 		time.Sleep(wait)
 	}
@@ -71,7 +71,10 @@ func play(ctx context.Context, job *Job, drivers Drivers, log *slog.Logger, tell
 	if closing := st.svc.Close(); err == nil {
 		err = closing
 	}
-	return st.out, err
+	if err != nil {
+		return nil, err
+	}
+	return &Played{st.out, st.plan}, nil
 }
 
 // perform plans, loses the site, plans again as one would then, and runs.
@@ -124,11 +127,14 @@ func (st *stage) perform(ctx context.Context) error {
 		start.AcceptUnfenced = accepted
 		st.asked(f.Step, f.What, accepted)
 	}
+	st.world.Forget() // what was asked to plan it is no part of the plan
 	view, err := st.svc.Start(ctx, start)
 	if err != nil {
 		return err
 	}
-	return st.follow(ctx, view.ID)
+	err = st.follow(ctx, view.ID)
+	st.out.Calls = st.calls()
+	return err
 }
 
 // whereabouts finds out where the apps serve.

@@ -15,7 +15,7 @@ import (
 func (st *stage) opened(reply *api.PlanReply) *api.Rehearsal {
 	p := reply.Plan
 	out := &api.Rehearsal{App: p.App, Plan: st.job.Request.Custom, Operation: p.Operation, Mode: p.Mode, From: p.From, To: p.To, Lost: st.lost, At: st.job.Now, Findings: reply.Findings,
-		Steps: []api.RehearsedStep{}, Path: []model.StepID{},
+		Steps: []api.RehearsedStep{}, Path: []model.StepID{}, Calls: []api.RehearsedCall{},
 		RPO: api.Measure{Value: reply.Prediction.RPO, Objective: p.Objective.RPO, Basis: reply.Prediction.Basis},
 		RTO: api.Measure{Objective: p.Objective.RTO, Basis: "the rehearsal did not get through"},
 	}

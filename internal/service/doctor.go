@@ -40,7 +40,7 @@ func (s *Service) examine(ctx context.Context, p *model.Plan, within time.Durati
 		if _, ok := driver.As[driver.Examiner](d); !ok {
 			continue
 		}
-		work[step.Kind] = append(work[step.Kind], request(step))
+		work[step.Kind] = append(work[step.Kind], driver.Preview(step))
 		for _, site := range slices.Sorted(maps.Keys(step.Resource.Sites)) {
 			if p.Mode == model.Unplanned && site != p.To {
 				continue // the move goes on without that site, and waits for it no more than it must
@@ -86,22 +86,13 @@ func (s *Service) needed(p *model.Plan) (all []driver.Permission) {
 			continue
 		}
 		for site := range step.Resource.Sites {
-			more, err := driver.Needed(asks, request(step), site)
+			more, err := driver.Needed(asks, driver.Preview(step), site)
 			if err == nil { // else its examination says so
 				all = append(all, more...)
 			}
 		}
 	}
 	return all
-}
-
-// request is what a step asks of its driver, on paper.
-func request(step model.Step) driver.Request {
-	return driver.Request{
-		Target: driver.Target{App: step.App, Resource: step.Resource, Site: step.Site, Peer: step.Peer},
-		Action: step.Action, Operation: step.Operation, Mode: step.Mode, Step: step.ID, Attempt: 1, Preview: true,
-		Prepare: step.Prepare, Prove: step.Prove, Restore: step.Restore,
-	}
 }
 
 // appendNew appends findings that are not there yet.

@@ -145,7 +145,7 @@ func (s *Service) ask(ctx context.Context, p *model.Plan, within time.Duration, 
 		call, cancel := context.WithTimeout(ctx, within)
 		defer cancel()
 		question := driver.Question{Site: step.Site, Of: string(p.Operation) + " " + string(p.Mode), What: "step " + string(step.ID)}
-		found[i], err = driver.Once(call, shared, question, func(ctx context.Context) ([]model.Finding, error) { return d.Check(ctx, request(step)) })
+		found[i], err = driver.Once(call, shared, question, func(ctx context.Context) ([]model.Finding, error) { return d.Check(ctx, driver.Preview(step)) })
 		if err != nil {
 			found[i] = append(found[i], model.Finding{Severity: model.Warn, Code: "not-checked", What: "could not be checked: " + err.Error(), Fix: failure.HintOf(err)})
 		}

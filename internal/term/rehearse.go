@@ -134,6 +134,11 @@ func (p *page) open(r *api.Rehearsal) {
 			}
 		}
 	}
+	if len(r.Permissions) > 0 {
+		p.blank()
+		p.text(0, 2, span{"of the calls that it made", warn}, span{", as the identities at the sites may make them in truth:", plain})
+		p.findings(r.Permissions)
+	}
 	if list := without(r.Findings, model.Note); len(list) > 0 {
 		p.blank()
 		p.findings(list)

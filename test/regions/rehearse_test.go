@@ -46,12 +46,18 @@ func (l *lab) looked() {
 	if len(calls) == 0 {
 		l.t.Error("nobody looked at anything")
 	}
+	onlyLooks(l.t, calls)
+	l.Forget()
+}
+
+// onlyLooks wants that no call changes anything.
+func onlyLooks(t testing.TB, calls []awstest.Call) {
+	t.Helper()
 	for _, c := range calls {
-		if !slices.ContainsFunc([]string{"Describe", "List", "Get"}, func(p string) bool { return strings.HasPrefix(c.Action, p) }) {
-			l.t.Errorf("the rehearsal called %s of %s", c.Action, c.Service)
+		if !slices.ContainsFunc([]string{"Describe", "List", "Get", "Simulate"}, func(p string) bool { return strings.HasPrefix(c.Action, p) }) {
+			t.Errorf("the rehearsal called %s of %s", c.Action, c.Service)
 		}
 	}
-	l.Forget()
 }
 
 // ways are how each step ended.
@@ -297,6 +303,49 @@ func TestRehearsedPlan(t *testing.T) {
 	})
 }
 
+// TestRehearsedPermissions: the stand-in allows everything, and so the calls that were made there are held against what is allowed in
+// truth: those alone, and a rehearsal that would be refused in truth is none that gets through.
+func TestRehearsedPermissions(t *testing.T) {
+	bubble(t, awstest.Options{}, func(l *lab) {
+		t := l.t
+		l.shop()
+		l.run(l.ask(model.OpProtect, ""))
+		failover := api.RehearseRequest{App: "shop", Operation: model.OpFailover}
+		allow := func(actions string) {
+			must(t, l.Policy("arn:aws:iam::"+account+":user/admin", `{"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Resource": "*", "Action": [`+actions+`]}]}`))
+		}
+		const most = `"rds:Describe*", "rds:ModifyDBInstance", "rds:RestoreDBInstanceFromDBSnapshot", "rds:AddTagsToResource", "elasticache:*", "route53:*", "ec2:*", "kms:*", "cloudwatch:*", "servicequotas:*"`
+		for _, c := range []struct {
+			allowed string
+			ok      bool
+			found   []string
+		}{
+			{`, "iam:*", "rds:FailoverGlobalCluster"`, true, nil},
+			{`, "iam:*"`, false, []string{"block rds:FailoverGlobalCluster is not allowed on "}},
+			{`, "rds:FailoverGlobalCluster"`, true, []string{"warn iam:SimulatePrincipalPolicy is not allowed", "warn iam:SimulatePrincipalPolicy is not allowed",
+				"note whether these are allowed is not known: elasticache:FailoverGlobalReplicationGroup, "}},
+		} {
+			allow(most + c.allowed)
+			l.Forget()
+			told := l.rehearse(failover)
+			l.looked()
+			if told.OK != c.ok || told.Outcome != api.Succeeded || strings.Contains(told.Verdict, "in truth it would be refused: rds:FailoverGlobalCluster") == c.ok || len(told.Permissions) != len(c.found) {
+				t.Errorf("with%s: %s; %+v", c.allowed, told.Verdict, told.Permissions)
+				continue
+			}
+			for i, f := range told.Permissions {
+				if got := string(f.Severity) + " " + f.What; !strings.HasPrefix(got, c.found[i]) || f.Fix == "" {
+					t.Errorf("with%s: %s, want %s", c.allowed, got, c.found[i])
+				}
+			}
+			made := api.RehearsedCall{Account: account, Region: regions[frankfurt], Call: "rds:FailoverGlobalCluster"}
+			if !slices.Contains(told.Calls, made) || slices.ContainsFunc(told.Calls, func(c api.RehearsedCall) bool { return strings.HasPrefix(c.Call, "iam:") }) {
+				t.Errorf("the run called %v", told.Calls)
+			}
+		}
+	})
+}
+
 // serial is what differs in all answers, and how many records a zone holds that nobody asks for.
 var serial = regexp.MustCompile(`(?i)<(RequestId|ResourceRecordSetCount)>[^<]*</[^>]*>`)
 
@@ -365,11 +414,7 @@ func TestRehearseProgram(t *testing.T) {
 			t.Errorf("%q is not in\n%s", want, p.Printed())
 		}
 	}
-	for _, c := range w.Calls() {
-		if !slices.ContainsFunc([]string{"Describe", "List", "Get"}, func(p string) bool { return strings.HasPrefix(c.Action, p) }) {
-			t.Errorf("the program called %s of %s", c.Action, c.Service)
-		}
-	}
+	onlyLooks(t, w.Calls())
 	p = program.Start(t, dir, os.Environ(), "rehearse", "shop", "--with", "stuck=name/redirect@frankfurt", "-o", "json")
 	if code := p.Wait(); code != 1 {
 		t.Errorf("with a step that is stuck: exit code %d, and said: %s", code, p.Said())

@@ -107,7 +107,7 @@ func looks(req *http.Request, body []byte) (s scope, action string, p params, er
 	_, rest := known.speaks.(restXML)
 	switch {
 	case rest && req.Method != http.MethodGet, len(p["Action"]) > 1, req.URL.Query().Has("Action"):
-	case s.service == "sts" && slices.Contains([]string{"AssumeRole", "GetCallerIdentity"}, action):
+	case s.service == "sts" && slices.Contains([]string{"AssumeRole", "GetCallerIdentity"}, action), s.service == "iam" && action == "SimulatePrincipalPolicy":
 		return s, action, p, nil
 	case s.service != "sts" && slices.ContainsFunc([]string{"Describe", "List", "Get"}, func(word string) bool { return strings.HasPrefix(action, word) }):
 		return s, action, p, nil
