@@ -176,9 +176,11 @@ func (s *Service) Doctor(ctx context.Context, req api.DoctorRequest, watch api.D
 		}
 	})
 	d := diagnoses{site: req.Site}
-	d.add("", append(status.Findings, behind(app, status.Resources)...))
+	dark := unanswered(found)
+	d.add("", explained(append(status.Findings, behind(app, status.Resources)...), dark))
 	for i := range all {
 		o := &reply.Operations[i]
+		found[i] = explained(found[i], dark)
 		d.add(strings.TrimSpace(string(o.Operation)+" "+modeOf(o)), found[i])
 		for _, f := range found[i] {
 			switch {
@@ -228,6 +230,24 @@ func (s *Service) try(ctx context.Context, p *model.Plan, later bool, shared *dr
 		}
 	})
 	return appendNew(asked, examined)
+}
+
+// unanswered are the sites of which an examination says that they could not be asked, or not by anybody.
+func unanswered(found [][]model.Finding) map[model.SiteID]bool {
+	dark := map[model.SiteID]bool{}
+	for _, f := range slices.Concat(found...) {
+		if strings.HasSuffix(f.Code, "not-examined") || f.Severity == model.Block && strings.HasSuffix(f.Code, "-identity") {
+			dark[f.Site] = true
+		}
+	}
+	return dark
+}
+
+// explained leaves out what did not get an answer where an examination says why.
+func explained(found []model.Finding, dark map[model.SiteID]bool) []model.Finding {
+	return slices.DeleteFunc(found, func(f model.Finding) bool {
+		return dark[f.Site] && (f.Code == "not-described" || f.Code == "not-checked")
+	})
 }
 
 // behind says which copies are further behind than the objective allows.

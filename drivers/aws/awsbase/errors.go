@@ -26,13 +26,18 @@ type verdict struct {
 
 // fault is the error that the caller gets.
 func (v verdict) fault(where string) error {
-	return &failure.Error{Subject: where, Kind: v.kind, Message: v.message, Hint: v.hint, Cause: v.cause}
+	return &failure.Error{Subject: where, Kind: v.kind, Message: v.message, Hint: strings.ReplaceAll(v.hint, hereIs, where), Cause: v.cause}
 }
 
+// hereIs stands for the region in hints.
+const hereIs = "REGION"
+
 const (
-	hintCredentials = "check the site's credentials: the key may be wrong or deleted, or the region may not be switched on for the account"
-	hintExpired     = "the credentials have expired: get new ones"
-	hintClock       = "this machine's clock differs too much from AWS's: set it"
+	hintCredentials = "see whether AWS takes the site's credentials at all: aws sts get-caller-identity; the key may be wrong or deleted, or the region not switched on: aws account get-region-opt-status --region-name " + hereIs
+	hintRegion      = "switch the region on for the account: aws account enable-region --region-name " + hereIs + "; that takes minutes, and then its STS has to be active too (IAM console, Account settings)"
+	hintAssume      = "the policy of who assumes the role must allow sts:AssumeRole (`lifeboat aws policy` prints it), and the role's trust policy must name them, with the external_id that the site gives: aws iam get-role --role-name NAME"
+	hintExpired     = "the credentials have expired: get new ones (with single sign-on: aws sso login), and see that AWS takes them: aws sts get-caller-identity"
+	hintClock       = "this machine's clock differs too much from AWS's: set it (timedatectl set-ntp true)"
 	hintQuota       = "ask AWS for a higher quota in this region, or remove what is not needed; `lifeboat doctor` looks at quotas ahead of time"
 	hintCapacity    = "AWS has no such machines there now: try again, another class, or more availability zones in the subnet group"
 	hintState       = "it is busy with something else, or not in the state for this; look at its status"
@@ -66,8 +71,8 @@ var codes = map[string]verdict{
 	"SignatureDoesNotMatch":               {kind: failure.Denied, hint: hintCredentials},
 	"IncompleteSignature":                 {kind: failure.Denied, hint: hintCredentials},
 	"MissingAuthenticationToken":          {kind: failure.Denied, hint: hintCredentials},
-	"OptInRequired":                       {kind: failure.Denied, hint: hintCredentials},
-	"RegionDisabledException":             {kind: failure.Denied, hint: hintCredentials},
+	"OptInRequired":                       {kind: failure.Denied, hint: hintRegion},
+	"RegionDisabledException":             {kind: failure.Denied, hint: hintRegion},
 	"ExpiredToken":                        {kind: failure.Denied, hint: hintExpired},
 	"ExpiredTokenException":               {kind: failure.Denied, hint: hintExpired},
 	"RequestExpired":                      {kind: failure.Denied, hint: hintClock},
@@ -153,6 +158,9 @@ func judge(err error, service, operation string) verdict {
 		v = verdict{kind: failure.NotFound}
 	case !known:
 		v = verdict{kind: failure.Invalid}
+	}
+	if v.kind == failure.Denied && v.hint == "" && operation == "AssumeRole" {
+		v.hint = hintAssume // AWS does not say which of these it is
 	}
 	if v.kind == failure.Denied && v.hint == "" {
 		v.hint = "allow " + refused(said.Message, service, operation) + " in the policy of these credentials; `lifeboat aws policy` prints what is needed"

@@ -55,7 +55,7 @@ func (b *Base) connect(ctx context.Context, a Access) (*Session, error) {
 		cfg, err := config.LoadDefaultConfig(ctx, with...)
 		if err != nil {
 			return nil, failure.WrapAs(failure.Invalid, err, "read the configuration of AWS for", s.Name()).
-				WithHint("look at ~/.aws/config, ~/.aws/credentials and the variables whose names begin with AWS_")
+				WithHint("look at ~/.aws/config, ~/.aws/credentials and the variables whose names begin with AWS_: aws configure list")
 		}
 		if a.AccessKey == "" {
 			first = cfg.Credentials
@@ -221,7 +221,7 @@ func (f found) Retrieve(ctx context.Context) (aws.Credentials, error) {
 		kind = failure.Unavailable // the service that gives them out is not reached
 	}
 	return c, failure.WrapAs(kind, err, "find credentials for", f.site).
-		WithHint("name access_key and secret_key, or a profile, at the site; or set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY; or run where the machine has a role")
+		WithHint("name access_key and secret_key, or a profile, at the site; or set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY; or run where the machine has a role; aws configure list shows what is found")
 }
 
 // assumed are a role's credentials.

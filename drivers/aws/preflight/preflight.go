@@ -198,10 +198,12 @@ type Site struct {
 }
 
 // at begins the examination of a site: it says who works there.
-func at(ctx context.Context, base *awsbase.Base, x driver.Examination, a awsbase.Access) (*Site, error) {
+func at(ctx context.Context, base *awsbase.Base, x driver.Examination, a awsbase.Access) *Site {
 	s, err := base.Session(ctx, a)
 	if err != nil {
-		return nil, err
+		site := &Site{access: a, found: findings{site: x.Site}, dark: true}
+		site.nobody(err)
+		return site
 	}
 	site := &Site{s: s, access: a, app: x.App, id: x.Site, shared: x.Shared, found: findings{site: x.Site}, need: map[string]int{}}
 	site.who, err = Once(ctx, site, "who works there", s.Identity)
@@ -209,14 +211,22 @@ func at(ctx context.Context, base *awsbase.Base, x driver.Examination, a awsbase
 	case err == nil:
 		site.found.add(model.Finding{Severity: model.Note, Code: "aws-identity", What: fmt.Sprintf("%s works as %s", x.Site, site.who.ARN), Why: "in " + s.Name()})
 		site.clock(site.who)
-	case failure.KindOf(err) == failure.Denied:
-		site.dark = true
-		site.found.add(model.Finding{Severity: model.Block, Code: "aws-identity", What: awsbase.OneLine(err.Error()), Why: "nothing can be done there, and nothing was examined", Fix: failure.HintOf(err)})
-	default:
+	case slices.Contains(passing, failure.KindOf(err)) || ctx.Err() != nil:
 		site.dark = true
 		site.unasked(err)
+	default:
+		site.dark = true
+		site.nobody(err)
 	}
-	return site, nil
+	return site
+}
+
+// passing are the kinds of errors that may be over the next time.
+var passing = []failure.Kind{failure.Unavailable, failure.Throttled, failure.Canceled, failure.Indeterminate}
+
+// nobody says that nobody can work at the site.
+func (s *Site) nobody(err error) {
+	s.found.add(model.Finding{Severity: model.Block, Code: "aws-identity", What: awsbase.OneLine(err.Error()), Why: "nothing can be done there, and nothing was examined", Fix: failure.HintOf(err)})
 }
 
 // Once asks something of a site that other examinations may ask as well: see driver.Once. What tells it apart from all else that is
@@ -247,18 +257,14 @@ func Examine(ctx context.Context, base *awsbase.Base, x driver.Examination, d dr
 		}
 		i := slices.IndexFunc(all, func(s *Site) bool { return reflect.DeepEqual(s.access, set.AWS) })
 		if i < 0 {
-			site, err := at(ctx, base, x, set.AWS)
-			if err != nil {
-				return out, err
-			}
-			all, i = append(all, site), len(all)
+			all, i = append(all, at(ctx, base, x, set.AWS)), len(all)
 		}
 		needed, err := driver.Needed(d, req, x.Site)
 		if err != nil {
 			return out, err
 		}
 		all[i].work = append(all[i].work, needed...)
-		if look == nil {
+		if look == nil || all[i].s == nil {
 			continue
 		}
 		if err := look(ctx, all[i], req); err != nil {
