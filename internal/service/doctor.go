@@ -149,11 +149,15 @@ func (s *Service) Doctor(ctx context.Context, req api.DoctorRequest, watch api.D
 			watch(api.DoctorAsking{Site: q.Site, What: q.What, Over: over})
 		}
 	}
-	status, err := driver.Once(ctx, shared, driver.Question{What: "where " + string(app.ID) + " serves"}, func(ctx context.Context) (*api.StatusReply, error) { return s.Status(ctx, app.ID) })
+	seen, err := driver.Once(ctx, shared, driver.Question{What: "where " + string(app.ID) + " serves"}, func(ctx context.Context) ([]model.Description, error) { return s.look(ctx, app, ""), nil })
 	if err != nil {
 		return nil, err
 	}
-	all := trials(app, status.Serving)
+	serving, findings, err := s.serving(ctx, app, seen)
+	if err != nil {
+		return nil, err
+	}
+	all := trials(app, serving)
 	if req.Operation != "" {
 		all = slices.DeleteFunc(all, func(t trial) bool { return t.op != req.Operation })
 	}
@@ -161,7 +165,7 @@ func (s *Service) Doctor(ctx context.Context, req api.DoctorRequest, watch api.D
 		return nil, failure.New(failure.Invalid, "doctor", string(app.ID), "%q is no operation that is tried on paper", req.Operation).
 			WithHint("operations: protect, drill, failover, failback; the last three need a recovery site")
 	}
-	reply := &api.DoctorReply{App: app.ID, At: time.Now().UTC(), Serving: status.Serving, Operations: make([]api.DoctorOperation, len(all)), Findings: []api.Diagnosis{}}
+	reply := &api.DoctorReply{App: app.ID, At: time.Now().UTC(), Serving: serving, Operations: make([]api.DoctorOperation, len(all)), Findings: []api.Diagnosis{}}
 	found := make([][]model.Finding, len(all))
 	plans := make([]*model.Plan, len(all))
 	for i, t := range all {
@@ -170,11 +174,20 @@ func (s *Service) Doctor(ctx context.Context, req api.DoctorRequest, watch api.D
 			shared.Permissions = append(shared.Permissions, s.needed(plans[i])...)
 		}
 	}
-	each(len(all), func(i int) {
-		if plans[i] != nil {
+	var status *api.StatusReply
+	each(len(all)+1, func(i int) {
+		switch {
+		case i == len(all):
+			status, err = driver.Once(ctx, shared, driver.Question{What: "its recovery points"}, func(ctx context.Context) (*api.StatusReply, error) {
+				return s.statusOf(ctx, app, seen, serving, findings)
+			})
+		case plans[i] != nil:
 			found[i] = appendNew(found[i], s.try(ctx, plans[i], all[i].later, shared))
 		}
 	})
+	if err != nil {
+		return nil, err
+	}
 	d := diagnoses{site: req.Site}
 	dark := unanswered(found)
 	d.add("", explained(append(status.Findings, behind(app, status.Resources)...), dark))

@@ -156,6 +156,11 @@ func (s *Service) Status(ctx context.Context, id model.AppID) (*api.StatusReply,
 	if err != nil {
 		return nil, err
 	}
+	return s.statusOf(ctx, app, seen, serving, findings)
+}
+
+// statusOf describes an app that was looked at: with what stands in the way of a recovery, and what is under way.
+func (s *Service) statusOf(ctx context.Context, app model.App, seen []model.Description, serving model.SiteID, findings []model.Finding) (*api.StatusReply, error) {
 	reply := &api.StatusReply{App: app.ID, Serving: serving, Home: app.Home, Objective: app.Objective, Resources: seen, Findings: findings}
 	for _, d := range seen {
 		switch {
@@ -169,10 +174,18 @@ func (s *Service) Status(ctx context.Context, id model.AppID) (*api.StatusReply,
 				Fix: "lifeboat plan failover " + string(app.ID) + " --to " + string(d.Site)})
 		}
 	}
-	reply.Findings = append(reply.Findings, s.overdue(ctx, app)...)
-	streams, found := s.lookAtStreams(ctx, app)
-	reply.Streams, reply.Findings = streams, append(reply.Findings, found...)
-	reply.Findings = append(reply.Findings, s.unproved(ctx, app)...)
+	found := make([][]model.Finding, 3)
+	each(len(found), func(i int) { // a site that is dead holds up each of them, but all at once
+		switch i {
+		case 0:
+			found[i] = s.overdue(ctx, app)
+		case 1:
+			reply.Streams, found[i] = s.lookAtStreams(ctx, app)
+		case 2:
+			found[i] = s.unproved(ctx, app)
+		}
+	})
+	reply.Findings = append(reply.Findings, slices.Concat(found...)...)
 	runs, err := s.Runs(ctx, api.RunsRequest{App: app.ID})
 	if err != nil {
 		return nil, err
