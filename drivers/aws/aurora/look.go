@@ -78,26 +78,20 @@ func listClusters(ctx context.Context, s *awsbase.Session, ids []string) (map[st
 	r := region{clusters: map[string]types.DBCluster{}, instances: map[string][]types.DBInstance{}, globals: map[string]types.GlobalCluster{}}
 	for some := range slices.Chunk(ids, filterMax) {
 		only := []types.Filter{{Name: aws.String("db-cluster-id"), Values: some}}
-		clusters := rds.NewDescribeDBClustersPaginator(client, &rds.DescribeDBClustersInput{Filters: only})
-		for clusters.HasMorePages() {
-			page, err := clusters.NextPage(ctx)
-			if err != nil {
-				return nil, err
-			}
-			for _, c := range page.DBClusters {
-				r.clusters[aws.ToString(c.DBClusterIdentifier)] = c
-			}
+		clusters, err := awsbase.All(ctx, rds.NewDescribeDBClustersPaginator(client, &rds.DescribeDBClustersInput{Filters: only}), clustersIn)
+		if err != nil {
+			return nil, err
 		}
-		instances := rds.NewDescribeDBInstancesPaginator(client, &rds.DescribeDBInstancesInput{Filters: only})
-		for instances.HasMorePages() {
-			page, err := instances.NextPage(ctx)
-			if err != nil {
-				return nil, err
-			}
-			for _, i := range page.DBInstances {
-				id := aws.ToString(i.DBClusterIdentifier)
-				r.instances[id] = append(r.instances[id], i)
-			}
+		for _, c := range clusters {
+			r.clusters[aws.ToString(c.DBClusterIdentifier)] = c
+		}
+		instances, err := awsbase.All(ctx, rds.NewDescribeDBInstancesPaginator(client, &rds.DescribeDBInstancesInput{Filters: only}), instancesIn)
+		if err != nil {
+			return nil, err
+		}
+		for _, i := range instances {
+			id := aws.ToString(i.DBClusterIdentifier)
+			r.instances[id] = append(r.instances[id], i)
 		}
 	}
 	out := map[string]region{}
@@ -113,17 +107,22 @@ func listGlobals(ctx context.Context, s *awsbase.Session, ids []string) (map[str
 	if err != nil || len(out) == 0 {
 		return out, err
 	}
-	globals := rds.NewDescribeGlobalClustersPaginator(rds.NewFromConfig(s.Config("rds")), &rds.DescribeGlobalClustersInput{})
-	for globals.HasMorePages() {
-		page, err := globals.NextPage(ctx)
-		if err != nil {
-			return nil, err
-		}
-		for _, g := range page.GlobalClusters {
-			out[ids[0]].globals[aws.ToString(g.GlobalClusterIdentifier)] = g // one map for all
-		}
+	client := rds.NewFromConfig(s.Config("rds"))
+	globals, err := awsbase.All(ctx, rds.NewDescribeGlobalClustersPaginator(client, &rds.DescribeGlobalClustersInput{}), globalsIn)
+	if err != nil {
+		return nil, err
+	}
+	for _, g := range globals {
+		out[ids[0]].globals[aws.ToString(g.GlobalClusterIdentifier)] = g // one map for all
 	}
 	return out, nil
+}
+
+// What is in RDS's answers.
+func clustersIn(out *rds.DescribeDBClustersOutput) []types.DBCluster    { return out.DBClusters }
+func instancesIn(out *rds.DescribeDBInstancesOutput) []types.DBInstance { return out.DBInstances }
+func globalsIn(out *rds.DescribeGlobalClustersOutput) []types.GlobalCluster {
+	return out.GlobalClusters
 }
 
 // look asks the site's region about the resource. Listings lag behind what was just made, so what they miss is asked for by name.
@@ -172,46 +171,22 @@ func (p *place) viewOf(ctx context.Context, id string, r region) (*view, error) 
 // cluster asks for one cluster by name; nil: there is none.
 func (p *place) cluster(ctx context.Context, id string) (*types.DBCluster, error) {
 	out, err := p.rds.DescribeDBClusters(ctx, &rds.DescribeDBClustersInput{DBClusterIdentifier: &id})
-	if err != nil {
-		if failure.KindOf(err) == failure.NotFound {
-			return nil, nil
-		}
-		return nil, failure.Wrap(err, "look at", p.subject)
-	}
-	if len(out.DBClusters) == 0 {
-		return nil, nil
-	}
-	return &out.DBClusters[0], nil
+	one, err := awsbase.One(out, err, clustersIn)
+	return one, failure.Wrap(err, "look at", p.subject)
 }
 
 // global asks for the global database by name; nil: the region knows none.
 func (p *place) global(ctx context.Context) (*types.GlobalCluster, error) {
 	out, err := p.rds.DescribeGlobalClusters(ctx, &rds.DescribeGlobalClustersInput{GlobalClusterIdentifier: &p.s.Global})
-	if err != nil {
-		if failure.KindOf(err) == failure.NotFound {
-			return nil, nil
-		}
-		return nil, failure.Wrap(err, "look at", p.subject)
-	}
-	if len(out.GlobalClusters) == 0 {
-		return nil, nil
-	}
-	return &out.GlobalClusters[0], nil
+	one, err := awsbase.One(out, err, globalsIn)
+	return one, failure.Wrap(err, "look at", p.subject)
 }
 
 // instance asks for an instance by name; nil: there is none.
 func (p *place) instance(ctx context.Context, id string) (*types.DBInstance, error) {
 	out, err := p.rds.DescribeDBInstances(ctx, &rds.DescribeDBInstancesInput{DBInstanceIdentifier: &id})
-	if err != nil {
-		if failure.KindOf(err) == failure.NotFound {
-			return nil, nil
-		}
-		return nil, failure.Wrap(err, "look at", p.subject)
-	}
-	if len(out.DBInstances) == 0 {
-		return nil, nil
-	}
-	return &out.DBInstances[0], nil
+	one, err := awsbase.One(out, err, instancesIn)
+	return one, failure.Wrap(err, "look at", p.subject)
 }
 
 // member is what the global database says of a cluster; nil: it is none of its members.

@@ -11,7 +11,6 @@ import (
 
 	"github.com/lifeboat-dr/lifeboat/drivers/aws/awsbase"
 	"github.com/lifeboat-dr/lifeboat/drivers/aws/snapshots"
-	"github.com/lifeboat-dr/lifeboat/failure"
 )
 
 // copiesAtOnce is how many copies of cluster snapshots to a region AWS makes at once (Aurora User Guide, "DB cluster snapshot
@@ -66,16 +65,13 @@ func (s store) List(ctx context.Context) ([]*snapshots.Snapshot, error) {
 const everything = "*"
 
 func listSnapshots(ctx context.Context, s *awsbase.Session, _ []string) (map[string][]types.DBClusterSnapshot, error) {
-	var out []types.DBClusterSnapshot
-	pages := rds.NewDescribeDBClusterSnapshotsPaginator(rds.NewFromConfig(s.Config("rds")), &rds.DescribeDBClusterSnapshotsInput{SnapshotType: aws.String("manual"), MaxRecords: aws.Int32(100)})
-	for pages.HasMorePages() {
-		page, err := pages.NextPage(ctx)
-		if err != nil {
-			return nil, err
-		}
-		out = append(out, page.DBClusterSnapshots...)
-	}
-	return map[string][]types.DBClusterSnapshot{everything: out}, nil
+	client := rds.NewFromConfig(s.Config("rds"))
+	all, err := awsbase.All(ctx, rds.NewDescribeDBClusterSnapshotsPaginator(client, &rds.DescribeDBClusterSnapshotsInput{SnapshotType: aws.String("manual"), MaxRecords: aws.Int32(100)}), snapshotsIn)
+	return map[string][]types.DBClusterSnapshot{everything: all}, err
+}
+
+func snapshotsIn(out *rds.DescribeDBClusterSnapshotsOutput) []types.DBClusterSnapshot {
+	return out.DBClusterSnapshots
 }
 
 func (s store) Get(ctx context.Context, id string) (*snapshots.Snapshot, error) {
@@ -89,13 +85,7 @@ func (s store) Get(ctx context.Context, id string) (*snapshots.Snapshot, error) 
 // describe asks for one by name; nil: there is none.
 func (s store) describe(ctx context.Context, id string) (*types.DBClusterSnapshot, error) {
 	out, err := s.api.DescribeDBClusterSnapshots(ctx, &rds.DescribeDBClusterSnapshotsInput{DBClusterSnapshotIdentifier: &id})
-	if failure.Classified(err) && failure.KindOf(err) == failure.NotFound || err == nil && len(out.DBClusterSnapshots) == 0 {
-		return nil, nil
-	}
-	if err != nil {
-		return nil, err
-	}
-	return &out.DBClusterSnapshots[0], nil
+	return awsbase.One(out, err, snapshotsIn)
 }
 
 func (s store) Copy(ctx context.Context, of *snapshots.Snapshot, region, key string, tags []awsbase.Tag) error {

@@ -22,14 +22,8 @@ type list struct {
 	do   func(ctx context.Context) error
 }
 
-// pager is a paginator of the SDK's.
-type pager[O, P any] interface {
-	HasMorePages() bool
-	NextPage(context.Context, ...func(*O)) (P, error)
-}
-
 // all asks for all pages. The answers are kept on their way.
-func all[O, P any](what string, p pager[O, P]) list {
+func all[O, P any](what string, p awsbase.Pager[O, P]) list {
 	return list{what, func(ctx context.Context) error {
 		for p.HasMorePages() {
 			if _, err := p.NextPage(ctx); err != nil {

@@ -141,7 +141,7 @@ func (w *groupWork) checkNetwork(ctx context.Context, subnets, parameters string
 	}
 	if subnets != "" {
 		_, err := w.here.api.DescribeCacheSubnetGroups(ctx, &sdk.DescribeCacheSubnetGroupsInput{CacheSubnetGroupName: &subnets})
-		if isGone(err) {
+		if awsbase.Gone(err) {
 			missing("cache subnet group", subnets, "aws elasticache create-cache-subnet-group --region "+w.here.s.Region()+" --cache-subnet-group-name "+subnets+" …")
 		} else if err != nil {
 			return found, err
@@ -149,7 +149,7 @@ func (w *groupWork) checkNetwork(ctx context.Context, subnets, parameters string
 	}
 	if parameters != "" {
 		_, err := w.here.api.DescribeCacheParameterGroups(ctx, &sdk.DescribeCacheParameterGroupsInput{CacheParameterGroupName: &parameters})
-		if isGone(err) {
+		if awsbase.Gone(err) {
 			missing("cache parameter group", parameters, "aws elasticache create-cache-parameter-group --region "+w.here.s.Region()+" --cache-parameter-group-name "+parameters+" …")
 		} else if err != nil {
 			return found, err

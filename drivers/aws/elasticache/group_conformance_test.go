@@ -127,7 +127,7 @@ func (s *scene) all(t testing.TB, site model.SiteID) []*cache {
 	var out []*cache
 	for _, g := range found.ReplicationGroups {
 		tags, err := api.ListTagsForResource(t.Context(), &sdk.ListTagsForResourceInput{ResourceName: g.ARN})
-		if isGone(err) {
+		if awsbase.Gone(err) {
 			continue
 		}
 		must(t, err)

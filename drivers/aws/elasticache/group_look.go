@@ -58,36 +58,28 @@ type cache struct {
 // by name, as listings lag behind.
 func (p *place) cache(ctx context.Context, name string) (*cache, error) {
 	g, found, err := awsbase.PollerOf(p.s, "elasticache-groups", groups).Get(ctx, name)
+	one := &g
 	if err == nil && !found {
-		g, found, err = p.named(ctx, name)
+		one, err = p.named(ctx, name)
 	}
-	if err != nil || !found {
+	if err != nil || one == nil {
 		return nil, err
 	}
-	answer, err := p.api.ListTagsForResource(ctx, &sdk.ListTagsForResourceInput{ResourceName: g.ARN})
-	if isGone(err) {
+	answer, err := p.api.ListTagsForResource(ctx, &sdk.ListTagsForResourceInput{ResourceName: one.ARN})
+	if awsbase.Gone(err) {
 		return nil, nil
 	}
 	if err != nil {
 		return nil, err
 	}
-	return &cache{g, awsbase.TagMap(answer.TagList, func(t types.Tag) (*string, *string) { return t.Key, t.Value })}, nil
+	return &cache{*one, awsbase.TagMap(answer.TagList, func(t types.Tag) (*string, *string) { return t.Key, t.Value })}, nil
 }
 
-// named asks for one group alone.
-func (p *place) named(ctx context.Context, name string) (g types.ReplicationGroup, found bool, err error) {
+// named asks for one group alone; nil when there is none.
+func (p *place) named(ctx context.Context, name string) (*types.ReplicationGroup, error) {
 	answer, err := p.api.DescribeReplicationGroups(ctx, &sdk.DescribeReplicationGroupsInput{ReplicationGroupId: &name})
-	if isGone(err) || err == nil && len(answer.ReplicationGroups) == 0 {
-		return g, false, nil
-	}
-	if err != nil {
-		return g, false, err
-	}
-	return answer.ReplicationGroups[0], true, nil
+	return awsbase.One(answer, err, groupsIn)
 }
-
-// isGone reports whether an error says that a thing is not there.
-func isGone(err error) bool { return err != nil && failure.KindOf(err) == failure.NotFound }
 
 func (c *cache) name() string     { return aws.ToString(c.ReplicationGroupId) }
 func (c *cache) status() string   { return aws.ToString(c.Status) }

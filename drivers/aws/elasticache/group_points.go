@@ -32,37 +32,34 @@ func (w *groupWork) keeper() *snapshots.Keeper {
 
 // List asks for the tags of those alone whose names Lifeboat may have given: ElastiCache tells no tags in its listing.
 func (s store) List(ctx context.Context) ([]*snapshots.Snapshot, error) {
+	all, err := awsbase.All(ctx, sdk.NewDescribeSnapshotsPaginator(s.api, &sdk.DescribeSnapshotsInput{SnapshotSource: aws.String("user")}), snapshotsIn)
+	if err != nil {
+		return nil, err
+	}
 	var out []*snapshots.Snapshot
-	pages := sdk.NewDescribeSnapshotsPaginator(s.api, &sdk.DescribeSnapshotsInput{SnapshotSource: aws.String("user")})
-	for pages.HasMorePages() {
-		page, err := pages.NextPage(ctx)
-		if err != nil {
-			return nil, err
+	for _, one := range all {
+		if !strings.Contains(aws.ToString(one.SnapshotName), "-lb-") {
+			continue
 		}
-		for _, one := range page.Snapshots {
-			if !strings.Contains(aws.ToString(one.SnapshotName), "-lb-") {
-				continue
-			}
-			if kept, err := s.tagged(ctx, one); err != nil {
-				return nil, err
-			} else if kept != nil {
-				out = append(out, kept)
-			}
+		if kept, err := s.tagged(ctx, one); err != nil {
+			return nil, err
+		} else if kept != nil {
+			out = append(out, kept)
 		}
 	}
 	return out, nil
 }
 
+func snapshotsIn(out *sdk.DescribeSnapshotsOutput) []types.Snapshot { return out.Snapshots }
+
 // Get asks for one by its name.
 func (s store) Get(ctx context.Context, id string) (*snapshots.Snapshot, error) {
 	answer, err := s.api.DescribeSnapshots(ctx, &sdk.DescribeSnapshotsInput{SnapshotName: &id})
-	if isGone(err) || err == nil && len(answer.Snapshots) == 0 {
-		return nil, nil
-	}
-	if err != nil {
+	one, err := awsbase.One(answer, err, snapshotsIn)
+	if err != nil || one == nil {
 		return nil, err
 	}
-	return s.tagged(ctx, answer.Snapshots[0])
+	return s.tagged(ctx, *one)
 }
 
 // tagged is a snapshot with its tags; nil when it went meanwhile. What it holds is as of the first of its shards.
@@ -80,7 +77,7 @@ func (s store) tagged(ctx context.Context, of types.Snapshot) (*snapshots.Snapsh
 		out.Percent = 100
 	}
 	answer, err := s.api.ListTagsForResource(ctx, &sdk.ListTagsForResourceInput{ResourceName: of.ARN})
-	if isGone(err) {
+	if awsbase.Gone(err) {
 		return nil, nil
 	}
 	if err != nil {
@@ -174,7 +171,7 @@ func (w *groupWork) decideProve(ctx context.Context, h *groupHandle) (err error)
 
 // regional says of a snapshot that is not at the site where it may be.
 func (w *groupWork) regional(err error) error {
-	if !isGone(err) {
+	if !awsbase.Gone(err) {
 		return err
 	}
 	return failure.From(err).WithHint("snapshots of caches are in the region where they were made: lifeboat points %s, and --site", w.req.App)

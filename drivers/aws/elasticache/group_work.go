@@ -185,7 +185,7 @@ func (w *groupWork) cleared(ctx context.Context, h groupHandle) (c *cache, pendi
 
 func (w *groupWork) remove(ctx context.Context, name string) (string, error) {
 	_, err := w.here.api.DeleteReplicationGroup(ctx, &sdk.DeleteReplicationGroupInput{ReplicationGroupId: &name})
-	if isGone(err) {
+	if awsbase.Gone(err) {
 		return fmt.Sprintf("group %s is gone", name), nil
 	}
 	return fmt.Sprintf("the deletion of group %s is begun", name), err

@@ -48,34 +48,29 @@ func (d *Global) member(ctx context.Context, t driver.Target, site model.SiteID)
 
 // datastores lists those that have a member in the region, with all members.
 func datastores(ctx context.Context, s *awsbase.Session, _ []string) (map[string]types.GlobalReplicationGroup, error) {
+	all, err := awsbase.All(ctx, sdk.NewDescribeGlobalReplicationGroupsPaginator(clientOf(s), &sdk.DescribeGlobalReplicationGroupsInput{ShowMemberInfo: aws.Bool(true)}),
+		func(out *sdk.DescribeGlobalReplicationGroupsOutput) []types.GlobalReplicationGroup {
+			return out.GlobalReplicationGroups
+		})
 	found := map[string]types.GlobalReplicationGroup{}
-	pages := sdk.NewDescribeGlobalReplicationGroupsPaginator(clientOf(s), &sdk.DescribeGlobalReplicationGroupsInput{ShowMemberInfo: aws.Bool(true)})
-	for pages.HasMorePages() {
-		page, err := pages.NextPage(ctx)
-		if err != nil {
-			return nil, err
-		}
-		for _, g := range page.GlobalReplicationGroups {
-			found[strings.ToLower(aws.ToString(g.GlobalReplicationGroupId))] = g
-		}
+	for _, g := range all {
+		found[strings.ToLower(aws.ToString(g.GlobalReplicationGroupId))] = g
 	}
-	return found, nil
+	return found, err
 }
 
 // groups lists the region's replication groups.
 func groups(ctx context.Context, s *awsbase.Session, _ []string) (map[string]types.ReplicationGroup, error) {
+	all, err := awsbase.All(ctx, sdk.NewDescribeReplicationGroupsPaginator(clientOf(s), &sdk.DescribeReplicationGroupsInput{}), groupsIn)
 	found := map[string]types.ReplicationGroup{}
-	pages := sdk.NewDescribeReplicationGroupsPaginator(clientOf(s), &sdk.DescribeReplicationGroupsInput{})
-	for pages.HasMorePages() {
-		page, err := pages.NextPage(ctx)
-		if err != nil {
-			return nil, err
-		}
-		for _, g := range page.ReplicationGroups {
-			found[strings.ToLower(aws.ToString(g.ReplicationGroupId))] = g
-		}
+	for _, g := range all {
+		found[strings.ToLower(aws.ToString(g.ReplicationGroupId))] = g
 	}
-	return found, nil
+	return found, err
+}
+
+func groupsIn(out *sdk.DescribeReplicationGroupsOutput) []types.ReplicationGroup {
+	return out.ReplicationGroups
 }
 
 // view is the datastore as the region of the member sees it.

@@ -151,8 +151,8 @@ func (d *Group) Examine(ctx context.Context, x driver.Examination) (driver.Exami
 		case req.Action == model.ActionPromote:
 			s.Security(ctx, id, p.at.SecurityGroups)
 			s.Ask(ctx, func(ctx context.Context) error {
-				g, found, err := p.named(ctx, p.at.Group)
-				if err == nil && found {
+				g, err := p.named(ctx, p.at.Group)
+				if err == nil && g != nil {
 					s.Nodes(p.set.nodes() - len(g.MemberClusters))
 				} else if err == nil {
 					s.Nodes(p.set.nodes())

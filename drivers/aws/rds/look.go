@@ -17,7 +17,6 @@ import (
 	"github.com/lifeboat-dr/lifeboat/drivers/aws/awsbase"
 	"github.com/lifeboat-dr/lifeboat/drivers/aws/metric"
 	"github.com/lifeboat-dr/lifeboat/drivers/aws/snapshots"
-	"github.com/lifeboat-dr/lifeboat/failure"
 	"github.com/lifeboat-dr/lifeboat/model"
 )
 
@@ -35,20 +34,19 @@ func listInstances(ctx context.Context, s *awsbase.Session, ids []string) (map[s
 	api := sdk.NewFromConfig(s.Config("rds"))
 	out := map[string]types.DBInstance{}
 	for chunk := range slices.Chunk(ids, filterMax) {
-		pages := sdk.NewDescribeDBInstancesPaginator(api, &sdk.DescribeDBInstancesInput{
-			Filters: []types.Filter{{Name: aws.String("db-instance-id"), Values: chunk}}, MaxRecords: aws.Int32(100)})
-		for pages.HasMorePages() {
-			page, err := pages.NextPage(ctx)
-			if err != nil {
-				return nil, err
-			}
-			for _, i := range page.DBInstances {
-				out[aws.ToString(i.DBInstanceIdentifier)] = i
-			}
+		some, err := awsbase.All(ctx, sdk.NewDescribeDBInstancesPaginator(api, &sdk.DescribeDBInstancesInput{
+			Filters: []types.Filter{{Name: aws.String("db-instance-id"), Values: chunk}}, MaxRecords: aws.Int32(100)}), instancesIn)
+		if err != nil {
+			return nil, err
+		}
+		for _, i := range some {
+			out[aws.ToString(i.DBInstanceIdentifier)] = i
 		}
 	}
 	return out, nil
 }
+
+func instancesIn(out *sdk.DescribeDBInstancesOutput) []types.DBInstance { return out.DBInstances }
 
 // instance looks for an instance by its name; nil when there is none. What the shared listing does not have is asked for by
 // name, as listings lag behind.
@@ -67,13 +65,11 @@ func (p *place) instance(ctx context.Context, name string) (*instance, error) {
 // instanceByName asks for one alone.
 func (p *place) instanceByName(ctx context.Context, name string) (*instance, error) {
 	answer, err := p.api.DescribeDBInstances(ctx, &sdk.DescribeDBInstancesInput{DBInstanceIdentifier: &name})
-	if failure.Classified(err) && failure.KindOf(err) == failure.NotFound || err == nil && len(answer.DBInstances) == 0 {
-		return nil, nil
-	}
-	if err != nil {
+	i, err := awsbase.One(answer, err, instancesIn)
+	if err != nil || i == nil {
 		return nil, err
 	}
-	return &instance{answer.DBInstances[0], tagMap(answer.DBInstances[0].TagList)}, nil
+	return &instance{*i, tagMap(i.TagList)}, nil
 }
 
 func (i *instance) name() string   { return aws.ToString(i.DBInstanceIdentifier) }

@@ -63,33 +63,25 @@ func (s store) List(ctx context.Context) ([]*snapshots.Snapshot, error) {
 const everything = "*"
 
 func listAll(ctx context.Context, s *awsbase.Session, _ []string) (map[string][]types.DBSnapshot, error) {
-	var out []types.DBSnapshot
-	pages := sdk.NewDescribeDBSnapshotsPaginator(sdk.NewFromConfig(s.Config("rds")), &sdk.DescribeDBSnapshotsInput{SnapshotType: aws.String("manual"), MaxRecords: aws.Int32(100)})
-	for pages.HasMorePages() {
-		page, err := pages.NextPage(ctx)
-		if err != nil {
-			return nil, err
-		}
-		out = append(out, page.DBSnapshots...)
-	}
-	return map[string][]types.DBSnapshot{everything: out}, nil
+	client := sdk.NewFromConfig(s.Config("rds"))
+	all, err := awsbase.All(ctx, sdk.NewDescribeDBSnapshotsPaginator(client, &sdk.DescribeDBSnapshotsInput{SnapshotType: aws.String("manual"), MaxRecords: aws.Int32(100)}), snapshotsIn)
+	return map[string][]types.DBSnapshot{everything: all}, err
 }
+
+func snapshotsIn(out *sdk.DescribeDBSnapshotsOutput) []types.DBSnapshot { return out.DBSnapshots }
 
 // listSnapshots is the listing of the poller that all who wait share.
 func listSnapshots(ctx context.Context, s *awsbase.Session, ids []string) (map[string]types.DBSnapshot, error) {
 	api := sdk.NewFromConfig(s.Config("rds"))
 	out := map[string]types.DBSnapshot{}
 	for chunk := range slices.Chunk(ids, filterMax) {
-		pages := sdk.NewDescribeDBSnapshotsPaginator(api, &sdk.DescribeDBSnapshotsInput{
-			Filters: []types.Filter{{Name: aws.String("db-snapshot-id"), Values: chunk}}, SnapshotType: aws.String("manual"), MaxRecords: aws.Int32(100)})
-		for pages.HasMorePages() {
-			page, err := pages.NextPage(ctx)
-			if err != nil {
-				return nil, err
-			}
-			for _, one := range page.DBSnapshots {
-				out[aws.ToString(one.DBSnapshotIdentifier)] = one
-			}
+		some, err := awsbase.All(ctx, sdk.NewDescribeDBSnapshotsPaginator(api, &sdk.DescribeDBSnapshotsInput{
+			Filters: []types.Filter{{Name: aws.String("db-snapshot-id"), Values: chunk}}, SnapshotType: aws.String("manual"), MaxRecords: aws.Int32(100)}), snapshotsIn)
+		if err != nil {
+			return nil, err
+		}
+		for _, one := range some {
+			out[aws.ToString(one.DBSnapshotIdentifier)] = one
 		}
 	}
 	return out, nil
@@ -111,13 +103,11 @@ func (s store) Get(ctx context.Context, id string) (*snapshots.Snapshot, error) 
 // named asks for one snapshot alone: what it says is true now.
 func (s store) named(ctx context.Context, id string) (*snapshots.Snapshot, error) {
 	answer, err := s.api.DescribeDBSnapshots(ctx, &sdk.DescribeDBSnapshotsInput{DBSnapshotIdentifier: &id})
-	if failure.Classified(err) && failure.KindOf(err) == failure.NotFound || err == nil && len(answer.DBSnapshots) == 0 {
-		return nil, nil
-	}
-	if err != nil {
+	one, err := awsbase.One(answer, err, snapshotsIn)
+	if err != nil || one == nil {
 		return nil, err
 	}
-	return snapshotOf(answer.DBSnapshots[0]), nil
+	return snapshotOf(*one), nil
 }
 
 func (s store) Copy(ctx context.Context, of *snapshots.Snapshot, region, key string, tags []awsbase.Tag) error {

@@ -26,7 +26,7 @@ func (w *work) removed(ctx context.Context, name, token string) (bool, string, e
 		return false, "instance " + name + " is being deleted", nil
 	}
 	_, err = w.here.api.DeleteDBInstance(ctx, &sdk.DeleteDBInstanceInput{DBInstanceIdentifier: &name, SkipFinalSnapshot: aws.Bool(true), DeleteAutomatedBackups: aws.Bool(true)})
-	if failure.Classified(err) && failure.KindOf(err) == failure.NotFound {
+	if awsbase.Gone(err) {
 		return true, "", nil
 	}
 	return false, "the deletion of instance " + name + " is begun", err
