@@ -37,7 +37,7 @@ func start(t *testing.T, file string) *Server {
 func ask(t *testing.T, s *Server, network, name string, rtype uint16) *dns.Msg {
 	t.Helper()
 	m := new(dns.Msg).SetQuestion(name, rtype)
-	reply, _, err := (&dns.Client{Net: network, Timeout: 5 * time.Second}).ExchangeContext(t.Context(), m, s.Addr())
+	reply, _, err := (&dns.Client{Net: network, Timeout: time.Minute}).ExchangeContext(t.Context(), m, s.Addr())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -69,7 +69,7 @@ func signedUpdate(t *testing.T, s *Server, keyName, keySecret string, at time.Ti
 	m.SetUpdate("demo.test.")
 	change(m)
 	m.SetTsig(keyName, dns.HmacSHA256, 300, at.Unix())
-	c := &dns.Client{Net: "tcp", Timeout: 5 * time.Second, TsigSecret: map[string]string{keyName: keySecret}}
+	c := &dns.Client{Net: "tcp", Timeout: time.Minute, TsigSecret: map[string]string{keyName: keySecret}}
 	reply, _, err := c.ExchangeContext(t.Context(), m, s.Addr())
 	return reply, err
 }

@@ -37,7 +37,7 @@ func root() string {
 }
 
 // startWithin is for installing an emulator, once on a machine, and for its start.
-const startWithin = 4 * time.Minute
+const startWithin = 10 * time.Minute
 
 // Start starts an emulator that ends with the test, and gives its URL. What more says (NAME=VALUE) is in its environment. What keeps
 // it from starting fails the test.
