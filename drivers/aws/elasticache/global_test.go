@@ -109,11 +109,6 @@ func (s *scene) run(t testing.TB, req driver.Request) driver.Observation {
 	return s.engine().Run(t, req)
 }
 
-func (s *scene) finish(t testing.TB, req driver.Request, h driver.Handle) driver.Observation {
-	t.Helper()
-	return s.engine().Await(t, req, h)
-}
-
 func (s *scene) done(t testing.TB, req driver.Request) driver.Observation {
 	t.Helper()
 	return s.engine().Done(t, req)
