@@ -7,7 +7,7 @@ STATICCHECK ?= honnef.co/go/tools/cmd/staticcheck@v0.8.2
 VERSION     ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo devel)
 # How many packages are tested at once. Many of them start servers.
 P           ?= 2
-# Where the demo's database comes back from: standby or vault.
+# Where the demo's databases come back from: standby, vault or aws.
 DB          ?= standby
 PLATFORMS   := linux/amd64 linux/arm64 darwin/amd64 darwin/arm64
 
@@ -69,8 +69,8 @@ bench-postgres: ## base points against pgBackRest, on a pgbench database of 2.2 
 	./bin/bench-postgres
 	$(MAKE) bench-safety
 
-demo: build ## two sites, a disaster, a failover and a failback, on this machine; DB=vault: without a standby
-	./test/servers/install.sh postgres
+demo: build ## two sites, a disaster, a failover and a failback, on this machine; DB=vault: without a standby; DB=aws: regions of a stand-in
+	@test $(DB) = aws || ./test/servers/install.sh postgres
 	./bin/lifeboat demo --db $(DB)
 
 cross: ## build for every platform

@@ -12,11 +12,13 @@ import (
 	"os"
 	"os/signal"
 	"runtime/debug"
+	"strings"
 	"syscall"
 
 	"github.com/lifeboat-dr/lifeboat/api"
 	"github.com/lifeboat-dr/lifeboat/drivers/all"
 	"github.com/lifeboat-dr/lifeboat/drivers/aws/awsbase"
+	"github.com/lifeboat-dr/lifeboat/drivers/aws/awstest"
 	"github.com/lifeboat-dr/lifeboat/drivers/aws/orchestrator"
 	filesjob "github.com/lifeboat-dr/lifeboat/drivers/files/job"
 	pgjob "github.com/lifeboat-dr/lifeboat/drivers/postgres/job"
@@ -25,6 +27,8 @@ import (
 	"github.com/lifeboat-dr/lifeboat/internal/config"
 	"github.com/lifeboat-dr/lifeboat/internal/demo"
 	"github.com/lifeboat-dr/lifeboat/internal/demo/world"
+	"github.com/lifeboat-dr/lifeboat/internal/journal"
+	"github.com/lifeboat-dr/lifeboat/internal/journal/memory"
 	"github.com/lifeboat-dr/lifeboat/internal/pglog"
 	"github.com/lifeboat-dr/lifeboat/internal/pgrestore/ask"
 	"github.com/lifeboat-dr/lifeboat/internal/rehearsal"
@@ -43,6 +47,9 @@ func main() {
 	ctx := context.Background()
 	if len(os.Args) > 1 && os.Args[1] == rehearsal.Program {
 		rehearsal.Main(all.On)
+	}
+	if len(os.Args) > 1 && os.Args[1] == demo.ProgramOnAWS {
+		demo.MainOnAWS(onStandIn(memory.NewDB()))
 	}
 	if len(os.Args) > 1 {
 		if program, ok := hidden()[os.Args[1]]; ok {
@@ -69,6 +76,30 @@ func main() {
 		Version: version,
 		Signals: signals,
 	}))
+}
+
+// onStandIn is the command line for the demo on AWS: in this process, on a stand-in, with a journal that its commands share.
+func onStandIn(db *memory.DB) demo.Lifeboat {
+	return func(ctx context.Context, http *awstest.Client, words []string, out, errs io.Writer) error {
+		var opened []*awsbase.Base
+		code := cli.Main(ctx, words, cli.Deps{
+			Open: func(ctx context.Context, opt cli.OpenOptions) (api.Service, error) {
+				base := awsbase.New(awsbase.Options{Log: opt.Log, HTTP: http})
+				opened = append(opened, base)
+				return service.Open(ctx, service.Options{Config: opt.Config, State: opt.State, Drivers: all.On(opt.Log, base), Log: opt.Log,
+					Journal: func(context.Context) (journal.Store, error) { return db.Open(), nil }})
+			},
+			Documents: service.Documents{Drivers: all.Registry(slog.New(slog.DiscardHandler))},
+			Version:   version, In: strings.NewReader(""), Out: out, Err: errs,
+		})
+		for _, base := range opened {
+			base.Wait()
+		}
+		if code != cli.ExitSuccess {
+			return fmt.Errorf("exit code %d", code)
+		}
+		return nil
+	}
 }
 
 // self is this program, to be started again; the name that it was started by where the system does not tell.

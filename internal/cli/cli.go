@@ -68,7 +68,7 @@ type OpenOptions struct {
 // DemoOptions steer the demonstration.
 type DemoOptions struct {
 	JSON bool   // one JSON document on Out in place of tables
-	DB   string // where the database comes back from: standby or vault
+	DB   string // where the database comes back from: standby, vault or aws
 	Keep bool   // leave the demonstration's world running
 	Dir  string // the folder of that world; empty: a new temporary one
 	Stop string // end the world that was kept in this folder, and do nothing else

@@ -29,11 +29,12 @@ type Options struct {
 	JSON    bool           // one JSON document on Out; what happens is told on Err
 	Keep    bool           // leave the world running at the end
 	Dir     string         // its folder; empty: a new temporary one
-	DB      world.Recovery // where the database comes back from; empty: from a standby
+	DB      world.Recovery // where the database comes back from, or OnAWS; empty: from a standby
 	Reports string         // folder of the reports; empty: a new one in lifeboat-demo-reports here
 	Binary  string         // the lifeboat program; empty: the running one
-	Out     io.Writer      // nil: nowhere
-	Err     io.Writer
+	Out     io.Writer      `json:"-"` // nil: nowhere
+	Err     io.Writer      `json:"-"`
+	Started time.Time      // when Run was called
 }
 
 // ErrNotWell is the cause when the demo ran to its end, and orders were lost or checks failed.
@@ -63,7 +64,10 @@ func Run(ctx context.Context, opt Options) (err error) {
 	if opt, err = opt.complete(); err != nil {
 		return err
 	}
-	d := &demo{opt: opt, began: time.Now(), ledger: clients.NewLedger(), result: Result{DB: opt.DB, Operations: []Operation{}}}
+	if opt.DB == OnAWS {
+		return runOnAWS(ctx, opt)
+	}
+	d := &demo{opt: opt, began: opt.Started, ledger: clients.NewLedger(), result: Result{DB: opt.DB, Operations: []Operation{}}, program: program{limit: operationTimeout, reports: opt.Reports, say: opt.say(opt.Started)}}
 	if err := world.CleanLeftovers(ctx, opt.Dir, d.say); err != nil {
 		return err
 	}
@@ -75,9 +79,10 @@ func Run(ctx context.Context, opt Options) (err error) {
 		}
 		return err
 	}
+	d.program.run = startable(opt.Binary, d.world.Config(), d.world.Dir(), d.world.Env())
 	keep := false
 	defer func() { err = errors.Join(err, d.close(ctx, keep)) }()
-	runErr := d.run(ctx)
+	runErr := d.story(ctx)
 	d.interrupted = ctx.Err() != nil
 	keep = opt.Keep && !d.interrupted
 	if err := d.finish(runErr, keep); err != nil {
@@ -96,6 +101,7 @@ func Run(ctx context.Context, opt Options) (err error) {
 
 // complete fills in what was left out.
 func (opt Options) complete() (Options, error) {
+	opt.Started = time.Now()
 	if opt.Out == nil {
 		opt.Out = io.Discard
 	}
@@ -105,10 +111,10 @@ func (opt Options) complete() (Options, error) {
 	switch opt.DB {
 	case "":
 		opt.DB = world.FromStandby
-	case world.FromStandby, world.FromVault:
+	case world.FromStandby, world.FromVault, OnAWS:
 	default:
-		return opt, failure.New(failure.Invalid, "demo", "", "the database comes back from a standby or from the vault, not from %q", opt.DB).
-			WithHint("--db %s or --db %s", world.FromStandby, world.FromVault)
+		return opt, failure.New(failure.Invalid, "demo", "", "the database comes back from a standby, from the vault, or in another region of AWS, not from %q", opt.DB).
+			WithHint("--db %s, --db %s or --db %s", world.FromStandby, world.FromVault, OnAWS)
 	}
 	if opt.Binary == "" {
 		self, err := os.Executable()
@@ -141,6 +147,7 @@ type demo struct {
 	ledger *clients.Ledger
 	fleet  *clients.Fleet
 	result Result
+	program
 
 	interrupted bool
 }
@@ -148,17 +155,23 @@ type demo struct {
 // logs is where the logs of a world go that was not well.
 func (d *demo) logs() string { return filepath.Join(d.opt.Reports, "logs") }
 
-// say tells what happens now.
-func (d *demo) say(format string, args ...any) {
-	out := d.opt.Out
-	if d.opt.JSON {
-		out = d.opt.Err
+// words is where words for people go.
+func (opt Options) words() io.Writer {
+	if opt.JSON {
+		return opt.Err
 	}
-	fmt.Fprintf(out, "%5.1fs  %s\n", time.Since(d.began).Seconds(), fmt.Sprintf(format, args...))
+	return opt.Out
 }
 
-// run is the story: drill, disaster, failover, failback.
-func (d *demo) run(ctx context.Context) error {
+// say gives what tells what happens, with the time since began.
+func (opt Options) say(began time.Time) func(format string, args ...any) {
+	return func(format string, args ...any) {
+		fmt.Fprintf(opt.words(), "%5.1fs  %s\n", time.Since(began).Seconds(), fmt.Sprintf(format, args...))
+	}
+}
+
+// story is what happens: drill, disaster, failover, failback.
+func (d *demo) story(ctx context.Context) error {
 	if err := d.command(ctx, "validate"); err != nil {
 		return err
 	}
@@ -284,14 +297,7 @@ func (d *demo) finish(runErr error, keep bool) error {
 		d.fleet.Stop()
 	}
 	r := &d.result
-	r.Reports, r.Seconds = d.opt.Reports, time.Since(d.began).Seconds()
-	r.OK = runErr == nil && len(r.Operations) == 3
-	for _, o := range r.Operations {
-		r.OK = r.OK && o.OK
-	}
-	if runErr != nil {
-		r.Error = runErr.Error()
-	}
+	r.end(d.opt, d.began, runErr)
 	if keep {
 		r.World = d.world.Dir()
 	}
@@ -312,10 +318,7 @@ func (d *demo) finish(runErr error, keep bool) error {
 
 // tellKept says what can be done with a world that was kept.
 func (d *demo) tellKept() {
-	out := d.opt.Out
-	if d.opt.JSON {
-		out = d.opt.Err
-	}
+	out := d.opt.words()
 	line := fmt.Sprintf("%s -c %s", d.opt.Binary, d.world.Config())
 	fmt.Fprintf(out, "\nThe world is still running, in %s. Try:\n\n", d.world.Dir())
 	for _, words := range []string{"status shop", "plan failover shop", "drill shop", "failover shop --planned", "failback shop", "run list"} {

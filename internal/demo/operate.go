@@ -1,18 +1,12 @@
 package demo
 
 import (
-	"bufio"
-	"bytes"
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
-	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
-	"strings"
-	"syscall"
 	"time"
 
 	"github.com/lifeboat-dr/lifeboat/api"
@@ -22,7 +16,7 @@ import (
 )
 
 // operationTimeout bounds one operation: by then it hangs.
-const operationTimeout = 3 * time.Minute
+const operationTimeout = 5 * time.Minute
 
 // slack is by how much the clients' outage may exceed the report's, which is seen by a probe that asks for the name
 // each time: a client holds a name for its TTL, and pauses between two attempts.
@@ -90,12 +84,8 @@ func (d *demo) operate(ctx context.Context, op operation) error {
 	return nil
 }
 
-// judge takes over what the report says.
-func (o *Operation) judge(r *api.Report, folder string) {
-	if r == nil {
-		o.problem("there is no report")
-		return
-	}
+// take takes over what the report says.
+func (o *Operation) take(r *api.Report, folder string) {
 	o.Run = string(r.Run.ID)
 	o.ReportHTML, o.ReportJSON = filepath.Join(folder, o.Run+".html"), filepath.Join(folder, o.Run+".json")
 	for _, file := range []string{o.ReportHTML, o.ReportJSON} {
@@ -116,6 +106,15 @@ func (o *Operation) judge(r *api.Report, folder string) {
 		o.ChecksFailed++
 		o.problem("check %q: %s", c.Name, c.Detail)
 	}
+}
+
+// judge takes over what the report says, and says what is wrong with it.
+func (o *Operation) judge(r *api.Report, folder string) {
+	if r == nil {
+		o.problem("there is no report")
+		return
+	}
+	o.take(r, folder)
 	switch {
 	case !r.OK:
 		o.problem("the report is not OK: the run %s", r.Run.Status)
@@ -220,81 +219,4 @@ func secondsOf[D ~int64](d *D) *float64 {
 	}
 	s := time.Duration(*d).Seconds()
 	return &s
-}
-
-// command runs a lifeboat command on the world, as a user would, and shows what it prints.
-func (d *demo) command(ctx context.Context, words ...string) error {
-	out, err := d.lifeboat(ctx, words)
-	for line := range strings.Lines(string(out)) {
-		d.say("  │ %s", strings.TrimRight(line, " \n"))
-	}
-	return err
-}
-
-// product runs an operation and reads its report from standard output.
-func (d *demo) product(ctx context.Context, words []string) (*api.Report, error) {
-	ctx, cancel := context.WithTimeout(ctx, operationTimeout)
-	defer cancel()
-	words = append(words, "--no-wait", "--report-dir", d.opt.Reports, "-o", "json")
-	out, runErr := d.lifeboat(ctx, words)
-	var report api.Report
-	if err := json.Unmarshal(out, &report); err != nil || report.Run.ID == "" {
-		return nil, errors.Join(runErr, failure.New(failure.Internal, words[0], world.App, "it printed no report"))
-	}
-	return &report, runErr
-}
-
-// lifeboat runs the program with its own configuration. What it says on standard error is shown line by line; what it
-// prints on standard output is returned. Its process group is killed when ctx ends.
-func (d *demo) lifeboat(ctx context.Context, words []string) ([]byte, error) {
-	shown := strings.Join(words, " ")
-	d.say("$ lifeboat %s", shown)
-	cmd := exec.CommandContext(ctx, d.opt.Binary, append([]string{"-c", d.world.Config()}, words...)...)
-	var out bytes.Buffer
-	cmd.Stdout = &out
-	cmd.Env, cmd.Dir = d.world.Env(), d.world.Dir()
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
-	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
-	cmd.WaitDelay = 2 * time.Second
-	stderr, err := cmd.StderrPipe()
-	if err == nil {
-		err = cmd.Start()
-	}
-	if err != nil {
-		return nil, failure.WrapAs(failure.Unavailable, err, "run", "lifeboat "+shown)
-	}
-	said := d.follow(stderr)
-	err = cmd.Wait()
-	if ctx.Err() != nil {
-		return nil, failure.WrapAs(failure.KindOf(ctx.Err()), context.Cause(ctx), "run", "lifeboat "+shown)
-	}
-	if err != nil {
-		return out.Bytes(), failure.WrapAs(failure.Unavailable, err, "run", "lifeboat "+shown).WithHint("%s", said)
-	}
-	return out.Bytes(), nil
-}
-
-// follow shows what a command says, and gives the last of it. The plan that it shows first is in the report: it is
-// held back, and shown only when no run begins.
-func (d *demo) follow(stderr io.Reader) (last string) {
-	var held []string
-	started := false
-	for lines := bufio.NewScanner(stderr); lines.Scan(); {
-		line := strings.TrimRight(lines.Text(), " ")
-		if line == "" {
-			continue
-		}
-		last = line
-		if started = started || strings.HasPrefix(line, "run ") && strings.HasSuffix(line, " started"); !started {
-			held = append(held, line)
-			continue
-		}
-		d.say("  │ %s", line)
-	}
-	if !started {
-		for _, line := range held {
-			d.say("  │ %s", line)
-		}
-	}
-	return last
 }

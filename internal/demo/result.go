@@ -96,18 +96,36 @@ func (o *Operation) title() string {
 	return fmt.Sprintf("%s, %s → %s", words, o.From, o.To)
 }
 
-// write prints the operation's table.
-func (o *Operation) write(out io.Writer) {
+// heading begins the operation's table, and gives what writes its rows.
+func (o *Operation) heading(out io.Writer) (row func(name, format string, args ...any)) {
 	fmt.Fprintf(out, "\n%s\n%s\n", strings.ToUpper(o.title()[:1])+o.title()[1:], strings.Repeat("─", 72))
-	row := func(name, format string, args ...any) {
+	return func(name, format string, args ...any) {
 		fmt.Fprintf(out, "  %-22s %s\n", name, fmt.Sprintf(format, args...))
 	}
-	rto := "measured by the clients"
-	if o.Operation == "drill" {
-		rto = "until the copy had passed its checks; no client waited"
+}
+
+// footing ends the table.
+func (o *Operation) footing(row func(name, format string, args ...any)) {
+	row("report", "%s", o.ReportHTML)
+	row("", "%s", o.ReportJSON)
+	for _, p := range o.Problems {
+		row("PROBLEM", "%s", p)
 	}
+}
+
+// rtoFrom says whose RTO it is.
+func (o *Operation) rtoFrom() string {
+	if o.Operation == "drill" {
+		return "until the copy had passed its checks; no client waited"
+	}
+	return "measured by the clients"
+}
+
+// write prints the operation's table.
+func (o *Operation) write(out io.Writer) {
+	row := o.heading(out)
 	row("objective", "RTO %s, RPO %s", seconds(o.RTOObjective), seconds(o.RPOObjective))
-	row("RTO", "%s%s, %s", seconds(o.RTOSeconds), against(o.RTOSeconds, o.RTOObjective), rto)
+	row("RTO", "%s%s, %s", seconds(o.RTOSeconds), against(o.RTOSeconds, o.RTOObjective), o.rtoFrom())
 	row("RPO", "%s%s, from the markers in what was recovered", seconds(o.RPOSeconds), against(o.RPOSeconds, o.RPOObjective))
 	row("orders acknowledged", "%d", o.Acknowledged)
 	row("orders lost", "%d (compared one by one; %d never sent, %d twice)", o.Lost, o.Phantom, o.Repeated)
@@ -120,11 +138,7 @@ func (o *Operation) write(out io.Writer) {
 	if l.Before != nil || l.During != nil {
 		row("replication lag", "%s before, %s during, %s after", size(l.Before), size(l.During), size(l.After))
 	}
-	row("report", "%s", o.ReportHTML)
-	row("", "%s", o.ReportJSON)
-	for _, p := range o.Problems {
-		row("PROBLEM", "%s", p)
-	}
+	o.footing(row)
 }
 
 func seconds(s *float64) string {
@@ -151,6 +165,18 @@ func size(bytes *int64) string {
 	return fmt.Sprintf("%.1f kB", float64(*bytes)/1024)
 }
 
+// end fills in what is known at the end.
+func (r *Result) end(opt Options, began time.Time, runErr error) {
+	r.Reports, r.Seconds = opt.Reports, time.Since(began).Seconds()
+	r.OK = runErr == nil && len(r.Operations) == 3
+	for _, o := range r.Operations {
+		r.OK = r.OK && o.OK
+	}
+	if runErr != nil {
+		r.Error = runErr.Error()
+	}
+}
+
 // write prints the whole result: a document, or the verdict after the tables.
 func (r *Result) write(opt Options) error {
 	if opt.JSON {
@@ -168,13 +194,20 @@ func (r *Result) write(opt Options) error {
 		lost, failed, uploads = lost+o.Lost, failed+o.ChecksFailed, uploads+o.UploadsLost
 	}
 	verdict := "Nothing was lost and every check passed"
+	if lost > 0 {
+		verdict = fmt.Sprintf("%d writes were lost that came after the last copy, as the RPO says, and no others", lost)
+	}
 	if uploads > 0 {
 		verdict = fmt.Sprintf("No order was lost, %d uploads were that came after the last recovery point, as the RPO says; every check passed", uploads)
 	}
 	if !r.OK {
 		verdict = fmt.Sprintf("NOT well: %d orders lost, %d checks failed; see above", lost, failed)
 	}
-	_, err := fmt.Fprintf(opt.Out, "\n%s. It took %.0f s. The reports are in %s\n", verdict, r.Seconds, r.Reports)
+	took := time.Duration(r.Seconds * float64(time.Second)).Round(time.Second).String()
+	if r.DB == OnAWS {
+		took += " in the story"
+	}
+	_, err := fmt.Fprintf(opt.Out, "\n%s. It took %s. The reports are in %s\n", verdict, took, r.Reports)
 	if err != nil {
 		return failure.WrapAs(failure.Unavailable, err, "write", "result")
 	}

@@ -10,12 +10,10 @@ import (
 	"os"
 	"os/exec"
 	"os/signal"
-	"strings"
-	"testing"
-	"testing/synctest"
 
 	"github.com/lifeboat-dr/lifeboat/api"
 	"github.com/lifeboat-dr/lifeboat/failure"
+	"github.com/lifeboat-dr/lifeboat/internal/bubble"
 	"github.com/lifeboat-dr/lifeboat/model"
 )
 
@@ -45,7 +43,7 @@ func Apart(path string) Play {
 		}
 		cmd := exec.CommandContext(ctx, path, Program)
 		cmd.Stdin = bytes.NewReader(text)
-		cmd.Env = environment(os.Environ())
+		cmd.Env = bubble.Environ(os.Environ())
 		var said tail
 		cmd.Stderr = &said
 		out, err := cmd.StdoutPipe()
@@ -99,16 +97,6 @@ func listen(r io.Reader, tell func(api.RehearsedStep)) (done *Played, err error)
 	}
 }
 
-// environment leaves out what says how to become somebody in AWS, and what changes how Go keeps time.
-func environment(all []string) (out []string) {
-	for _, v := range all {
-		if !strings.HasPrefix(v, "AWS_") && !strings.HasPrefix(v, "GODEBUG=") {
-			out = append(out, v)
-		}
-	}
-	return out
-}
-
 // tail keeps the end of what is written to it.
 type tail struct{ kept []byte }
 
@@ -125,12 +113,10 @@ func (t *tail) Write(b []byte) (int, error) {
 
 func (t *tail) String() string { return string(t.kept) }
 
-// Main is the program: it reads a job from standard input and writes lines to standard output. It does not return: it is run by
-// package testing, which alone makes the *testing.T that a bubble of testing/synctest is made from, and which ends the process.
+// Main is the program: it reads a job from standard input and writes lines to standard output. It does not return.
 func Main(drivers Drivers) {
 	signal.Ignore(os.Interrupt) // a terminal sends it to whoever waits for us too, who then ends us
 	out := json.NewEncoder(os.Stdout)
-	os.Stdout = os.Stderr // package testing says there that all is well
 	write := func(l line) {
 		if err := out.Encode(l); err != nil {
 			os.Exit(1) // nobody listens any more
@@ -141,16 +127,14 @@ func Main(drivers Drivers) {
 		write(line{Err: failure.From(failure.WrapAs(failure.Internal, err, "read", "the job of a rehearsal"))})
 		os.Exit(1)
 	}
-	os.Args = os.Args[:1] // package testing reads flags from there
-	testing.Main(func(string, string) (bool, error) { return true, nil }, []testing.InternalTest{{Name: "rehearsal", F: func(t *testing.T) {
-		bubble := func(f func(ctx context.Context)) { synctest.Test(t, func(t *testing.T) { f(t.Context()) }) }
-		done, err := perform(bubble, &job, drivers, func(s api.RehearsedStep) { write(line{Step: &s}) })
+	bubble.Main(func(enter func(func(context.Context))) {
+		done, err := perform(enter, &job, drivers, func(s api.RehearsedStep) { write(line{Step: &s}) })
 		if err != nil {
 			write(line{Err: failure.From(err)})
 			return
 		}
 		write(line{Done: done})
-	}}}, nil, nil)
+	})
 }
 
 // perform plays a job, each time in a bubble of its own. Where earlier runs of the app measured how long steps take, it is played

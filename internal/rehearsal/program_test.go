@@ -11,8 +11,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/google/go-cmp/cmp"
-
 	"github.com/lifeboat-dr/lifeboat/api"
 	"github.com/lifeboat-dr/lifeboat/failure"
 )
@@ -69,14 +67,6 @@ func TestApartInterrupted(t *testing.T) {
 	}
 	if err := syscall.Kill(pid, 0); !errors.Is(err, syscall.ESRCH) {
 		t.Errorf("the program still runs: %v", err)
-	}
-}
-
-// TestEnvironment: what says how to become somebody in AWS is not passed on.
-func TestEnvironment(t *testing.T) {
-	got := environment([]string{"PATH=/bin", "AWS_PROFILE=prod", "AWS_ACCESS_KEY_ID=AKIA", "GODEBUG=asynctimerchan=1", "HOME=/home/me"})
-	if diff := cmp.Diff([]string{"PATH=/bin", "HOME=/home/me"}, got); diff != "" {
-		t.Error(diff)
 	}
 }
 
