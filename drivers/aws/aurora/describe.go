@@ -10,6 +10,7 @@ import (
 
 	"github.com/lifeboat-dr/lifeboat/driver"
 	"github.com/lifeboat-dr/lifeboat/drivers/aws/awsbase"
+	"github.com/lifeboat-dr/lifeboat/drivers/aws/dbstate"
 	"github.com/lifeboat-dr/lifeboat/drivers/aws/snapshots"
 	"github.com/lifeboat-dr/lifeboat/model"
 )
@@ -42,14 +43,14 @@ func (d *Cluster) Describe(ctx context.Context, t driver.Target) (model.Descript
 	case p.fenced(c) && !changing(c):
 		desc.Role = model.RoleFenced
 		desc.Summary = fmt.Sprintf("cluster %s is fenced in %s: it is in %s", p.at.Cluster, p.session.Region(), strings.Join(groups(c), ", "))
-	case status == "stopped" || status == "stopping":
+	case v.means() == dbstate.Stopped:
 		desc.Role = model.RoleStopped
 	case aws.ToString(c.GlobalClusterIdentifier) != "":
 		desc.Role = model.RoleUnknown
 		desc.Summary += "; it is in the global database " + aws.ToString(c.GlobalClusterIdentifier) + ", which this kind is not for"
 	case !v.alone():
 		desc.Role, desc.Healthy = model.RoleStandby, v.up() > 0
-	case status == "creating" || status == "deleting" || status == "failed":
+	case status == "creating" || v.means() == dbstate.Leaving || v.means().Broken():
 		desc.Role = model.RoleUnknown
 	default:
 		desc.Role, desc.Healthy = model.RolePrimary, v.up() > 0

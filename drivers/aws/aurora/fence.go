@@ -11,6 +11,7 @@ import (
 
 	"github.com/lifeboat-dr/lifeboat/driver"
 	"github.com/lifeboat-dr/lifeboat/drivers/aws/awsbase"
+	"github.com/lifeboat-dr/lifeboat/drivers/aws/dbstate"
 	"github.com/lifeboat-dr/lifeboat/failure"
 )
 
@@ -85,13 +86,15 @@ func (w *work) fence(ctx context.Context) (driver.Observation, error) {
 	switch {
 	case c == nil:
 		return driver.Succeeded(driver.Fact("fence", "there is no cluster %s in %s", p.at.Cluster, p.session.Region())), nil
-	case v.status() == "deleting":
+	case v.means() == dbstate.Leaving:
 		return driver.Waiting("cluster %s is being deleted", p.at.Cluster), nil
 	case aws.ToString(c.ReplicationSourceIdentifier) != "":
 		return driver.Succeeded(driver.Fact("fence", "cluster %s is a replica of %s and takes no writes", p.at.Cluster, aws.ToString(c.ReplicationSourceIdentifier))), nil
 	case v.status() == "stopped" && !p.fenced(c):
 		return driver.Observation{}, unproven(nil, p.subject, "cluster %s is stopped, and AWS starts it again by itself within seven days, open to its clients", p.at.Cluster)
-	case !p.fenced(c):
+	case v.means().Broken() && !p.fenced(c):
+		return driver.Observation{}, unproven(nil, p.subject, "cluster %s is %s: AWS takes no change of it in that state", p.at.Cluster, v.status())
+	case !p.fenced(c) && !changing(c):
 		return w.shutIn(ctx, c)
 	case changing(c):
 		return driver.Waiting("cluster %s is put into %s", p.at.Cluster, strings.Join(groups(c), ", ")), nil
@@ -102,7 +105,7 @@ func (w *work) fence(ctx context.Context) (driver.Observation, error) {
 // shutIn puts the cluster into the fence's groups.
 func (w *work) shutIn(ctx context.Context, c *types.DBCluster) (driver.Observation, error) {
 	p := w.here
-	if status := aws.ToString(c.Status); status != available {
+	if status := aws.ToString(c.Status); dbstate.Of(status) != dbstate.Ready {
 		return driver.Waiting("cluster %s is %s: it can be fenced once it is available", p.at.Cluster, status), nil
 	}
 	err := p.tag(ctx, c.DBClusterArn, map[string]string{tagFenceRun: string(w.req.Run), tagFenceBefore: strings.Join(groups(c), " "), tagFence: w.req.Token})
@@ -125,11 +128,12 @@ func (w *work) endSessions(ctx context.Context, v *view) (driver.Observation, er
 	var waits []string
 	for _, i := range v.instances {
 		name, status := aws.ToString(i.DBInstanceIdentifier), aws.ToString(i.DBInstanceStatus)
-		switch done := tagMap(i.TagList)[tagFence] == id; {
+		done := tagMap(i.TagList)[tagFence] == id
+		switch means := dbstate.Of(status); {
 		case done && status != "rebooting" && status != "modifying":
-		case status == "stopped" || slices.Contains(spoiled, status) || slices.Contains(stuck, status):
+		case status == "stopped" || means.Broken():
 			// no session outlives that
-		case done || status != available:
+		case done || means != dbstate.Ready:
 			waits = append(waits, name+" is "+status)
 		default:
 			if _, err := p.rds.RebootDBInstance(ctx, &rds.RebootDBInstanceInput{DBInstanceIdentifier: &name}); err != nil {
@@ -151,7 +155,7 @@ func (w *work) endSessions(ctx context.Context, v *view) (driver.Observation, er
 // unfence lets the cluster serve again in the groups that it was in.
 func (w *work) unfence(ctx context.Context, c *types.DBCluster) (driver.Observation, error) {
 	p := w.here
-	if status := aws.ToString(c.Status); status != available || changing(c) {
+	if status := aws.ToString(c.Status); dbstate.Of(status) != dbstate.Ready || changing(c) {
 		return driver.Waiting("cluster %s is %s: it is let out once it is available", p.at.Cluster, status), nil
 	}
 	to := p.at.SecurityGroups

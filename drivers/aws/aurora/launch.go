@@ -12,6 +12,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/rds/types"
 
 	"github.com/lifeboat-dr/lifeboat/drivers/aws/awsbase"
+	"github.com/lifeboat-dr/lifeboat/drivers/aws/dbstate"
 	"github.com/lifeboat-dr/lifeboat/drivers/aws/snapshots"
 	"github.com/lifeboat-dr/lifeboat/failure"
 )
@@ -66,12 +67,6 @@ type raised struct {
 	broken []string // instances that never will be, and why
 }
 
-// States that do not end by themselves. The former say that what was restored is no good.
-var (
-	spoiled = []string{"failed", "inaccessible-encryption-credentials", "incompatible-restore", "incompatible-parameters", "restore-error"}
-	stuck   = []string{"incompatible-network", "insufficient-capacity", "storage-full", "cloning-failed", "migration-failed"}
-)
-
 // ours reports whether the step of an origin made a thing with these tags, at this attempt or an earlier one.
 func ours(mine awsbase.Origin, tags map[string]string) bool {
 	o, _ := awsbase.ReadOrigin(tags)
@@ -104,10 +99,16 @@ func (p *place) bringUp(ctx context.Context, l launch) (ready *raised, phase str
 		return nil, "", taken(p, l.cluster)
 	}
 	switch status := v.status(); {
-	case slices.Contains(spoiled, status):
-		return nil, "", failure.New(failure.Corrupt, "restore", p.subject, "the cluster %s, from %s, is %s", l.cluster, l.source(), status).
+	case v.means().Broken():
+		kind := failure.Unavailable
+		if v.means() == dbstate.Spoiled {
+			kind = failure.Corrupt
+		}
+		return nil, "", failure.New(kind, "restore", p.subject, "the cluster %s, from %s, is %s", l.cluster, l.source(), status).
 			WithHint("aws rds describe-events --source-type db-cluster --source-identifier %s says why", l.cluster)
-	case status != available && status != "creating":
+	case v.means() == dbstate.Stopped:
+		return nil, "", v.stopped("restore", p)
+	case !v.means().Serves() && status != "creating":
 		return nil, fmt.Sprintf("cluster %s is %s", l.cluster, status), nil
 	}
 	if missing := v.lacks(l.instances); len(missing) > 0 {
@@ -124,27 +125,29 @@ func (p *place) bringUp(ctx context.Context, l launch) (ready *raised, phase str
 // judge says whether a cluster with all its instances is up.
 func (p *place) judge(l launch, v *view) (ready *raised, phase string, err error) {
 	ready = &raised{DBCluster: v.cluster}
-	kind, coming := failure.Unavailable, 0
+	kind := failure.Unavailable
+	var coming []string
 	for _, i := range v.instances {
-		switch id, status := aws.ToString(i.DBInstanceIdentifier), aws.ToString(i.DBInstanceStatus); {
+		id, status := aws.ToString(i.DBInstanceIdentifier), aws.ToString(i.DBInstanceStatus)
+		switch means := dbstate.Of(status); {
 		case !slices.Contains(l.instances, id):
-		case status == available:
+		case means.Serves():
 			ready.up++
-		case slices.Contains(spoiled, status):
-			kind = failure.Corrupt
-			fallthrough
-		case slices.Contains(stuck, status):
+		case means.Broken():
+			if means == dbstate.Spoiled {
+				kind = failure.Corrupt
+			}
 			ready.broken = append(ready.broken, id+" is "+status)
 		default:
-			coming++
+			coming = append(coming, id+" is "+status)
 		}
 	}
 	switch {
 	case len(ready.broken) == len(l.instances):
 		return nil, "", failure.New(kind, "restore", p.subject, "no instance of cluster %s comes up: %s", l.cluster, strings.Join(ready.broken, ", ")).
 			WithHint("aws rds describe-events --source-type db-instance --source-identifier %s says why", l.instances[0])
-	case coming > 0 || ready.up == 0 || v.status() != available:
-		return nil, fmt.Sprintf("cluster %s is %s, %d of %d instances available", l.cluster, v.status(), ready.up, len(l.instances)), nil
+	case len(coming) > 0 || ready.up == 0 || !v.means().Serves():
+		return nil, strings.Join(append([]string{fmt.Sprintf("cluster %s is %s, %d of %d instances available", l.cluster, v.status(), ready.up, len(l.instances))}, coming...), ", "), nil
 	}
 	return ready, "", nil
 }
@@ -265,7 +268,7 @@ func (p *place) takeDown(ctx context.Context, l launch) (phase string, err error
 func (p *place) remove(ctx context.Context, v *view, out *rds.DeleteDBClusterInput) (phase string, err error) {
 	id := v.cluster.DBClusterIdentifier
 	switch {
-	case v.status() == "deleting":
+	case v.means() == dbstate.Leaving:
 		return "cluster " + *id + " is being deleted", nil
 	case aws.ToBool(v.cluster.DeletionProtection):
 		_, err := p.rds.ModifyDBCluster(ctx, &rds.ModifyDBClusterInput{DBClusterIdentifier: id, DeletionProtection: aws.Bool(false), ApplyImmediately: aws.Bool(true)})
@@ -273,7 +276,7 @@ func (p *place) remove(ctx context.Context, v *view, out *rds.DeleteDBClusterInp
 	}
 	waits := false
 	for _, i := range v.instances {
-		if aws.ToString(i.DBInstanceStatus) == "deleting" {
+		if dbstate.Of(aws.ToString(i.DBInstanceStatus)) == dbstate.Leaving {
 			continue
 		}
 		waits = true

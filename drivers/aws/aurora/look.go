@@ -15,6 +15,7 @@ import (
 
 	"github.com/lifeboat-dr/lifeboat/driver"
 	"github.com/lifeboat-dr/lifeboat/drivers/aws/awsbase"
+	"github.com/lifeboat-dr/lifeboat/drivers/aws/dbstate"
 	"github.com/lifeboat-dr/lifeboat/drivers/aws/metric"
 	"github.com/lifeboat-dr/lifeboat/failure"
 	"github.com/lifeboat-dr/lifeboat/model"
@@ -220,11 +221,11 @@ func (v *view) moving() *types.FailoverState {
 	return v.global.FailoverState
 }
 
-// up counts the instances that are available.
+// up counts the instances that serve.
 func (v *view) up() int {
 	n := 0
 	for _, i := range v.instances {
-		if aws.ToString(i.DBInstanceStatus) == available {
+		if dbstate.Of(aws.ToString(i.DBInstanceStatus)).Serves() {
 			n++
 		}
 	}
@@ -236,6 +237,15 @@ func (v *view) status() string {
 		return "absent"
 	}
 	return aws.ToString(v.cluster.Status)
+}
+
+// means is what the cluster's status means.
+func (v *view) means() dbstate.Meaning { return dbstate.Of(v.status()) }
+
+// stopped is the answer where the cluster has to run: AWS starts it by itself after seven days.
+func (v *view) stopped(op string, p *place) *failure.Error {
+	return failure.New(failure.Unavailable, op, p.subject, "the cluster %s is %s", aws.ToString(v.cluster.DBClusterIdentifier), v.status()).
+		WithHint("aws rds start-db-cluster --db-cluster-identifier %s; then retry", aws.ToString(v.cluster.DBClusterIdentifier))
 }
 
 const available = "available"
@@ -278,14 +288,14 @@ func (d *Driver) Describe(ctx context.Context, t driver.Target) (model.Descripti
 	m := v.member(p.arn)
 	desc.Facts = []model.Fact{{Name: "status", Value: v.status()}, {Name: "instances", Value: fmt.Sprintf("%d of %d available", v.up(), len(v.instances))},
 		{Name: "engine", Value: aws.ToString(v.cluster.Engine) + " " + aws.ToString(v.cluster.EngineVersion)}}
-	fine := v.status() == available && v.up() > 0 && v.moving() == nil
+	fine := v.means().Serves() && v.up() > 0 && v.moving() == nil
 	switch {
-	case v.status() == "stopped":
-		desc.Role, desc.Summary = model.RoleStopped, "the cluster is stopped"
-	case v.status() == "creating" || v.status() == "deleting" || m == nil && !v.alone():
+	case v.means() == dbstate.Stopped:
+		desc.Role, desc.Summary = model.RoleStopped, "the cluster is "+v.status()
+	case v.status() == "creating" || v.means() == dbstate.Leaving || m == nil && !v.alone():
 		desc.Role, desc.Summary = model.RoleUnknown, "the cluster is "+v.status()+", and is not a member of "+p.s.Global
 	case m == nil:
-		desc.Role, desc.Healthy = model.RolePrimary, v.status() == available && v.up() > 0
+		desc.Role, desc.Healthy = model.RolePrimary, v.means().Serves() && v.up() > 0
 		desc.Summary = fmt.Sprintf("takes writes alone: it is not a member of the global database %s, and nothing follows it", p.s.Global)
 	case aws.ToBool(m.IsWriter):
 		desc.Role, desc.Healthy = model.RolePrimary, fine

@@ -8,6 +8,7 @@ import (
 
 	"github.com/lifeboat-dr/lifeboat/driver"
 	"github.com/lifeboat-dr/lifeboat/drivers/aws/awsbase"
+	"github.com/lifeboat-dr/lifeboat/drivers/aws/dbstate"
 	"github.com/lifeboat-dr/lifeboat/drivers/aws/snapshots"
 	"github.com/lifeboat-dr/lifeboat/failure"
 	"github.com/lifeboat-dr/lifeboat/model"
@@ -51,7 +52,10 @@ func (w *work) fencedIt(tags map[string]string) bool {
 
 // serves judges a cluster that was there already.
 func (w *work) serves(v *view) (driver.Observation, error) {
-	if v.status() != available || changing(v.cluster) || v.up() == 0 {
+	if v.means() == dbstate.Stopped {
+		return driver.Observation{}, v.stopped("promote", w.here)
+	}
+	if !v.means().Serves() || changing(v.cluster) || v.up() == 0 {
 		return driver.Waiting("cluster %s is %s, %d of %d instances available, in %v", w.here.at.Cluster, v.status(), v.up(), len(v.instances), groups(v.cluster)), nil
 	}
 	seen := driver.Succeeded(driver.Fact("cluster", "%s is available, %d of %d instances", w.here.at.Cluster, v.up(), len(v.instances)),
@@ -152,7 +156,7 @@ func (w *work) clear(ctx context.Context) (driver.Observation, error) {
 	if v.cluster == nil {
 		return driver.Succeeded(driver.Fact("old cluster", "there is none in %s", p.session.Region())), nil
 	}
-	if v.status() != "deleting" { // nothing but what follows deletes it, or somebody who is not asked
+	if v.means() != dbstate.Leaving { // nothing but what follows deletes it, or somebody who is not asked
 		seen, err := w.keepLast(ctx, awsbase.NameFor(p.at.Cluster+"-final", runKey(w.req, p.arn), nameLimit))
 		if err != nil || seen.State != driver.Done {
 			return seen, err

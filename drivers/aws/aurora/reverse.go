@@ -10,6 +10,7 @@ import (
 
 	"github.com/lifeboat-dr/lifeboat/driver"
 	"github.com/lifeboat-dr/lifeboat/drivers/aws/awsbase"
+	"github.com/lifeboat-dr/lifeboat/drivers/aws/dbstate"
 	"github.com/lifeboat-dr/lifeboat/drivers/aws/snapshots"
 	"github.com/lifeboat-dr/lifeboat/failure"
 	"github.com/lifeboat-dr/lifeboat/model"
@@ -173,7 +174,7 @@ func (w *pair) proved(ctx context.Context) (string, error) {
 	switch {
 	case err != nil:
 		return "", err
-	case s == nil && w.hv.status() == "deleting":
+	case s == nil && w.hv.means() == dbstate.Leaving:
 		return "", failure.New(failure.NotFound, "reverse", p.subject, "somebody deletes the old cluster, and there is no proved snapshot %s of it", w.final())
 	case s == nil:
 		return "a snapshot of the old cluster is made: " + w.final(), p.makeSnapshot(ctx, w.final(), w.origin.Tags(map[string]string{snapshots.TagOld: "true"}))
@@ -189,7 +190,7 @@ func (w *pair) proved(ctx context.Context) (string, error) {
 // then is kept too, by the snapshot that AWS makes at the deletion.
 func (w *pair) clear(ctx context.Context) (string, error) {
 	p, v := w.here, w.hv
-	if v.status() != "deleting" && v.global != nil && v.member(p.arn) != nil {
+	if v.means() != dbstate.Leaving && v.global != nil && v.member(p.arn) != nil {
 		_, err := p.rds.RemoveFromGlobalCluster(ctx, &rds.RemoveFromGlobalClusterInput{GlobalClusterIdentifier: &p.s.Global, DbClusterIdentifier: &p.arn})
 		return "the old cluster leaves the old global database", settled(failure.Wrap(err, "reverse", p.subject), failure.NotFound, failure.Conflict)
 	}
@@ -224,7 +225,7 @@ func (w *pair) join(ctx context.Context) (string, error) {
 	if m == nil {
 		return "the cluster is " + v.status() + ", and not a member of " + p.s.Global + " yet", nil
 	}
-	if !following(m) || v.status() != available || v.up() < min(p.at.number(), len(v.instances)) {
+	if !following(m) || !v.means().Serves() || v.up() < min(p.at.number(), len(v.instances)) {
 		return fmt.Sprintf("the cluster is %s, %s, %d of %d instances available", v.status(), sync(m), v.up(), len(v.instances)), nil
 	}
 	return "", nil

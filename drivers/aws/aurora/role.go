@@ -240,7 +240,7 @@ func (d *Driver) observeRole(ctx context.Context, req driver.Request, h handle) 
 	if req.Action == model.ActionFence {
 		return d.agrees(ctx, req, v, evidence)
 	}
-	if v.status() != available || v.up() == 0 {
+	if !v.means().Serves() || v.up() == 0 {
 		return driver.Waiting("it is the writer; the cluster is %s, %d of %d instances available", v.status(), v.up(), len(v.instances)), nil
 	}
 	if m := v.member(p.arn); m != nil && m.SynchronizationStatus != "" && !following(m) {

@@ -9,6 +9,7 @@ import (
 
 	"github.com/lifeboat-dr/lifeboat/driver"
 	"github.com/lifeboat-dr/lifeboat/drivers/aws/awsbase"
+	"github.com/lifeboat-dr/lifeboat/drivers/aws/dbstate"
 	"github.com/lifeboat-dr/lifeboat/drivers/aws/longwork"
 	"github.com/lifeboat-dr/lifeboat/drivers/aws/snapshots"
 	"github.com/lifeboat-dr/lifeboat/failure"
@@ -145,7 +146,12 @@ func (w *work) capture(ctx context.Context, at *place, name, key string, more ma
 		case v.cluster == nil:
 			return driver.FailedWith(failure.New(failure.NotFound, "capture", at.subject, "there is no cluster %s in %s", at.at.Cluster, at.session.Region()).
 				WithHint("lifeboat status %s shows where the app serves", w.req.App)), nil
-		case v.status() != available:
+		case v.means().Broken():
+			return driver.FailedWith(failure.New(failure.Unavailable, "capture", at.subject, "the cluster %s is %s: AWS makes no snapshot of it", at.at.Cluster, v.status()).
+				WithHint("aws rds describe-events --source-type db-cluster --source-identifier %s says why", at.at.Cluster)), nil
+		case v.means() == dbstate.Stopped:
+			return driver.Observation{}, v.stopped("capture", at)
+		case v.means() != dbstate.Ready:
 			return driver.Waiting("cluster %s is %s: a snapshot is made once it is available", at.at.Cluster, v.status()), nil
 		}
 		return driver.Waiting("snapshot %s is begun", name), at.makeSnapshot(ctx, name, origin.Tags(more))

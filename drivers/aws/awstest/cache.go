@@ -81,6 +81,7 @@ type cacheGroup struct {
 	tags               []tag
 	global             *globalCache
 	data               dataset
+	from               *cacheSnapshot // that it is created of
 	gone               bool
 }
 
@@ -184,6 +185,7 @@ func createCache(c *call) (any, error) {
 		if !ok || s.SnapshotStatus != "available" {
 			return nil, refuse("InvalidParameterValue", "Snapshot %s does not exist or is not available", name)
 		}
+		g.from = s
 		g.data, g.CacheNodeType, g.shards = s.data, p.strOr("CacheNodeType", s.CacheNodeType), max(g.shards, s.NumNodeGroups)
 	}
 	if err := c.checkCache(g); err != nil {

@@ -80,7 +80,18 @@ func (s *cacheSnapshot) keep(c *call, action string, phases []Phase) {
 	}.begin(c.now)
 }
 
-func (s *cacheSnapshot) result() any { return struct{ Snapshot *cacheSnapshot }{s} }
+func (s *cacheSnapshot) result() any { return struct{ Snapshot *cacheSnapshot }{s.shown()} }
+
+// shown is how the snapshot looks: it is restoring while a group is created of it (ElastiCache API Reference, Snapshot).
+func (s *cacheSnapshot) shown() *cacheSnapshot {
+	v := *s
+	for _, g := range s.r.cache.groups.live {
+		if g.v.from == s && g.v.Status == "creating" && v.SnapshotStatus == "available" {
+			v.SnapshotStatus = "restoring"
+		}
+	}
+	return &v
+}
 
 func createCacheSnapshot(c *call) (any, error) {
 	g, err := c.r.cacheGroup(c.p.str("ReplicationGroupId"))
@@ -136,14 +147,17 @@ func describeCacheSnapshots(c *call) (any, error) {
 		if err != nil {
 			return nil, err
 		}
-		out.Snapshots = []*cacheSnapshot{s}
+		out.Snapshots = []*cacheSnapshot{s.shown()}
 		return out, nil
 	}
 	found := slices.DeleteFunc(c.r.cache.snapshots.all(c.now, c.w.opts.Lag), func(s *cacheSnapshot) bool {
 		return group != "" && !strings.EqualFold(group, s.ReplicationGroupId) || source == "system" && s.SnapshotSource == "manual" || source == "user" && s.SnapshotSource != "manual"
 	})
 	page, marker, err := paged(c, found, func(s *cacheSnapshot) string { return s.SnapshotName })
-	out.Snapshots, out.Marker = page, marker
+	for _, s := range page {
+		out.Snapshots = append(out.Snapshots, s.shown())
+	}
+	out.Marker = marker
 	return out, err
 }
 
@@ -152,8 +166,8 @@ func deleteCacheSnapshot(c *call) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	if s.SnapshotStatus != "available" && s.SnapshotStatus != "failed" {
-		return nil, refuse("InvalidSnapshotState", "Snapshot %s is %s", s.SnapshotName, s.SnapshotStatus)
+	if status := s.shown().SnapshotStatus; status != "available" && status != "failed" {
+		return nil, refuse("InvalidSnapshotState", "Snapshot %s is %s", s.SnapshotName, status)
 	}
 	s.gone = true
 	c.r.cache.snapshots.remove(c.now, s.SnapshotName)

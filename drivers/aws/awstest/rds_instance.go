@@ -461,7 +461,7 @@ func (i *dbInstance) result(c *call) any {
 
 // usable refuses an instance that is not available, in RDS's words.
 func (i *dbInstance) usable() error {
-	if i.DBInstanceStatus != "available" {
+	if !slices.Contains([]string{"available", "storage-optimization", "storage-initialization"}, i.DBInstanceStatus) { // in the latter two it is fully operational
 		return refuse("InvalidDBInstanceState", "Database instance is not in available state.")
 	}
 	return nil

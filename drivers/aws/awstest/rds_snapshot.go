@@ -97,7 +97,7 @@ func createSnapshot(c *call) (any, error) {
 	if i.cluster != nil {
 		return nil, refuse("InvalidDBInstanceState", "Snapshots of members of a DB cluster are made of the cluster.")
 	}
-	if i.DBInstanceStatus != "available" && i.DBInstanceStatus != "storage-full" {
+	if i.DBInstanceStatus != "available" && i.DBInstanceStatus != "storage-optimization" { // API Reference, CreateDBSnapshot
 		return nil, refuse("InvalidDBInstanceState", "Cannot create a snapshot because the database instance %s is not currently in the available state.", i.DBInstanceIdentifier)
 	}
 	s, err := c.snapshot(i, c.p.str("DBSnapshotIdentifier"), c.p.tags("Tags"))

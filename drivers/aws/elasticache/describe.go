@@ -42,7 +42,7 @@ func (d *Global) Describe(ctx context.Context, t driver.Target) (model.Descripti
 		return dark(ctx, desc, err)
 	}
 	desc.Outputs = endpoints(g)
-	desc.Healthy = isAssociated(o) && aws.ToString(g.Status) == available
+	desc.Healthy = isAssociated(o) && serving(aws.ToString(g.Status))
 	if desc.Role == model.RoleStandby {
 		metric.Tell(ctx, m.session, &desc, lagOf(&g)...)
 	}

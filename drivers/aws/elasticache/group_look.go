@@ -29,6 +29,9 @@ const (
 	snapshotting = "snapshotting"
 )
 
+// serving reports whether a group or a shard serves in a state.
+func serving(status string) bool { return status == available || status == snapshotting }
+
 // place is a site of a resource with a client for it.
 type place struct {
 	id  model.SiteID
@@ -87,11 +90,11 @@ func (c *cache) nodeType() string { return aws.ToString(c.CacheNodeType) }
 
 // up reports whether clients are served: the group is available, and so is each of its shards.
 func (c *cache) up() bool {
-	if c.status() != available && c.status() != snapshotting {
+	if !serving(c.status()) {
 		return false
 	}
 	for _, n := range c.NodeGroups {
-		if s := aws.ToString(n.Status); s != available && s != snapshotting {
+		if !serving(aws.ToString(n.Status)) {
 			return false
 		}
 	}

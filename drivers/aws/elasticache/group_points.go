@@ -73,6 +73,9 @@ func (s store) tagged(ctx context.Context, of types.Snapshot) (*snapshots.Snapsh
 			out.At = at
 		}
 	}
+	if out.Status == "restoring" { // a group is created of it: it is as whole as before
+		out.Status = available
+	}
 	if out.Available() {
 		out.Percent = 100
 	}

@@ -240,7 +240,7 @@ func (d *Global) promoted(ctx context.Context, req driver.Request, m *member, h 
 		return driver.Observation{}, err
 	}
 	outputs := endpoints(g)
-	if outputs == nil || aws.ToString(g.Status) != available {
+	if outputs == nil || !serving(aws.ToString(g.Status)) {
 		return driver.Observation{State: driver.Pending, Again: again, Phase: fmt.Sprintf("%s is the primary, and is %s", m.group, aws.ToString(g.Status))}, nil
 	}
 	return driver.Observation{State: driver.Done, Outputs: outputs, Evidence: h.withLag(v.evidence("primary: " + m.group + " in " + m.session.Region()))}, nil

@@ -9,6 +9,7 @@ import (
 	sdk "github.com/aws/aws-sdk-go-v2/service/rds"
 
 	"github.com/lifeboat-dr/lifeboat/driver"
+	"github.com/lifeboat-dr/lifeboat/drivers/aws/dbstate"
 	"github.com/lifeboat-dr/lifeboat/failure"
 )
 
@@ -49,24 +50,33 @@ func (w *work) fence(ctx context.Context) (driver.Observation, error) {
 		return driver.Succeeded(driver.Fact("fence", "there is no instance %s in %s", at.set.Instance, at.s.Region())), nil
 	case i.replica():
 		return driver.Succeeded(driver.Fact("fence", "instance %s is a replica of %s and takes no writes", i.name(), aws.ToString(i.ReadReplicaSourceDBInstanceIdentifier))), nil
-	case i.status() == "deleting":
+	case i.means() == dbstate.Leaving:
 		return driver.Waiting("instance %s is being deleted", i.name()), nil
 	case i.status() == "stopped" && !i.fenced(at.set):
 		return driver.Observation{}, unproven(w, nil, "instance %s is stopped, and AWS starts it again by itself within seven days, open to its clients", i.name())
-	case i.fenced(at.set) && i.settled() && i.tags[tagFenceRebooted] == "true":
+	case i.broken() && !i.rebooted(at.set):
+		return driver.Observation{}, unproven(w, nil, "instance %s is %s: AWS takes no change of it in that state", i.name(), i.status())
+	case i.rebooted(at.set):
 		if i.status() == "rebooting" || i.status() == "modifying" {
 			return driver.Waiting("instance %s is %s: open sessions end", i.name(), i.status()), nil
 		}
 		return driver.Succeeded(driver.Fact("fence", "instance %s is only in %s, and was rebooted since", i.name(), strings.Join(i.groups(), ", ")), driver.Fact("status", "%s", i.status())), nil
 	case i.fenced(at.set):
 		return w.endSessions(ctx, i)
+	case !i.settled():
+		return driver.Waiting("the security groups of instance %s are being changed", i.name()), nil
 	}
 	return w.shutIn(ctx, i)
 }
 
+// rebooted reports whether it is in the fence's groups only, and was rebooted there.
+func (i *instance) rebooted(at Site) bool {
+	return i.fenced(at) && i.settled() && i.tags[tagFenceRebooted] == "true"
+}
+
 // shutIn puts the instance into the fence's groups.
 func (w *work) shutIn(ctx context.Context, i *instance) (driver.Observation, error) {
-	if i.status() != "available" {
+	if !i.ready() {
 		return driver.Waiting("instance %s is %s: it can be fenced once it is available", i.name(), i.status()), nil
 	}
 	err := w.here.tag(ctx, i.arn(), map[string]string{tagFenceRun: string(w.req.Run), tagFenceBefore: strings.Join(i.groups(), " "), tagFenceRebooted: "false", tagFencedAt: ""})
@@ -83,7 +93,7 @@ func (w *work) shutIn(ctx context.Context, i *instance) (driver.Observation, err
 
 // endSessions reboots the instance once it is in the fence's groups.
 func (w *work) endSessions(ctx context.Context, i *instance) (driver.Observation, error) {
-	if i.status() != "available" || !i.settled() {
+	if !i.ready() || !i.settled() {
 		return driver.Waiting("instance %s is %s: it is rebooted once it is in its new groups", i.name(), i.status()), nil
 	}
 	name := i.name()
@@ -103,7 +113,7 @@ func (w *work) fencedIt(i *instance) bool {
 
 // unfence lets the instance serve again in the groups that it was in.
 func (w *work) unfence(ctx context.Context, i *instance) (driver.Observation, error) {
-	if i.status() != "available" || !i.settled() {
+	if !i.ready() || !i.settled() {
 		return driver.Waiting("instance %s is %s: it is let out once it is available", i.name(), i.status()), nil
 	}
 	groups := w.here.set.SecurityGroups

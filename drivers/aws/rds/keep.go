@@ -8,6 +8,7 @@ import (
 
 	"github.com/lifeboat-dr/lifeboat/driver"
 	"github.com/lifeboat-dr/lifeboat/drivers/aws/awsbase"
+	"github.com/lifeboat-dr/lifeboat/drivers/aws/dbstate"
 	"github.com/lifeboat-dr/lifeboat/drivers/aws/snapshots"
 	"github.com/lifeboat-dr/lifeboat/failure"
 	"github.com/lifeboat-dr/lifeboat/model"
@@ -32,7 +33,9 @@ func (w *work) makeSnapshot(ctx context.Context, at *place, name string, more ma
 	case i.broken():
 		return driver.FailedWith(failure.New(failure.Unavailable, "capture", i.name(), "it is %s in %s: AWS makes no snapshot of it", i.status(), at.s.Region()).
 			WithHint("aws rds describe-events --source-type db-instance --source-identifier %s says why", i.name())), nil
-	case i.status() != "available" && i.status() != "storage-optimization":
+	case i.means() == dbstate.Stopped:
+		return driver.FailedWith(stopped("capture", i)), nil
+	case !i.ready():
 		return driver.Waiting("instance %s is %s: a snapshot is made once it is available", i.name(), i.status()), nil
 	}
 	source := i.name()

@@ -15,6 +15,7 @@ import (
 
 	"github.com/lifeboat-dr/lifeboat/driver"
 	"github.com/lifeboat-dr/lifeboat/drivers/aws/awsbase"
+	"github.com/lifeboat-dr/lifeboat/drivers/aws/dbstate"
 	"github.com/lifeboat-dr/lifeboat/drivers/aws/metric"
 	"github.com/lifeboat-dr/lifeboat/drivers/aws/snapshots"
 	"github.com/lifeboat-dr/lifeboat/model"
@@ -79,15 +80,13 @@ func (i *instance) status() string { return aws.ToString(i.DBInstanceStatus) }
 // replica reports whether it follows another instance.
 func (i *instance) replica() bool { return aws.ToString(i.ReadReplicaSourceDBInstanceIdentifier) != "" }
 
-// up are the states in which clients are served, besides available (RDS User Guide, "Viewing DB instance status").
-var up = []string{"available", "backing-up", "storage-optimization", "configuring-enhanced-monitoring", "configuring-iam-database-auth", "configuring-log-exports"}
+// means is what its state means.
+func (i *instance) means() dbstate.Meaning { return dbstate.Of(i.status()) }
 
-// broken are states that do not end by themselves.
-var broken = []string{"failed", "incompatible-network", "incompatible-option-group", "incompatible-parameters", "incompatible-restore", "insufficient-capacity",
-	"restore-error", "inaccessible-encryption-credentials", "storage-full"}
-
-func (i *instance) serves() bool { return i.Endpoint != nil && slices.Contains(up, i.status()) }
-func (i *instance) broken() bool { return slices.Contains(broken, i.status()) }
+// serves reports whether clients reach it; ready, whether AWS takes changes of it besides.
+func (i *instance) serves() bool { return i.Endpoint != nil && i.means().Serves() }
+func (i *instance) ready() bool  { return i.means() == dbstate.Ready }
+func (i *instance) broken() bool { return i.means().Broken() }
 
 // groups are the ids of the security groups that it is in, or that it is being put into.
 func (i *instance) groups() []string {
@@ -148,11 +147,11 @@ func (d *Driver) Describe(ctx context.Context, t driver.Target) (model.Descripti
 	switch {
 	case i.fenced(p.set) && i.settled():
 		out.Role = model.RoleFenced
-	case status == "stopped" || status == "stopping":
+	case i.means() == dbstate.Stopped:
 		out.Role = model.RoleStopped
 	case i.replica():
 		out.Role, out.Healthy = model.RoleStandby, i.serves()
-	case i.broken() || status == "creating" || status == "deleting":
+	case i.broken() || status == "creating" || i.means() == dbstate.Leaving:
 	default:
 		out.Role, out.Healthy = model.RolePrimary, i.serves()
 	}

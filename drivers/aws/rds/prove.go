@@ -9,6 +9,7 @@ import (
 
 	"github.com/lifeboat-dr/lifeboat/driver"
 	"github.com/lifeboat-dr/lifeboat/drivers/aws/awsbase"
+	"github.com/lifeboat-dr/lifeboat/drivers/aws/dbstate"
 	"github.com/lifeboat-dr/lifeboat/drivers/aws/snapshots"
 	"github.com/lifeboat-dr/lifeboat/failure"
 )
@@ -22,7 +23,7 @@ func (w *work) removed(ctx context.Context, name, token string) (bool, string, e
 	switch {
 	case i.tags[awsbase.TagToken] != token:
 		return true, "", nil // somebody else's
-	case i.status() == "deleting":
+	case i.means() == dbstate.Leaving:
 		return false, "instance " + name + " is being deleted", nil
 	}
 	_, err = w.here.api.DeleteDBInstance(ctx, &sdk.DeleteDBInstanceInput{DBInstanceIdentifier: &name, SkipFinalSnapshot: aws.Bool(true), DeleteAutomatedBackups: aws.Bool(true)})
@@ -103,8 +104,8 @@ func (w *work) tried(ctx context.Context, s *snapshots.Snapshot, name string) (s
 	if i == nil {
 		return driver.Waiting("instance %s is not to be seen", name), began, "", nil
 	}
-	if status := i.status(); seen.State == driver.Failed && (status == "failed" || status == "incompatible-restore") {
-		bad = "its restore ended as " + status
+	if seen.State == driver.Failed && i.means() == dbstate.Spoiled {
+		bad = "its restore ended as " + i.status()
 	}
 	began, _ = time.Parse(time.RFC3339, i.tags[tagBegan]) // unreadable: not known
 	return seen, began, bad, nil

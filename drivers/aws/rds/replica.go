@@ -180,7 +180,7 @@ func (p *place) fit(ctx context.Context, i *instance) (string, error) {
 	switch {
 	case at >= 0 && aws.ToString(i.DBParameterGroups[at].ParameterApplyStatus) != "pending-reboot":
 		return "", nil
-	case i.status() != "available":
+	case !i.ready():
 		return fmt.Sprintf("replica %s is %s: it gets its parameter group once it is available", name, i.status()), nil
 	case at >= 0:
 		_, err := p.api.RebootDBInstance(ctx, &sdk.RebootDBInstanceInput{DBInstanceIdentifier: &name})
@@ -265,7 +265,7 @@ func (w *work) promoteReplica(ctx context.Context, i *instance) (driver.Observat
 			WithHint("aws rds describe-events --source-type db-instance --source-identifier %s says why; lifeboat points %s shows snapshots to restore", i.name(), w.req.App)), nil
 	case i.tags[tagPromoted] == string(w.req.Run) && time.Since(asked) < askAgain:
 		return driver.Waiting("replica %s is %s; its promotion was asked for at %s", i.name(), i.status(), asked.Format(time.RFC3339)), nil
-	case i.status() != "available":
+	case !i.ready():
 		return driver.Waiting("replica %s is %s: it can be promoted once it is available", i.name(), i.status()), nil
 	}
 	if err := w.ofOurs(ctx, i); err != nil {
@@ -344,7 +344,7 @@ func (w *work) finish(ctx context.Context, i *instance) (driver.Observation, err
 		what = append(what, fmt.Sprintf("backups of %d days", *n))
 	}
 	if len(what) > 0 {
-		if i.status() != "available" {
+		if !i.ready() {
 			return driver.Waiting("instance %s is %s: then it gets %s", name, i.status(), strings.Join(what, ", ")), nil
 		}
 		_, err := w.here.api.ModifyDBInstance(ctx, in)

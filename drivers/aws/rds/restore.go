@@ -10,6 +10,7 @@ import (
 
 	"github.com/lifeboat-dr/lifeboat/driver"
 	"github.com/lifeboat-dr/lifeboat/drivers/aws/awsbase"
+	"github.com/lifeboat-dr/lifeboat/drivers/aws/dbstate"
 	"github.com/lifeboat-dr/lifeboat/drivers/aws/snapshots"
 	"github.com/lifeboat-dr/lifeboat/failure"
 	"github.com/lifeboat-dr/lifeboat/model"
@@ -72,8 +73,7 @@ func (w *work) bringUp(ctx context.Context, l launch) (driver.Observation, error
 // stillborn reports whether an earlier attempt of this step made an instance that never came up: it holds nothing that what it was
 // made from does not.
 func (w *work) stillborn(i *instance) bool {
-	dead := i.status() == "failed" || i.status() == "incompatible-restore" || i.status() == "restore-error"
-	return dead && w.ours(i) && i.tags[awsbase.TagToken] != w.req.Token && i.tags[tagPromoted] == ""
+	return i.means() == dbstate.Spoiled && w.ours(i) && i.tags[awsbase.TagToken] != w.req.Token && i.tags[tagPromoted] == ""
 }
 
 // discard deletes what is stillborn, so that it can be made again.
@@ -114,6 +114,8 @@ func (w *work) comeUp(i *instance) driver.Observation {
 	case i.broken():
 		return driver.FailedWith(failure.New(failure.Unavailable, string(w.req.Action), i.name(), "AWS says that it is %s", i.status()).
 			WithHint("aws rds describe-events --source-type db-instance --source-identifier %s says why; lifeboat run retry deletes it if it never came up, and begins again", i.name()))
+	case i.means() == dbstate.Stopped:
+		return driver.FailedWith(stopped(string(w.req.Action), i))
 	case !i.serves():
 		return driver.Waiting("instance %s is %s", i.name(), i.status())
 	case i.MasterUserSecret != nil && aws.ToString(i.MasterUserSecret.SecretStatus) == "creating":
@@ -129,6 +131,11 @@ func (w *work) comeUp(i *instance) driver.Observation {
 		seen.Outputs[outSecret] = driver.Text(aws.ToString(i.MasterUserSecret.SecretArn))
 	}
 	return seen
+}
+
+// stopped is the answer where an instance has to run: AWS starts it by itself after seven days.
+func stopped(op string, i *instance) *failure.Error {
+	return failure.New(failure.Conflict, op, i.name(), "it is %s", i.status()).WithHint("aws rds start-db-instance --db-instance-identifier %s; then retry", i.name())
 }
 
 func source(l launch) string {

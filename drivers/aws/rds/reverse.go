@@ -8,6 +8,7 @@ import (
 
 	"github.com/lifeboat-dr/lifeboat/driver"
 	"github.com/lifeboat-dr/lifeboat/drivers/aws/awsbase"
+	"github.com/lifeboat-dr/lifeboat/drivers/aws/dbstate"
 	"github.com/lifeboat-dr/lifeboat/drivers/aws/snapshots"
 	"github.com/lifeboat-dr/lifeboat/failure"
 	"github.com/lifeboat-dr/lifeboat/model"
@@ -85,7 +86,7 @@ func (w *work) clear(ctx context.Context) (driver.Observation, error) {
 	if i == nil {
 		return driver.Succeeded(driver.Fact("old instance", "there is none in %s", w.here.s.Region())), nil
 	}
-	if i.status() == "deleting" {
+	if i.means() == dbstate.Leaving {
 		return driver.Waiting("instance %s is being deleted", i.name()), nil
 	}
 	if !i.replica() { // a replica holds nothing that its source does not
@@ -95,7 +96,7 @@ func (w *work) clear(ctx context.Context) (driver.Observation, error) {
 		}
 	}
 	name := i.name()
-	if i.status() != "available" && !i.broken() {
+	if !i.ready() && !i.broken() {
 		return driver.Waiting("instance %s is %s: it is deleted once it is available", name, i.status()), nil
 	}
 	if err := w.here.unprotect(ctx, i); err != nil {
