@@ -95,12 +95,16 @@ func (e Engine) Word(ctx context.Context, req driver.Request, looks int) string 
 	h, err := driver.Begin(ctx, e.Driver(req), req)
 	for n := 0; err == nil; n++ {
 		var seen driver.Observation
-		if seen, err = e.Driver(req).Observe(ctx, req, h); err == nil && seen.State != driver.Pending {
+		seen, err = e.Driver(req).Observe(ctx, req, h)
+		switch {
+		case err != nil:
+		case seen.State != driver.Pending:
 			return string(seen.State)
-		} else if err == nil && n == looks {
+		case n == looks:
 			return "never: " + seen.Phase
+		default:
+			time.Sleep(e.Pause)
 		}
-		time.Sleep(e.Pause)
 	}
 	return failure.KindOf(err).String()
 }
