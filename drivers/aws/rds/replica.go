@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
+	awsmiddleware "github.com/aws/aws-sdk-go-v2/aws/middleware"
 	sdk "github.com/aws/aws-sdk-go-v2/service/rds"
 	"github.com/aws/aws-sdk-go-v2/service/rds/types"
 
@@ -241,7 +242,10 @@ func (w *work) handOver(ctx context.Context) (driver.Observation, error) {
 	}
 	since, err := time.Parse(time.RFC3339, i.tags[tagFencedAt])
 	if err != nil {
-		now := time.Now().UTC().Truncate(time.Second).Add(time.Second)
+		now, err := w.here.clock(ctx)
+		if err != nil {
+			return driver.Observation{}, err
+		}
 		return driver.Waiting("replica %s is to hold all until %s", r.name(), now.Format(time.RFC3339)), w.here.tag(ctx, i.arn(), map[string]string{tagFencedAt: now.Format(time.RFC3339)})
 	}
 	ok, lag, err := peer.holds(ctx, since)
@@ -252,6 +256,20 @@ func (w *work) handOver(ctx context.Context) (driver.Observation, error) {
 		return driver.Waiting("replica %s is to hold all until %s: %s %s", r.name(), since.Format(time.RFC3339), lag, r.stalled()), nil
 	}
 	return driver.Succeeded(driver.Fact("replica", "%s in %s holds all until %s", r.name(), peer.s.Region(), since.Format(time.RFC3339)), driver.Fact("lag", "%s", lag), driver.LastState(r.asReplica())), nil
+}
+
+// clock is an instant that AWS's clock, by which lags are measured, has just not reached when it is asked. Ours may be behind it, and
+// what was accepted last would then be later than that.
+func (p *place) clock(ctx context.Context) (time.Time, error) {
+	answer, err := p.api.DescribeDBInstances(ctx, &sdk.DescribeDBInstancesInput{DBInstanceIdentifier: &p.set.Instance})
+	if err != nil {
+		return time.Time{}, err
+	}
+	date, ok := awsmiddleware.GetServerTime(answer.ResultMetadata)
+	if !ok { // the answer says nothing of it
+		date = time.Now()
+	}
+	return date.UTC().Truncate(time.Second).Add(time.Second), nil
 }
 
 // promoteReplica makes the replica here an instance of its own. It is asked for once; done is judged by the role, elsewhere.

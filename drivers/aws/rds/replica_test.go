@@ -2,7 +2,9 @@ package rds
 
 import (
 	"strings"
+	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
@@ -157,6 +159,35 @@ func TestReplicaThereAndBackLosesNothing(t *testing.T) {
 		if n := w.w.Count("PromoteReadReplica"); n != 2 {
 			t.Errorf("%d promotions were asked for, want 2", n)
 		}
+	})
+}
+
+// TestHandOverByAClockThatIsBehind holds that what was accepted before the fence is there, also when our own clock puts the fence ahead of
+// that: a replica that stalls then had everything by our clock, and has not by AWS's.
+func TestHandOverByAClockThatIsBehind(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorldOf(t, awstest.New(awstest.Options{Unlimited: true, Now: func() time.Time { return time.Now().Add(270 * time.Second) }}))
+		target := w.replicated(t, nil)
+		time.Sleep(10 * time.Minute)
+		const stall = 15 * time.Minute
+		began := time.Now()
+		var stalled sync.WaitGroup
+		stalled.Go(func() {
+			for time.Since(began) < stall {
+				w.w.Lag(w.arn(target, "west"), time.Since(began))
+				time.Sleep(10 * time.Second)
+			}
+			w.w.Lag(w.arn(target, "west"), time.Second)
+		})
+		time.Sleep(time.Second)
+		w.write(t, target, "east", "one")
+		quiesced := w.done(t, w.request(target, model.ActionQuiesce, "east", "west"))
+		if took := time.Since(began); took < stall {
+			t.Errorf("quiesced after %s, before the replica could hold everything: %v", took, quiesced.Evidence)
+		}
+		drivertest.HandedOver(t, quiesced, w.done(t, w.request(target, model.ActionPromote, "west", "east")))
+		w.holds(t, target, "west", "one")
+		stalled.Wait()
 	})
 }
 

@@ -39,7 +39,11 @@ type world struct {
 // newWorld makes one, whose time is the bubble's.
 func newWorld(t *testing.T) *world {
 	t.Helper()
-	w := awstest.New(awstest.Options{Unlimited: true})
+	return newWorldOf(t, awstest.New(awstest.Options{Unlimited: true}))
+}
+
+func newWorldOf(t *testing.T, w *awstest.World) *world {
+	t.Helper()
 	o := awsbase.Options{HTTP: awsmodel.Watch(t, w.Client())}
 	out := &world{w: w, base: awsbase.New(o), own: awsbase.New(o), keys: map[model.SiteID]string{}, cred: w.Account(account)}
 	t.Cleanup(out.base.Wait)
