@@ -51,7 +51,7 @@ const (
 const steady = 2 * time.Second
 
 // cleanTimeout bounds the taking away of the world at the end.
-const cleanTimeout = 45 * time.Second
+const cleanTimeout = 3 * time.Minute
 
 // Hidden gives the commands of the binary that the demo's world runs, by name.
 func Hidden() map[string]func(ctx context.Context, args []string) error { return programs.All() }
@@ -248,7 +248,7 @@ func (d *demo) serving(ctx context.Context) error {
 
 // captured waits until there is a recovery point of a resource from since or later.
 func (d *demo) captured(ctx context.Context, id model.ResourceID, since time.Time) error {
-	ctx, cancel := context.WithTimeout(ctx, 60*time.Second)
+	ctx, cancel := context.WithTimeout(ctx, 4*time.Minute)
 	defer cancel()
 	for {
 		points, err := d.points(ctx)
@@ -269,7 +269,7 @@ func (d *demo) captured(ctx context.Context, id model.ResourceID, since time.Tim
 
 // wait waits for something that is seen from here.
 func (d *demo) wait(ctx context.Context, what string, there func() bool) error {
-	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
+	ctx, cancel := context.WithTimeout(ctx, 2*time.Minute)
 	defer cancel()
 	for !there() {
 		select {

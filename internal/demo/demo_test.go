@@ -265,6 +265,12 @@ func TestJudge(t *testing.T) {
 			t.Errorf("%s: the RTO is not the clients': %v", test.name, o.RTOSeconds)
 		}
 	}
+	for late, want := range map[float64]int{0: 1, 0.4: 1, 0.6: 0} {
+		o := Operation{Operation: "failover", OutageSeconds: 5.5, LateSeconds: late}
+		if o.judge(good(), folder); len(o.Problems) != want {
+			t.Errorf("refused for half a second too long, and late by %v s: %v", late, o.Problems)
+		}
+	}
 	o := Operation{Operation: "failover"}
 	o.judge(good(), t.TempDir())
 	if len(o.Problems) != 2 {

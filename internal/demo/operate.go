@@ -11,15 +11,16 @@ import (
 
 	"github.com/lifeboat-dr/lifeboat/api"
 	"github.com/lifeboat-dr/lifeboat/failure"
+	"github.com/lifeboat-dr/lifeboat/internal/demo/clients"
 	"github.com/lifeboat-dr/lifeboat/internal/demo/world"
 	"github.com/lifeboat-dr/lifeboat/model"
 )
 
 // operationTimeout bounds one operation: by then it hangs.
-const operationTimeout = 5 * time.Minute
+const operationTimeout = 10 * time.Minute
 
 // slack is by how much the clients' outage may exceed the report's, which is seen by a probe that asks for the name
-// each time: a client holds a name for its TTL, and pauses between two attempts.
+// each time: a client holds a name for its TTL, and pauses between two attempts. How late the clients were is added.
 const slack = world.TTL + time.Second
 
 // operation is what is to be done, and where the app is to serve after it.
@@ -35,6 +36,8 @@ func (d *demo) operate(ctx context.Context, op operation) error {
 	o := Operation{Operation: op.name, Mode: op.mode, From: op.from, To: op.to}
 	lag := watchLag(ctx, d.world, op.from, op.to)
 	defer lag.stop()
+	pulse := clients.StartPulse(ctx)
+	defer pulse.Stop()
 	if err := d.rest(ctx); err != nil {
 		return err
 	}
@@ -65,9 +68,10 @@ func (d *demo) operate(ctx context.Context, op operation) error {
 	o.OutageSeconds = outage.Duration().Seconds()
 	o.WaitSeconds = d.ledger.LongestWait(began, ended.Add(steady)).Seconds()
 	o.Refused = d.ledger.Refused(began, ended.Add(steady))
+	o.LateSeconds = pulse.Stop().Seconds()
 	o.judge(report, d.opt.Reports)
-	if d.ledger.Acknowledged(ended, time.Now()) == 0 {
-		o.problem("no client has had a good answer in the %s after it", steady)
+	if err := d.wait(ctx, "a client's good answer", func() bool { return d.ledger.Acknowledged(ended, time.Now()) > 0 }); err != nil {
+		o.problem("no client has had a good answer after it: %v", err)
 	}
 	d.compare(ctx, &o, op.serves)
 	d.compareUploads(&o, op, outage.From)
@@ -124,7 +128,7 @@ func (o *Operation) judge(r *api.Report, folder string) {
 		o.problem("the RPO was not measured: %s", r.RPO.Basis)
 	case o.ReportRTO == nil:
 		o.problem("the RTO was not measured: %s", r.RTO.Basis)
-	case o.Operation != "drill" && o.OutageSeconds > *o.ReportRTO+slack.Seconds():
+	case o.Operation != "drill" && o.OutageSeconds > *o.ReportRTO+slack.Seconds()+o.LateSeconds:
 		o.problem("clients were refused for %s, the report says %s", seconds(&o.OutageSeconds), seconds(o.ReportRTO))
 	}
 }
@@ -164,12 +168,12 @@ func (d *demo) compareUploads(o *Operation, op operation, outage time.Time) {
 	case len(c.Lost) == 0:
 	case op.disaster == nil:
 		o.problem("%d uploads are lost, and nothing was destroyed", len(c.Lost))
-	case o.RPOSeconds == nil || c.Oldest.Before(outage.Add(-time.Duration(*o.RPOSeconds*float64(time.Second))-rpoSlack)):
+	case o.RPOSeconds == nil || c.Oldest.Before(outage.Add(-time.Duration((*o.RPOSeconds+o.LateSeconds)*float64(time.Second))-rpoSlack)):
 		o.problem("an upload is lost that was stored %s before the outage, more than the RPO says", outage.Sub(c.Oldest).Round(10*time.Millisecond))
 	}
 }
 
-// rpoSlack is by how much the clients' last good answer and the probe's may differ.
+// rpoSlack is by how much the clients' last good answer and the probe's may differ. How late the clients were is added.
 const rpoSlack = time.Second
 
 // points lists the app's recovery points, as a user would.

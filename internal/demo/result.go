@@ -51,6 +51,7 @@ type Operation struct {
 	RPOSeconds    *float64 `json:"rpo_seconds"`           // from the marker in the recovered database
 	OutageSeconds float64  `json:"client_outage_seconds"` // longest time in which no client had a good answer
 	WaitSeconds   float64  `json:"longest_order_seconds"` // longest that one client waited for one order, refusals and all
+	LateSeconds   float64  `json:"late_seconds"`          // by how much the clients came late to what they wanted to do, in all
 	Refused       int      `json:"refused"`               // attempts that failed; each client tried again with the same order
 
 	Acknowledged int      `json:"acknowledged"` // since the start: each one was looked for in the database

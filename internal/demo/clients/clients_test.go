@@ -218,3 +218,18 @@ func TestResolverHoldsAnAnswerForItsTTL(t *testing.T) {
 		t.Errorf("after the TTL, with no name server: got %s", again)
 	}
 }
+
+func TestPulse(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) { // where nothing is ever late
+		p := StartPulse(t.Context())
+		time.Sleep(time.Minute)
+		if late := p.Stop(); late != 0 {
+			t.Errorf("late by %s", late)
+		}
+	})
+	p := StartPulse(t.Context())
+	defer p.Stop()
+	if late := p.Stop(); late != p.Stop() {
+		t.Errorf("late by %s, and then by %s", late, p.Stop())
+	}
+}

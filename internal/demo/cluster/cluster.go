@@ -261,7 +261,7 @@ func (c *Cluster) BaseBackup(ctx context.Context, source *Cluster, password stri
 // Start starts the server and returns when it accepts connections. The server leaves the caller's session.
 func (c *Cluster) Start(ctx context.Context) error {
 	_, err := c.Installation.run(ctx, filepath.Dir(c.Data), nil, c.program("pg_ctl"), "start", "--pgdata", c.Data,
-		"--wait", "--timeout", "60", "--silent", "--log", c.Log)
+		"--wait", "--timeout", "240", "--silent", "--log", c.Log)
 	if err == nil || ctx.Err() != nil {
 		return err
 	}

@@ -81,7 +81,7 @@ apps:
         checks:
           - name: orders are readable
             kind: sql
-            within: 10s
+            within: 60s
             settings:
               endpoint: "${db.endpoint}"
               database: {{.Database}}
@@ -113,7 +113,7 @@ apps:
         checks:
           - name: the shop answers
             kind: http
-            within: 10s
+            within: 60s
             settings: {url: "http://${web.endpoint}/healthz"}
       name:
         kind: dns.record
@@ -132,7 +132,7 @@ apps:
     checks:
       - name: the shop takes orders under its name
         kind: http
-        within: 10s
+        within: 60s
         on: [failover, failback]
         settings: {url: {{quote .HealthByName}}, resolver: {{quote .Resolver}}}
 `))

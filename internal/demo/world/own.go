@@ -17,7 +17,7 @@ import (
 )
 
 // downTimeout bounds how long taking a world away may last.
-const downTimeout = 30 * time.Second
+const downTimeout = 2 * time.Minute
 
 // tagName is the variable that everything started in a world inherits.
 const tagName = "LIFEBOAT_DEMO_WORLD"

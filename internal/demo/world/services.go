@@ -24,7 +24,7 @@ import (
 )
 
 // startTimeout bounds how long a service of the world may take to answer.
-const startTimeout = 60 * time.Second
+const startTimeout = 4 * time.Minute
 
 // Cluster is the database server of a site.
 func (w *World) Cluster(site string) *cluster.Cluster {
