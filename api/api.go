@@ -39,7 +39,7 @@ type Service interface {
 	Points(ctx context.Context, app model.AppID) (*PointsReply, error)
 	// Doctor tries an app's operations on paper and says what they would miss. It changes nothing.
 	Doctor(ctx context.Context, req DoctorRequest, watch DoctorWatch) (*DoctorReply, error)
-	// Policy says which permissions an app's operations need of its providers. It asks nobody.
+	// Policy says which permissions an app's operations need of its providers, or a user's own plan. Of an app it asks nobody.
 	Policy(ctx context.Context, req PolicyRequest) (*PolicyReply, error)
 	// Protect writes markers, probes the app, and makes the recovery points that are due by their schedules: once, or at
 	// the app's intervals until ctx ends. Each round is yielded.

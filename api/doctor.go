@@ -55,15 +55,22 @@ type Diagnosis struct {
 	Operations []string `json:"operations,omitempty"` // such as "failover unplanned"; empty: the app as it is
 }
 
-// PolicyRequest asks for the permissions that an app's operations need.
+// PolicyRequest asks for the permissions that an app's operations need, or with Custom for those of a user's own plan. The StatePayload
+// documents of a plan are resolved for that, which asks their sites.
 type PolicyRequest struct {
-	App  model.AppID  `json:"app"`
-	Site model.SiteID `json:"site,omitempty"` // empty: all of the app's
+	App    model.AppID  `json:"app,omitempty"`
+	Site   model.SiteID `json:"site,omitempty"` // empty: all of the app's, or of the plan's
+	Custom string       `json:"custom,omitempty"`
+	// Payload is a StatePayload document that is the plan Custom, in place of one of lifeboat.yaml.
+	Payload *PayloadAsk `json:"payload,omitempty"`
+	// Import asks for what resolving the plan's documents needs, and nothing else. Nobody is asked then.
+	Import bool `json:"import,omitempty"`
 }
 
-// PolicyReply are the policies of an app, one for each identity that works for it.
+// PolicyReply are the policies of an app or a plan, one for each identity that works for it.
 type PolicyReply struct {
-	App    model.AppID `json:"app"`
+	App    model.AppID `json:"app,omitempty"`
+	Custom string      `json:"custom,omitempty"`
 	Grants []Grant     `json:"grants"`
 }
 

@@ -12,6 +12,8 @@ import (
 type Shared struct {
 	// Permissions are those that any of the examinations asks about, so that all of a site's can be asked about together.
 	Permissions []Permission
+	// Policy is the command that prints what is to be allowed; empty: that of the app.
+	Policy string
 	// Asking is told when a question is put, and when it is answered or given up. It is called by one goroutine at a time and must
 	// be quick. Nil: nobody watches.
 	Asking func(q Question, over bool)

@@ -35,11 +35,15 @@ func (s *fakeService) Policy(ctx context.Context, req api.PolicyRequest) (*api.P
 	doc := func(call string) []api.PolicyDocument {
 		return []api.PolicyDocument{{Version: "2012-10-17", Statement: []api.PolicyStatement{{Sid: "Lifeboat1", Effect: "Allow", Action: []string{call}, Resource: []string{"*"}}}}}
 	}
-	reply := &api.PolicyReply{App: req.App}
+	reply := &api.PolicyReply{App: req.App, Custom: req.Custom}
+	operates := "rds:DeleteDBInstance"
+	if req.Import && req.Payload != nil && req.Payload.Site == "west" {
+		operates = "cloudformation:ListExports"
+	}
 	for _, site := range []model.SiteID{"east", "west"} {
 		if req.Site == "" || req.Site == site {
 			reply.Grants = append(reply.Grants, api.Grant{Holder: "the profile " + string(site), Account: "111111111111", Partition: "aws", Sites: []model.SiteID{site},
-				Operate: doc("rds:DeleteDBInstance"), Look: doc("rds:DescribeDBInstances")})
+				Operate: doc(operates), Look: doc("rds:DescribeDBInstances")})
 		}
 	}
 	return reply, nil

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/lifeboat-dr/lifeboat/api"
+	"github.com/lifeboat-dr/lifeboat/driver"
 	"github.com/lifeboat-dr/lifeboat/drivers/aws/awslook"
 	"github.com/lifeboat-dr/lifeboat/drivers/aws/awstest"
 	"github.com/lifeboat-dr/lifeboat/failure"
@@ -57,6 +58,11 @@ func (d documents) Resolve(_ context.Context, app model.AppID, _ *model.Payload,
 		return nil, nil, failure.New(failure.Internal, "resolve", string(app), "the document was not looked at")
 	}
 	return doc.Work, doc.Remarks, nil
+}
+
+// Permissions are none: nobody is asked.
+func (d documents) Permissions(model.AppID, *model.Payload, model.PayloadPlan, []model.Site) ([]driver.Permission, error) {
+	return nil, nil
 }
 
 // resources are all that the plan may touch: the apps' and those of documents.

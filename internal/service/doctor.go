@@ -11,7 +11,6 @@ import (
 	"github.com/lifeboat-dr/lifeboat/api"
 	"github.com/lifeboat-dr/lifeboat/driver"
 	"github.com/lifeboat-dr/lifeboat/failure"
-	"github.com/lifeboat-dr/lifeboat/internal/iampolicy"
 	"github.com/lifeboat-dr/lifeboat/internal/plan"
 	"github.com/lifeboat-dr/lifeboat/model"
 )
@@ -326,26 +325,4 @@ func atSite(app model.App, op string, site model.SiteID) error {
 		return nil
 	}
 	return failure.New(failure.Invalid, op, string(app.ID), "%q is not one of its sites", site).WithHint("its sites: %s, %v", app.Home, app.Recovery)
-}
-
-// Policy says which permissions an app's operations need. It asks nobody.
-func (s *Service) Policy(_ context.Context, req api.PolicyRequest) (*api.PolicyReply, error) {
-	app, err := s.app(req.App)
-	if err != nil {
-		return nil, err
-	}
-	if err := atSite(app, "policy", req.Site); err != nil {
-		return nil, err
-	}
-	needs, err := iampolicy.Needs(app, s.opts.Drivers)
-	if err != nil {
-		return nil, failure.Wrap(err, "policy of", string(app.ID))
-	}
-	if req.Site != "" {
-		needs = slices.DeleteFunc(needs, func(p driver.Permission) bool { return p.Site != req.Site })
-	}
-	if len(needs) == 0 {
-		return nil, failure.New(failure.NotFound, "policy of", string(app.ID), "nothing of it asks AWS for anything").WithHint("kinds whose names begin with aws. do")
-	}
-	return &api.PolicyReply{App: app.ID, Grants: iampolicy.Grants(needs)}, nil
 }

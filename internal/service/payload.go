@@ -8,6 +8,7 @@ import (
 	"slices"
 
 	"github.com/lifeboat-dr/lifeboat/api"
+	"github.com/lifeboat-dr/lifeboat/driver"
 	"github.com/lifeboat-dr/lifeboat/failure"
 	"github.com/lifeboat-dr/lifeboat/internal/plan"
 	"github.com/lifeboat-dr/lifeboat/internal/statepayload"
@@ -18,45 +19,65 @@ import (
 // a remark blocks there is no work.
 type Payloads interface {
 	Resolve(ctx context.Context, app model.AppID, doc *model.Payload, plan model.PayloadPlan, sites []model.Site) ([]model.PayloadWork, []model.PayloadRemark, error)
+	// Permissions lists the calls that Resolve makes. It asks nobody.
+	Permissions(app model.AppID, doc *model.Payload, plan model.PayloadPlan, sites []model.Site) ([]driver.Permission, error)
 }
 
 // payloads resolves the StatePayload documents that the plan req.Custom leads to, into in. What people should know of them is
 // found; what keeps one from being run is the error.
 func (s *Service) payloads(ctx context.Context, req api.PlanRequest, in *plan.Input) ([]model.Finding, error) {
+	var found []model.Finding
+	in.Payloads = map[string][]model.PayloadWork{}
+	err := s.eachPayload(req, in, func(p model.CustomPlan, doc *model.Payload) error {
+		work, remarks, err := s.opts.Payloads.Resolve(ctx, model.AppID(p.Name), doc, *p.Payload, in.Config.Sites)
+		if err == nil {
+			err = unfit(p.Name, remarks)
+		}
+		in.Payloads[p.Name] = work
+		for _, r := range append(doc.Remarks, remarks...) {
+			if r.Severity == model.Warn {
+				found = append(found, r.Finding())
+			}
+		}
+		return err
+	})
+	return found, err
+}
+
+// eachPayload reads the documents that the plan req.Custom leads to, of which one may come with the request: then it is in in.Config.
+func (s *Service) eachPayload(req api.PlanRequest, in *plan.Input, do func(p model.CustomPlan, doc *model.Payload) error) error {
 	if req.Payload != nil {
 		cfg := *s.cfg
 		if _, taken := cfg.Plan(req.Custom); taken {
-			return nil, failure.New(failure.Exists, "plan", req.Custom, "lifeboat.yaml has a plan of this name").WithHint("run it by its name, or give the file another one")
+			return failure.New(failure.Exists, "plan", req.Custom, "lifeboat.yaml has a plan of this name").WithHint("run it by its name, or give the file another one")
 		}
 		at := &model.PayloadPlan{File: req.Payload.File, Site: req.Payload.Site, Peer: req.Payload.Peer}
 		if err := places(&cfg, req.Custom, at); err != nil {
-			return nil, err
+			return err
 		}
 		cfg.Plans = append(slices.Clone(cfg.Plans), model.CustomPlan{Name: req.Custom, Payload: at})
 		in.Config = &cfg
 	}
-	var found []model.Finding
-	in.Payloads = map[string][]model.PayloadWork{}
 	for _, p := range payloadPlans(in.Config, req.Custom) {
+		if s.opts.Payloads == nil {
+			return failure.New(failure.Unsupported, "plan", p.Name, "this build runs no StatePayload documents")
+		}
 		var err error
 		content := []byte(nil)
 		if req.Payload != nil {
 			content = req.Payload.Content
 		} else if content, err = readPayload(p.Payload.File); err != nil {
-			return nil, err
+			return err
 		}
-		work, remarks, err := s.payload(ctx, in.Config, p, content)
-		if err != nil {
-			return nil, err
+		doc := statepayload.Read(p.Payload.File, content)
+		if err := unfit(p.Name, doc.Remarks); err != nil {
+			return err
 		}
-		in.Payloads[p.Name] = work
-		for _, r := range remarks {
-			if r.Severity == model.Warn {
-				found = append(found, r.Finding())
-			}
+		if err := do(p, doc); err != nil {
+			return err
 		}
 	}
-	return found, nil
+	return nil
 }
 
 // payloadPlans are the documents among the plans that the plan name leads to.
@@ -78,22 +99,6 @@ func payloadPlans(cfg *model.Config, name string) (out []model.CustomPlan) {
 	}
 	visit(name)
 	return out
-}
-
-// payload reads and resolves one document.
-func (s *Service) payload(ctx context.Context, cfg *model.Config, p model.CustomPlan, content []byte) ([]model.PayloadWork, []model.PayloadRemark, error) {
-	if s.opts.Payloads == nil {
-		return nil, nil, failure.New(failure.Unsupported, "plan", p.Name, "this build runs no StatePayload documents")
-	}
-	doc := statepayload.Read(p.Payload.File, content)
-	if err := unfit(p.Name, doc.Remarks); err != nil {
-		return nil, nil, err
-	}
-	work, remarks, err := s.opts.Payloads.Resolve(ctx, model.AppID(p.Name), doc, *p.Payload, cfg.Sites)
-	if err == nil {
-		err = unfit(p.Name, remarks)
-	}
-	return work, append(doc.Remarks, remarks...), err
 }
 
 // places finds the sites of a document that no plan of lifeboat.yaml names.

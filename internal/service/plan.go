@@ -77,7 +77,7 @@ func (s *Service) Plan(ctx context.Context, req api.PlanRequest) (*api.PlanReply
 			asked = s.ask(ctx, p, lookTimeout, nil)
 			return
 		}
-		examined = slices.DeleteFunc(s.examine(ctx, p, lookTimeout, &driver.Shared{Permissions: s.needed(p)}), func(f model.Finding) bool { return f.Severity == model.Note })
+		examined = slices.DeleteFunc(s.examine(ctx, p, lookTimeout, &driver.Shared{Permissions: s.needed(p), Policy: policyOf(req)}), func(f model.Finding) bool { return f.Severity == model.Note })
 		for i := range examined {
 			if p.Operation == model.OpProtect { // a point that cannot be copied is better than none: the step that fails says so
 				examined[i].Severity = model.Warn
@@ -92,6 +92,22 @@ func (s *Service) Plan(ctx context.Context, req api.PlanRequest) (*api.PlanReply
 	s.shown, s.shownAt = reply, time.Now()
 	s.mu.Unlock()
 	return reply, nil
+}
+
+// policyOf is the command that prints the policies of a plan of the user's own.
+func policyOf(req api.PlanRequest) string {
+	line := "lifeboat aws policy --plan " + req.Custom
+	switch {
+	case req.Custom == "":
+		return ""
+	case req.Payload == nil:
+		return line
+	}
+	line = "lifeboat aws policy --plan " + req.Payload.File + " --site " + string(req.Payload.Site)
+	if req.Payload.Peer != "" {
+		line += " --from " + string(req.Payload.Peer)
+	}
+	return line
 }
 
 // oldPrimaries turns findings of two primaries into warnings where the failback itself puts an end to them: it moves the app away

@@ -222,6 +222,9 @@ func (w *World) about(c *call) []resource {
 			return []resource{{arn: key}}
 		}
 		return []resource{{arn: strings.Join([]string{"arn", partitionOf(c.region), "kms", c.region, c.account, "key/" + strings.TrimPrefix(c.p.str("KeyId"), "alias/")}, ":")}}
+	case c.service == "ssm":
+		name, _, _ := strings.Cut(strings.TrimPrefix(c.p.str("Name"), "/"), ":")
+		return []resource{{arn: strings.Join([]string{"arn", partitionOf(c.region), "ssm", c.region, c.account, "parameter/" + name}, ":")}}
 	case c.service == "iam":
 		return []resource{{arn: c.p.str("PolicySourceArn")}}
 	case c.service == "sts":

@@ -32,6 +32,14 @@ func New(base *awsbase.Base) *Importer { return &Importer{base: base} }
 // Resolve says what a document's actions are, layer by layer, as the region at plan.Site has it. Sites are those of the
 // configuration. When a remark blocks there is no work. An error means that nothing could be asked.
 func (im *Importer) Resolve(ctx context.Context, app model.AppID, doc *model.Payload, plan model.PayloadPlan, sites []model.Site) ([]model.PayloadWork, []model.PayloadRemark, error) {
+	work, remarks, err := im.resolve(ctx, app, doc, plan, sites)
+	if err != nil && failure.KindOf(err) == failure.Denied {
+		err = failure.From(err).WithHint("%s; all that reading it needs: lifeboat aws policy --plan %s --site %s --import", failure.HintOf(err), doc.File, plan.Site)
+	}
+	return work, remarks, err
+}
+
+func (im *Importer) resolve(ctx context.Context, app model.AppID, doc *model.Payload, plan model.PayloadPlan, sites []model.Site) ([]model.PayloadWork, []model.PayloadRemark, error) {
 	r := &resolver{plan: plan, app: app, ids: map[model.ResourceID]bool{}}
 	var err error
 	if r.here, err = access(plan.Site, sites); err != nil {

@@ -89,7 +89,15 @@ func (s *Site) refused(r refusal, severity model.Severity) model.Finding {
 	if r.permission.Within != "" {
 		why += ", within " + r.permission.Within
 	}
-	return model.Finding{Severity: severity, Code: "aws-permission", What: what, Why: why + "; " + r.how, Fix: fmt.Sprintf("allow it to %s: lifeboat aws policy %s --site %s prints what is needed", s.access.Holder(), s.app, s.id)}
+	return model.Finding{Severity: severity, Code: "aws-permission", What: what, Why: why + "; " + r.how, Fix: fmt.Sprintf("allow it to %s: %s prints what is needed", s.access.Holder(), s.policy())}
+}
+
+// policy is the command that prints what is to be allowed.
+func (s *Site) policy() string {
+	if s.shared.Policy != "" {
+		return s.shared.Policy
+	}
+	return fmt.Sprintf("lifeboat aws policy %s --site %s", s.app, s.id)
 }
 
 // probed finds out by calls, as IAM could not be asked because of cause. What no harmless call tells is not found out, and said so once.
@@ -131,7 +139,10 @@ func (s *Site) probed(ctx context.Context, all []driver.Permission, cause error)
 			Why: "IAM's policy simulator was not to be asked, and no harmless call tells", Fix: "allow " + simulate + " to " + s.access.Holder()}
 		if failure.KindOf(cause) != failure.Denied {
 			f.Why = "IAM's policy simulator did not answer all questions in time, and no harmless call tells"
-			f.Fix = fmt.Sprintf("ask for less at once, which has more time: lifeboat doctor %s --site %s --operation NAME", s.app, s.id)
+			f.Fix = "look again"
+			if s.shared.Policy == "" {
+				f.Fix = fmt.Sprintf("ask for less at once, which has more time: lifeboat doctor %s --site %s --operation NAME", s.app, s.id)
+			}
 		}
 		s.found.add(f)
 	}
