@@ -40,8 +40,14 @@ func (r Rig) Needs(t testing.TB) []driver.Permission {
 // Documents are the policy's, without one call; none: the whole.
 func Documents(t testing.TB, needs []driver.Permission, without string) []string {
 	t.Helper()
+	return Texts(t, iampolicy.Grants(needs), without)
+}
+
+// Texts are the documents that let identities operate, without one call; none: the whole.
+func Texts(t testing.TB, grants []api.Grant, without string) []string {
+	t.Helper()
 	var out []string
-	for _, g := range iampolicy.Grants(needs) {
+	for _, g := range grants {
 		for _, d := range g.Operate {
 			left := api.PolicyDocument{Version: d.Version, Statement: []api.PolicyStatement{}}
 			for _, s := range d.Statement {
