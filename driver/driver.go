@@ -137,6 +137,8 @@ type Facts struct {
 	// Reversible drivers can be re-protected the other way after a move. Stateful ones hold data that a second writer
 	// would corrupt: traffic moves only after they are fenced.
 	Stateful bool
+	// Lossy kinds move without waiting until all that was accepted has arrived, in a planned move too.
+	Lossy bool
 	// Vault says whether resources of the kind keep recovery points in a vault.
 	Vault VaultUse
 	// Shared are fields of Site that a site of the file can say once for all resources of a family of kinds, such as the

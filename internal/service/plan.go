@@ -240,21 +240,21 @@ func (s *Service) predict(ctx context.Context, r *api.PlanReply) error {
 
 // predictRPO says what would be lost if the operation ran now.
 func (s *Service) predictRPO(r *api.PlanReply) {
-	zero := model.Duration(0)
-	if r.Plan.Mode == model.Planned && r.Plan.Operation != model.OpDrill {
-		r.Prediction.RPO, r.Prediction.Basis = &zero, "planned: work stops and is carried over before anything moves"
-		return
-	}
+	const carried = "planned: work stops and is carried over before anything moves"
+	planned := r.Plan.Mode == model.Planned && r.Plan.Operation != model.OpDrill
 	app, ok := s.cfg.App(r.Plan.App)
-	if !ok {
+	if !ok && !planned {
 		r.Prediction.Basis = "a plan of your own: see those of its apps"
 		return
 	}
 	worst := model.Duration(-1)
 	basis := ""
+	if planned {
+		worst, r.Prediction.Basis = 0, carried
+	}
 	for _, res := range app.Resources {
 		d, err := s.opts.Drivers.Get(res.Kind)
-		if err != nil || !d.Facts().Stateful {
+		if err != nil || !d.Facts().Stateful || planned && !d.Facts().Lossy {
 			continue
 		}
 		i := slices.IndexFunc(r.Sites, func(d model.Description) bool { return d.Resource == res.ID && d.Site == r.Plan.To })
@@ -273,6 +273,9 @@ func (s *Service) predictRPO(r *api.PlanReply) {
 			r.Prediction.RPO = nil
 			r.Prediction.Basis = fmt.Sprintf("how far %s at %s is behind cannot be told: %s", res.ID, seen.Site, seen.Summary)
 			return
+		}
+		if planned {
+			basis = carried + "; but " + basis + ", and a planned move does not wait for it"
 		}
 		if lag > worst {
 			worst = lag

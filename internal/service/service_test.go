@@ -318,3 +318,36 @@ func TestStatusKnowsWhatHoldsNoData(t *testing.T) {
 		}
 	}
 }
+
+// TestAPlannedMoveMayLose holds that the plan of a planned move foretells a loss only of what moves without waiting for its copy.
+func TestAPlannedMoveMayLose(t *testing.T) {
+	for _, tt := range []struct {
+		kind, lag, basis string
+		want             string
+	}{
+		{"fake.stateful", ", lag_time: 2s", "planned: work stops and is carried over before anything moves", "0s"},
+		{"fake.lossy", ", lag_time: 2s", "; but cache at west is 2s behind, and a planned move does not wait for it", "2s"},
+		{"fake.lossy", "", "how far cache at west is behind cannot be told", "<nil>"},
+	} {
+		l := newLab(t, "{}")
+		text := strings.Replace(fmt.Sprintf(shop, "{}"), "lag_time: 0s", "lag_time: 30s", 1) +
+			"      cache:\n        kind: " + tt.kind + "\n        sites: {east: {role: primary}, west: {role: standby" + tt.lag + "}}\n"
+		if err := os.WriteFile(l.path, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		lossy := fake.New(l.world, fake.Stateful(), fake.WithKind("fake.lossy"), fake.WithFacts(func(f *driver.Facts) { f.Lossy = true }))
+		s, err := Open(t.Context(), Options{Config: l.path, Drivers: driver.NewRegistry(fake.New(l.world), fake.New(l.world, fake.Stateful()), lossy),
+			Journal: func(context.Context) (journal.Store, error) { return l.db.Open(), nil }})
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { _ = s.Close() })
+		reply, err := s.Plan(t.Context(), api.PlanRequest{App: "shop", Operation: model.OpFailover, Mode: model.Planned})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := reply.Prediction; fmt.Sprint(got.RPO) != tt.want || !strings.Contains(got.Basis, tt.basis) {
+			t.Errorf("%s%s: foretold %v: %s", tt.kind, tt.lag, got.RPO, got.Basis)
+		}
+	}
+}

@@ -58,6 +58,7 @@ func (d *Global) Facts() driver.Facts {
 		Verbs:    map[model.Action]string{model.ActionReverse: "await the association of"},
 		Timeouts: map[model.Action]time.Duration{model.ActionFence: 20 * time.Minute, model.ActionPromote: 20 * time.Minute, model.ActionReverse: time.Hour},
 		Stateful: true,
+		Lossy:    true, // AWS replicates between regions without waiting, and a failover waits for nothing
 	}
 }
 
