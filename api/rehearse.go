@@ -64,12 +64,12 @@ type Rehearsal struct {
 	// Unseen is what could not be looked at in AWS, and so is not in the stand-in, or only as others tell of it.
 	Unseen   []Unseen        `json:"unseen,omitempty"`
 	Findings []model.Finding `json:"findings"`
-	// Calls are those that the run made of AWS, each once. Permissions say which of them the identities at the sites may not make
-	// in truth, and what could not be found out about that; a call that may not be made blocks.
-	Calls       []RehearsedCall `json:"calls"`
-	Permissions []model.Finding `json:"permissions,omitempty"`
-	Looks       int             `json:"looks"` // calls by which AWS was listed
-	Runs        int             `json:"runs"`  // earlier runs that measured times are of
+	// Calls are those that the run made of the stand-in, each once. Examined is what AWS itself says that the plan would miss there,
+	// as the doctor asks it: permissions, quotas, keys, what is offered; and what could not be found out. What blocks makes OK false.
+	Calls    []RehearsedCall `json:"calls"`
+	Examined []model.Finding `json:"examined,omitempty"`
+	Looks    int             `json:"looks"` // calls by which AWS was listed
+	Runs     int             `json:"runs"`  // earlier runs that measured times are of
 }
 
 // What a rehearsed step's time rests on.

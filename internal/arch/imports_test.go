@@ -119,7 +119,7 @@ var rules = []rule{
 	{"internal/vault/index", []string{"failure", "internal/vault/object", "internal/vault/crypto", "internal/vault/pack"}, std},
 	{"internal/vault/tree", []string{"failure", "internal/vault/object"}, std},
 	{"internal/vault/snapshot", []string{"failure", "internal/vault/object"}, std},
-	{"internal/rehearsal", with("api", "driver", "driver/fake", "drivers/aws", "drivers/aws/awslook", "drivers/aws/awstest", "drivers/aws/orchestrator", "drivers/aws/preflight",
+	{"internal/rehearsal", with("api", "driver", "driver/fake", "drivers/aws", "drivers/aws/awslook", "drivers/aws/awstest", "drivers/aws/orchestrator",
 		"internal/bubble", "internal/config", "internal/journal",
 		"internal/plan", "internal/service"), std},
 	{"internal/arch", nil, std},

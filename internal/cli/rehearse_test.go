@@ -120,6 +120,8 @@ func TestRehearseShows(t *testing.T) {
 		StoodIn:  []api.StandIn{{Name: "web", Kind: "command"}},
 		Unseen:   []api.Unseen{{Site: "east", What: "everything in eu-west-1", Err: &failure.Error{Kind: failure.Unavailable, Message: "no answer"}}},
 		Findings: []model.Finding{{Severity: model.Warn, Code: "old", What: "the newest copy is old"}}, Looks: 40, Runs: 2,
+		Calls:    []api.RehearsedCall{{Account: "111111111111", Region: "eu-central-1", Call: "rds:PromoteReadReplica"}},
+		Examined: []model.Finding{{Severity: model.Block, Code: "aws-permission", What: "rds:PromoteReadReplica is not allowed", Fix: "lifeboat aws policy shop"}},
 	}}
 	code, out, errs := p.rehearse(t, "shop", "--no-color")
 	if code != ExitUnsuccessful || errs != "" {
@@ -128,7 +130,7 @@ func TestRehearseShows(t *testing.T) {
 	for _, want := range []string{
 		"+20m", "done", "db/promote@west", "east → west, unplanned, with east lost (hanging)", "gets through; the RTO would be 20m0s", "20m00s (over)", "objective 15m00s",
 		"RPO if lost now  unknown", "nobody knows", "usual", "stood in for", "the fence is not proved", "web (command)", "everything in eu-west-1 at east", "no answer", "the newest copy is old",
-		"40 calls", "nothing was changed there", "2 earlier runs",
+		"AWS itself was asked", "rds:PromoteReadReplica is not allowed", "lifeboat aws policy shop", "40 calls", "nothing was changed there", "2 earlier runs",
 	} {
 		if !strings.Contains(out, want) {
 			t.Errorf("%q is not in\n%s", want, out)

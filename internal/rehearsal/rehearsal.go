@@ -94,7 +94,14 @@ func (r *Rehearser) Rehearse(ctx context.Context, req api.RehearseRequest, tell 
 	job := &Job{Request: req, Now: time.Now(), Documents: documents{}}
 	base := awslook.Base(r.opts.Log, r.opts.HTTP)
 	defer base.Wait()
-	real, err := r.prepare(ctx, base, cfg, job)
+	drivers := r.opts.Drivers(r.opts.Log, base) // they can look, and nothing else
+	svc, err := service.Open(ctx, service.Options{Loaded: cfg, Drivers: drivers, Log: r.opts.Log, Archive: r.opts.Archive,
+		Payloads: noting{orchestrator.New(base), job.Documents}})
+	if err != nil {
+		return nil, err
+	}
+	defer svc.Close()
+	real, err := r.prepare(ctx, svc, drivers, cfg, job)
 	if err != nil {
 		return nil, err
 	}
@@ -108,7 +115,7 @@ func (r *Rehearser) Rehearse(ctx context.Context, req api.RehearseRequest, tell 
 	}
 	out := played.Rehearsal
 	out.Unseen, out.Looks, out.Runs = unseen, job.Seen.Calls, job.Runs
-	if err := r.permitted(ctx, base, played, real); err != nil {
+	if err := examine(ctx, svc, played, real); err != nil {
 		return nil, err
 	}
 	return out, nil
@@ -162,13 +169,8 @@ func (n noting) Resolve(ctx context.Context, app model.AppID, doc *model.Payload
 }
 
 // prepare finds out what the plan leads to, what earlier runs measured, and what of it there is in AWS. What earlier runs measured
-// is read from the archive: no driver is asked, and no journal is opened. It returns the resources, with their way to AWS.
-func (r *Rehearser) prepare(ctx context.Context, base *awsbase.Base, cfg *model.Config, job *Job) ([]model.Resource, error) {
-	svc, err := service.Open(ctx, service.Options{Loaded: cfg, Log: r.opts.Log, Archive: r.opts.Archive, Payloads: noting{orchestrator.New(base), job.Documents}})
-	if err != nil {
-		return nil, err
-	}
-	defer svc.Close()
+// is read from the archive: no journal is opened. It returns the resources, with their way to AWS.
+func (r *Rehearser) prepare(ctx context.Context, svc *service.Service, drivers *driver.Registry, cfg *model.Config, job *Job) ([]model.Resource, error) {
 	ask := asked(job.Request)
 	apps, err := svc.Reach(ctx, ask)
 	if err != nil {
@@ -190,7 +192,7 @@ func (r *Rehearser) prepare(ctx context.Context, base *awsbase.Base, cfg *model.
 	if job.Seen, err = awslook.Look(ctx, r.opts.Log, r.opts.HTTP, all); err != nil {
 		return nil, err
 	}
-	job.Behind = r.behind(ctx, base, all)
+	job.Behind = behind(ctx, drivers, all)
 	return all, job.alone(cfg, apps)
 }
 
@@ -198,8 +200,7 @@ func (r *Rehearser) prepare(ctx context.Context, base *awsbase.Base, cfg *model.
 const describeWithin = 15 * time.Second
 
 // behind asks the drivers how far what follows is behind.
-func (r *Rehearser) behind(ctx context.Context, base *awsbase.Base, all []model.Resource) map[string]model.Duration {
-	drivers := r.opts.Drivers(r.opts.Log, base)
+func behind(ctx context.Context, drivers *driver.Registry, all []model.Resource) map[string]model.Duration {
 	var mu sync.Mutex
 	var group sync.WaitGroup
 	out := map[string]model.Duration{}

@@ -73,6 +73,12 @@ func (s *Service) examine(ctx context.Context, p *model.Plan, within time.Durati
 	return appendNew(out, driver.Short(draws))
 }
 
+// Examine has the kinds of a plan's resources look for what its steps will miss at the sites, with the time that the doctor has: see
+// driver.Examiner. It changes nothing.
+func (s *Service) Examine(ctx context.Context, p *model.Plan) []model.Finding {
+	return s.examine(ctx, p, examineTimeout, &driver.Shared{Permissions: s.needed(p)})
+}
+
 // needed are the permissions that the examinations of a plan ask about.
 func (s *Service) needed(p *model.Plan) (all []driver.Permission) {
 	for _, step := range p.Steps {

@@ -134,10 +134,10 @@ func (p *page) open(r *api.Rehearsal) {
 			}
 		}
 	}
-	if len(r.Permissions) > 0 {
+	if len(r.Examined) > 0 {
 		p.blank()
-		p.text(0, 2, span{"of the calls that it made", warn}, span{", as the identities at the sites may make them in truth:", plain})
-		p.findings(r.Permissions)
+		p.line(span{"AWS itself was asked what the plan would miss there", bold})
+		p.findings(r.Examined)
 	}
 	if list := without(r.Findings, model.Note); len(list) > 0 {
 		p.blank()

@@ -305,38 +305,42 @@ func TestRehearsedPlan(t *testing.T) {
 	})
 }
 
-// TestRehearsedPermissions: the stand-in allows everything, and so the calls that were made there are held against what is allowed in
-// truth: those alone, and a rehearsal that would be refused in truth is none that gets through.
-func TestRehearsedPermissions(t *testing.T) {
+// TestRehearsedInTruth: the stand-in allows everything and offers what was seen anywhere. So AWS itself is asked what the plan would
+// miss, and a plan that would not start in truth is none that gets through.
+func TestRehearsedInTruth(t *testing.T) {
 	bubble(t, awstest.Options{}, func(l *lab) {
 		t := l.t
 		l.shop()
 		l.run(l.ask(model.OpProtect, ""))
-		failover := api.RehearseRequest{App: "shop", Operation: model.OpFailover}
 		allow := func(actions string) {
 			must(t, l.Policy("arn:aws:iam::"+account+":user/admin", `{"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Resource": "*", "Action": [`+actions+`]}]}`))
 		}
-		const most = `"rds:Describe*", "rds:ModifyDBInstance", "rds:RestoreDBInstanceFromDBSnapshot", "rds:AddTagsToResource", "elasticache:*", "route53:*", "ec2:*", "kms:*", "cloudwatch:*", "servicequotas:*"`
+		const most = `"rds:Describe*", "rds:ModifyDBInstance", "rds:RestoreDBInstanceFromDBSnapshot", "rds:AddTagsToResource", "rds:DeleteDBInstance", "rds:SwitchoverGlobalCluster",
+			"rds:RemoveFromGlobalCluster", "elasticache:*", "route53:*", "ec2:*", "kms:*", "cloudwatch:*", "servicequotas:*"`
 		for _, c := range []struct {
-			allowed string
-			ok      bool
-			found   []string
+			allowed, refused string
+			found            []string
 		}{
-			{`, "iam:*", "rds:FailoverGlobalCluster"`, true, nil},
-			{`, "iam:*"`, false, []string{"block rds:FailoverGlobalCluster is not allowed on "}},
-			{`, "rds:FailoverGlobalCluster"`, true, []string{"warn iam:SimulatePrincipalPolicy is not allowed", "warn iam:SimulatePrincipalPolicy is not allowed",
-				"note whether these are allowed is not known: elasticache:FailoverGlobalReplicationGroup, "}},
+			{`, "iam:*", "rds:FailoverGlobalCluster"`, "", nil},
+			{`, "iam:*"`, "rds:FailoverGlobalCluster is not allowed", []string{"block aws-permission rds:FailoverGlobalCluster is not allowed on "}},
+			{`, "rds:FailoverGlobalCluster"`, "", []string{"warn aws-permission iam:SimulatePrincipalPolicy is not allowed", "note aws-permission-unknown whether these are allowed is not known: elasticache:Fail",
+				"note aws-permission-unknown ", "note aws-permission-unknown ", "note aws-permission-unknown whether these are allowed is not known: route53:Change"}},
+			{`, "*"`, "AWS does not offer postgres ", []string{"block aws-not-offered AWS does not offer postgres "}},
 		} {
 			allow(most + c.allowed)
+			if strings.Contains(c.refused, "offer") {
+				l.Withhold(account, regions[frankfurt], "postgres", "", "")
+			}
 			l.Forget()
-			told := l.rehearse(failover)
+			told := l.rehearse(api.RehearseRequest{App: "shop", Operation: model.OpFailover})
 			l.looked()
-			if told.OK != c.ok || told.Outcome != api.Succeeded || strings.Contains(told.Verdict, "in truth it would be refused: rds:FailoverGlobalCluster") == c.ok || len(told.Permissions) != len(c.found) {
-				t.Errorf("with%s: %s; %+v", c.allowed, told.Verdict, told.Permissions)
+			in := "in truth it would not start: " + c.refused
+			if told.OK != (c.refused == "") || told.Outcome != api.Succeeded || strings.Contains(told.Verdict, in) == told.OK || len(told.Examined) != len(c.found) {
+				t.Errorf("with%s: %s; %+v", c.allowed, told.Verdict, told.Examined)
 				continue
 			}
-			for i, f := range told.Permissions {
-				if got := string(f.Severity) + " " + f.What; !strings.HasPrefix(got, c.found[i]) || f.Fix == "" {
+			for i, f := range told.Examined {
+				if got := fmt.Sprint(f.Severity, " ", f.Code, " ", f.What); !strings.HasPrefix(got, c.found[i]) || f.Fix == "" {
 					t.Errorf("with%s: %s, want %s", c.allowed, got, c.found[i])
 				}
 			}
@@ -520,13 +524,29 @@ func TestRehearsedWithLittle(t *testing.T) {
 			}
 			p.Remove()
 		}
-		if !told.OK || len(told.Unseen) != 6 {
+		if !told.OK || len(told.Unseen) != 8 {
 			t.Errorf("rehearsed: %s; unseen: %+v", told.Verdict, told.Unseen)
 		}
 		deny("*", "")
 		_, err := l.rehearser().Rehearse(within(t, time.Hour), api.RehearseRequest{App: "shop", Operation: model.OpFailover}, func(api.RehearsedStep) {})
 		if failure.KindOf(err) != failure.Denied {
 			t.Errorf("rehearsed by somebody who may look at nothing: %v, want denied", err)
+		}
+	})
+}
+
+// TestRehearsedKeys: a copy whose key is disabled cannot be restored, and the rehearsal says so, though the settings name another key.
+func TestRehearsedKeys(t *testing.T) {
+	bubble(t, awstest.Options{}, func(l *lab) {
+		t := l.t
+		l.shop()
+		l.run(l.ask(model.OpProtect, ""))
+		l.Key(account, regions[frankfurt], "next")
+		l.configure(strings.ReplaceAll(l.exampleText(), "alias/shop", "alias/next"))
+		l.DisableKey(l.Key(account, regions[frankfurt], "shop"))
+		told := l.rehearse(api.RehearseRequest{App: "shop", Operation: model.OpFailover})
+		if told.OK || !strings.Contains(told.Verdict, "billing/promote@frankfurt fails") || !strings.Contains(told.Verdict, "KMSKeyNotAccessible") {
+			t.Errorf("rehearsed: %s", told.Verdict)
 		}
 	})
 }

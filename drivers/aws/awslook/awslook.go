@@ -13,6 +13,7 @@ import (
 	"errors"
 	"log/slog"
 	"maps"
+	"net/http"
 	"slices"
 	"strings"
 	"sync"
@@ -104,10 +105,11 @@ type place struct {
 	access   awsbase.Access
 	services []string
 	zones    []zone
-	texts    []string // all that the settings there say
-	groups   []string // security groups
-	keys     []string
-	assumed  []string // groups and keys that could not be asked for
+	texts    []string        // all that the settings there say
+	groups   []string        // security groups
+	keys     []string        // that the settings name
+	sealed   map[string]bool // keys of snapshots
+	assumed  []string        // groups and keys that could not be asked for
 }
 
 // placesOf finds the places of resources.
@@ -125,7 +127,7 @@ func placesOf(resources []model.Resource) ([]*place, error) {
 			}
 			p := find(places, access)
 			if p == nil {
-				p = &place{site: site, access: access}
+				p = &place{site: site, access: access, sealed: map[string]bool{}}
 				places = append(places, p)
 			}
 			if !slices.Contains(p.services, service) {
@@ -190,9 +192,22 @@ func (p *place) walk(name string, v any) {
 	}
 }
 
-// Base is what drivers that are only to look reach AWS by: what would change something is refused before it leaves.
+// Base is what drivers that are only to look reach AWS by: what would change something is refused before it leaves, with
+// failure.Unsupported.
 func Base(log *slog.Logger, through awstest.HTTP) *awsbase.Base {
-	return awsbase.New(awsbase.Options{Log: log, HTTP: through, Around: func(c aws.HTTPClient) aws.HTTPClient { return awstest.NewGlass(c, "") }})
+	return awsbase.New(awsbase.Options{Log: log, HTTP: through, Around: func(c aws.HTTPClient) aws.HTTPClient { return pane{awstest.NewGlass(c, "")} }})
+}
+
+// pane is a glass whose refusals are told from a region that does not answer.
+type pane struct{ glass *awstest.Glass }
+
+// Do sends what only looks.
+func (p pane) Do(req *http.Request) (*http.Response, error) {
+	resp, err := p.glass.Do(req)
+	if kept := (*awstest.NotSent)(nil); errors.As(err, &kept) {
+		return nil, failure.WrapAs(failure.Unsupported, err, "look at", "AWS")
+	}
+	return resp, err
 }
 
 // look lists one place.
@@ -227,6 +242,9 @@ func (p *place) look(ctx context.Context, log *slog.Logger, through awstest.HTTP
 	if len(seen.Left) == len(lists) { // nothing at all may be looked at, by these credentials
 		seen.Left = []Left{{p.site, "everything in " + p.access.Region, true, seen.Left[0].Err}}
 		return seen
+	}
+	if err := p.unseal(ctx, session); err != nil {
+		seen.Left = append(seen.Left, Left{p.site, "the keys of snapshots in " + p.access.Region, false, err})
 	}
 	if len(p.assumed) > 0 {
 		seen.Assumed = []Assumed{{p.access.Account, p.access.Region, p.assumed}}

@@ -2,6 +2,7 @@ package awslook
 
 import (
 	"context"
+	"maps"
 	"net/url"
 	"slices"
 	"strconv"
@@ -22,12 +23,16 @@ type list struct {
 	do   func(ctx context.Context) error
 }
 
-// all asks for all pages. The answers are kept on their way.
-func all[O, P any](what string, p awsbase.Pager[O, P]) list {
+// all asks for all pages. The answers are kept on their way; who wants something of a page at once sees it.
+func all[O, P any](what string, p awsbase.Pager[O, P], see ...func(*P)) list {
 	return list{what, func(ctx context.Context) error {
 		for p.HasMorePages() {
-			if _, err := p.NextPage(ctx); err != nil {
+			page, err := p.NextPage(ctx)
+			if err != nil {
 				return err
+			}
+			for _, f := range see {
+				f(page)
 			}
 		}
 		return nil
@@ -41,19 +46,15 @@ func (p *place) lists(s *awsbase.Session) (out []list) {
 	}
 	for _, key := range p.keys {
 		out = append(out, list{"the key " + key, func(ctx context.Context) error {
-			var any struct{}
-			err := s.JSON(ctx, "kms", "TrentService", "DescribeKey", struct{ KeyId string }{key}, &any)
-			switch {
-			case err != nil && failure.KindOf(err) == failure.NotFound:
-				return nil // then it is not there in the rehearsal either
-			case err != nil:
+			err := describeKey(ctx, s, key)
+			if err != nil {
 				p.assumed = append(p.assumed, key)
 			}
 			return err
 		}})
 	}
 	if slices.Contains(p.services, "rds") {
-		out = append(out, databases(rds.NewFromConfig(s.Config("rds")))...)
+		out = append(out, p.databases(rds.NewFromConfig(s.Config("rds")))...)
 	}
 	if slices.Contains(p.services, "elasticache") {
 		out = append(out, p.caches(elasticache.NewFromConfig(s.Config("elasticache")))...)
@@ -65,6 +66,34 @@ func (p *place) lists(s *awsbase.Session) (out []list) {
 		}
 	}
 	return out
+}
+
+// unseal asks for the keys of snapshots.
+func (p *place) unseal(ctx context.Context, s *awsbase.Session) error {
+	for _, key := range slices.Sorted(maps.Keys(p.sealed)) {
+		if err := describeKey(ctx, s, key); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// describeKey asks for a key of KMS, whose client is not linked for this one call. One that is not there is not there in the
+// rehearsal either.
+func describeKey(ctx context.Context, s *awsbase.Session, key string) error {
+	var answer struct{}
+	err := s.JSON(ctx, "kms", "TrentService", "DescribeKey", struct{ KeyId string }{key}, &answer)
+	if err != nil && failure.KindOf(err) == failure.NotFound {
+		return nil
+	}
+	return err
+}
+
+// seal notes a key that something is encrypted with: what is restored from it needs the key, whatever the settings name.
+func (p *place) seal(key *string) {
+	if id := aws.ToString(key); id != "" && !slices.Contains(p.keys, id) {
+		p.sealed[id] = true
+	}
 }
 
 // security asks for the security groups that the settings name: those that are there.
@@ -80,13 +109,21 @@ func (p *place) security(ctx context.Context, s *awsbase.Session) error {
 	return err
 }
 
-func databases(c *rds.Client) []list {
+func (p *place) databases(c *rds.Client) []list {
 	return []list{
 		all("instances", rds.NewDescribeDBInstancesPaginator(c, &rds.DescribeDBInstancesInput{})),
 		all("clusters", rds.NewDescribeDBClustersPaginator(c, &rds.DescribeDBClustersInput{})),
 		all("global databases", rds.NewDescribeGlobalClustersPaginator(c, &rds.DescribeGlobalClustersInput{})),
-		all("snapshots", rds.NewDescribeDBSnapshotsPaginator(c, &rds.DescribeDBSnapshotsInput{})),
-		all("snapshots of clusters", rds.NewDescribeDBClusterSnapshotsPaginator(c, &rds.DescribeDBClusterSnapshotsInput{})),
+		all("snapshots", rds.NewDescribeDBSnapshotsPaginator(c, &rds.DescribeDBSnapshotsInput{}), func(page *rds.DescribeDBSnapshotsOutput) {
+			for _, s := range page.DBSnapshots {
+				p.seal(s.KmsKeyId)
+			}
+		}),
+		all("snapshots of clusters", rds.NewDescribeDBClusterSnapshotsPaginator(c, &rds.DescribeDBClusterSnapshotsInput{}), func(page *rds.DescribeDBClusterSnapshotsOutput) {
+			for _, s := range page.DBClusterSnapshots {
+				p.seal(s.KmsKeyId)
+			}
+		}),
 		all("subnet groups", rds.NewDescribeDBSubnetGroupsPaginator(c, &rds.DescribeDBSubnetGroupsInput{})),
 		all("parameter groups", rds.NewDescribeDBParameterGroupsPaginator(c, &rds.DescribeDBParameterGroupsInput{})),
 		all("parameter groups of clusters", rds.NewDescribeDBClusterParameterGroupsPaginator(c, &rds.DescribeDBClusterParameterGroupsInput{})),
@@ -118,6 +155,7 @@ func (p *place) cacheSnapshots(ctx context.Context, c *elasticache.Client) error
 			return err
 		}
 		for _, s := range page.Snapshots {
+			p.seal(s.KmsKeyId)
 			ours := slices.ContainsFunc(p.texts, func(text string) bool { return strings.EqualFold(text, aws.ToString(s.ReplicationGroupId)) })
 			if !ours || aws.ToString(s.SnapshotSource) != "manual" {
 				continue

@@ -37,6 +37,12 @@ type Glass struct {
 	refused []string
 }
 
+// NotSent is the error of a call that a Glass kept back.
+type NotSent struct{ why error }
+
+// Error says why.
+func (n *NotSent) Error() string { return n.why.Error() }
+
 // NewGlass makes a Glass before what sends requests to AWS. Account is whose answers they are.
 func NewGlass(through HTTP, account string) *Glass { return &Glass{through: through, account: account} }
 
@@ -74,7 +80,7 @@ func (g *Glass) Do(req *http.Request) (*http.Response, error) {
 		g.mu.Lock()
 		defer g.mu.Unlock()
 		g.refused = append(g.refused, err.Error())
-		return nil, err
+		return nil, &NotSent{err}
 	}
 	resp, err := g.through.Do(req)
 	if err != nil || resp.StatusCode != http.StatusOK || s.service == "sts" {

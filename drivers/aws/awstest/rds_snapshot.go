@@ -338,10 +338,10 @@ func (c *call) presigned(from *region) error {
 	return nil
 }
 
-// usableKey finds a KMS key of the region.
+// usableKey finds a KMS key of the region that is enabled.
 func (r *region) usableKey(name string) (string, error) {
 	arn, ok := r.keys[name]
-	if !ok {
+	if !ok || r.disabled[arn] {
 		return "", refuse("KMSKeyNotAccessibleFault", "The specified KMS key [%s] does not exist, is not enabled or you do not have permissions to access it.", name)
 	}
 	return arn, nil

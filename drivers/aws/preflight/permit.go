@@ -124,7 +124,7 @@ func (s *Site) probed(ctx context.Context, all []driver.Permission, cause error)
 		case ctx.Err() != nil:
 			s.unasked(failure.Wrap(ctx.Err(), "examine", "permissions"))
 			return out
-		case err == nil, failure.KindOf(err) != failure.Denied && failure.KindOf(err) != failure.Unavailable && failure.KindOf(err) != failure.Indeterminate:
+		case err == nil, !slices.Contains([]failure.Kind{failure.Denied, failure.Unavailable, failure.Indeterminate, failure.Unsupported}, failure.KindOf(err)):
 		case failure.KindOf(err) == failure.Denied && p.Looks && !aside[p.Call]:
 			out = append(out, refusal{p, nil, "the call was refused", true})
 		case failure.KindOf(err) == failure.Denied:
