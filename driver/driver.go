@@ -2,7 +2,7 @@
 //
 // A driver implements [Driver] and whichever capabilities its kind has: [Fencer], [Promoter], [Quiescer], [Reverser],
 // [Redirector], [Verifier], [Driller], [Releaser], [MarkerReader], [Capturer], [Copier], [Expirer], [Restorer], [Prover], [Runner], [Canceler],
-// [MarkerWriter], [Lister], [Ranger], [Streamer], [ResourceValidator], [OutputDeclarer], [ActionDescriber],
+// [MarkerWriter], [Lister], [Ranger], [Streamer], [ResourceValidator], [Owner], [OutputDeclarer], [ActionDescriber],
 // [Permitter], [Examiner], [Hooker], [PointKeeper]. They are found with [As], which also looks through wrappers.
 //
 // # Begin, then observe
@@ -188,6 +188,13 @@ type Validator interface{ Validate() error }
 // message begins as a Validator's does, with the path in the resource: "settings.recovery: what is wrong".
 type ResourceValidator interface {
 	ValidateResource(r model.Resource) error
+}
+
+// Owner is implemented by kinds whose resources are things that have a name outside. Owns gives those of r at all of its sites, in
+// words such as "instance orders in eu-west-1 of account 111111111111", and looks at nothing but r, which is valid. No two
+// resources are the same thing, of whatever kind they are: each would move what is the other's.
+type Owner interface {
+	Owns(r model.Resource) []string
 }
 
 // Text, Number, Endpoint, URL and Time make typed outputs.

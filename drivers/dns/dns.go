@@ -51,4 +51,5 @@ func (d *Driver) Facts() driver.Facts {
 var (
 	_ driver.Driver     = (*Driver)(nil)
 	_ driver.Redirector = (*Driver)(nil)
+	_ driver.Owner      = (*Driver)(nil)
 )

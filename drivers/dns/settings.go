@@ -42,6 +42,15 @@ type Site struct {
 	Values []string `json:"values" jsonschema:"required,minItems=1,description=The values of the record set at this site; an SRV value is: priority weight port target"`
 }
 
+// Owns names the record, as its primary server has it.
+func (d *Driver) Owns(r model.Resource) []string {
+	s, err := driver.Decode[Settings](r.Settings)
+	if err != nil || len(s.Servers) == 0 {
+		return nil
+	}
+	return []string{fmt.Sprintf("the %s record of %s at %s", s.Type, strings.ToLower(strings.TrimSuffix(s.Name, ".")), s.Servers[0])}
+}
+
 // The defaults of what may be left out.
 const (
 	defaultTTL     = 30 * time.Second

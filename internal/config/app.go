@@ -190,9 +190,25 @@ func (a *appChecker) resource(app, name string, d resourceDoc) builtResource {
 	}
 	built.sound = len(a.p.list) == before
 	if built.sound {
+		a.owned(built, d.Node, w)
 		built.outputs = a.outputs(built, d)
 	}
 	return built
+}
+
+// owned reports what another resource is already.
+func (a *appChecker) owned(built builtResource, n *node, w *where) {
+	owner, ok := driver.As[driver.Owner](built.driver)
+	if !ok {
+		return
+	}
+	for _, thing := range owner.Owns(built.resource) {
+		if first, taken := a.owners[thing]; taken {
+			a.p.add(n.head, "remove one of the two, or name another thing: each would move what is the other's", "%s is what %s is already: %s", w, first, thing)
+			return
+		}
+		a.owners[thing] = w
+	}
 }
 
 func (a *appChecker) resourceSites(d resourceDoc, facts driver.Facts, w *where) map[model.SiteID]jsonText {

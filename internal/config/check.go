@@ -22,7 +22,8 @@ type checker struct {
 	folder string // of the file, absolute
 
 	vaultsRead []model.Vault
-	unsound    map[*node]bool // what sites say for their resources, and has mistakes that were reported
+	owners     map[string]*where // of what resources are outside; see driver.Owner
+	unsound    map[*node]bool    // what sites say for their resources, and has mistakes that were reported
 }
 
 // operations are those that move an app, or try to; runs are all that an app goes through by a plan.
@@ -33,6 +34,7 @@ var (
 
 func (c *checker) config(abs string) *model.Config {
 	d := c.doc
+	c.owners = map[string]*where{}
 	cfg := &model.Config{Path: abs, State: c.beside(".lifeboat")}
 	if d.State != "" {
 		cfg.State = c.beside(d.State)

@@ -170,8 +170,7 @@ func (s *Service) statusOf(ctx context.Context, app model.App, seen []model.Desc
 		case len(primariesOf(d.Resource, seen)) > 1: // the finding above says what to do
 		case s.holdsData(app, d.Resource) && !d.Healthy && d.Site != serving && d.Role != model.RoleFenced && d.Role != model.RoleStopped:
 			reply.Findings = append(reply.Findings, model.Finding{Severity: model.Warn, Code: "not-recoverable", Resource: d.Resource, Site: d.Site,
-				What: fmt.Sprintf("%s at %s: %s", d.Resource, d.Site, d.Summary), Why: "a failover to this site could not use it",
-				Fix: "lifeboat plan failover " + string(app.ID) + " --to " + string(d.Site)})
+				What: d.Summary, Why: "a failover to this site could not use it", Fix: "lifeboat doctor " + string(app.ID) + " --site " + string(d.Site) + " says what is missing"})
 		}
 	}
 	found := make([][]model.Finding, 3)

@@ -18,6 +18,8 @@ func Status(w io.Writer, r *api.StatusReply, s Style) error {
 	switch {
 	case r.Serving == "":
 		head = append(head, span{"  serves nowhere that could be seen", bad})
+	case !slices.ContainsFunc(r.Resources, func(d model.Description) bool { return d.Role == model.RolePrimary && d.Site == r.Serving }):
+		head = append(head, span{"  nothing could be seen to serve; the last move left it at " + string(r.Serving), bad})
 	case r.Serving == r.Home:
 		head = append(head, span{"  serves at " + string(r.Serving) + ", its home", plain})
 	default:

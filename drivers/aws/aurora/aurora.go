@@ -129,6 +129,7 @@ func (d *Driver) Observe(ctx context.Context, req driver.Request, dh driver.Hand
 var (
 	_ driver.Driver            = (*Driver)(nil)
 	_ driver.ResourceValidator = (*Driver)(nil)
+	_ driver.Owner             = (*Driver)(nil)
 	_ driver.Fencer            = (*Driver)(nil)
 	_ driver.Promoter          = (*Driver)(nil)
 	_ driver.Reverser          = (*Driver)(nil)

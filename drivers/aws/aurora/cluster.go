@@ -93,5 +93,6 @@ func (d *Cluster) Points(ctx context.Context, t driver.Target) ([]model.Point, e
 var (
 	_ driver.Driver            = (*Cluster)(nil)
 	_ driver.ResourceValidator = (*Cluster)(nil)
+	_ driver.Owner             = (*Cluster)(nil)
 	_ driver.Lister            = (*Cluster)(nil)
 )

@@ -156,6 +156,16 @@ func (s *Site) key() string {
 	return s.KMSKey
 }
 
+// Owns names the clusters.
+func (d *Driver) Owns(r model.Resource) []string {
+	return awsbase.Things(r, func(s Site) string { return "cluster " + s.Cluster })
+}
+
+// Owns names the clusters.
+func (d *Cluster) Owns(r model.Resource) []string {
+	return awsbase.Things(r, func(s ClusterSite) string { return "cluster " + s.Cluster })
+}
+
 // ValidateResource finds sites that are one and the same place: members of a global database are in regions of their own.
 func (d *Driver) ValidateResource(r model.Resource) error {
 	return awsbase.Apart[Site](r, "a global database has one cluster in a region")

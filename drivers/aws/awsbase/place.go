@@ -79,6 +79,17 @@ func Apart[S Sited](r model.Resource, why string) error {
 	return nil
 }
 
+// Things are what the sites of a resource are, for [driver.Owner]: name gives what a site calls it.
+func Things[S Sited](r model.Resource, name func(S) string) (all []string) {
+	for _, id := range r.SiteIDs() {
+		if site, err := driver.Decode[S](r.Sites[id]); err == nil {
+			at := site.Where()
+			all = append(all, fmt.Sprintf("%s in %s of account %s", name(site), at.Region, at.Account))
+		}
+	}
+	return all
+}
+
 // Undescribed is the description of what could not be looked at: a region that does not answer is a role, and anything else an error,
 // which is the caller's own when it is ctx's.
 func Undescribed(ctx context.Context, desc model.Description, err error) (model.Description, error) {

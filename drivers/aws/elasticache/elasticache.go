@@ -63,8 +63,10 @@ func (d *Global) Facts() driver.Facts {
 }
 
 var (
-	_ driver.Driver   = (*Global)(nil)
-	_ driver.Fencer   = (*Global)(nil)
-	_ driver.Promoter = (*Global)(nil)
-	_ driver.Reverser = (*Global)(nil)
+	_ driver.Driver            = (*Global)(nil)
+	_ driver.Fencer            = (*Global)(nil)
+	_ driver.Promoter          = (*Global)(nil)
+	_ driver.Reverser          = (*Global)(nil)
+	_ driver.ResourceValidator = (*Global)(nil)
+	_ driver.Owner             = (*Global)(nil)
 )

@@ -91,4 +91,5 @@ var (
 	_ driver.ActionDescriber   = (*Group)(nil)
 	_ driver.Hooker            = (*Group)(nil)
 	_ driver.ResourceValidator = (*Group)(nil)
+	_ driver.Owner             = (*Group)(nil)
 )

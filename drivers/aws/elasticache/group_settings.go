@@ -124,6 +124,11 @@ func (s *GroupSite) Validate() error {
 	return nil
 }
 
+// Owns names the replication groups.
+func (d *Group) Owns(r model.Resource) []string {
+	return awsbase.Things(r, func(s GroupSite) string { return "replication group " + s.Group })
+}
+
 // ValidateResource checks what the settings and the sites say together.
 func (d *Group) ValidateResource(r model.Resource) error {
 	set, err := driver.Decode[GroupSettings](r.Settings)

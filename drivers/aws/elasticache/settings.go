@@ -4,6 +4,7 @@ import (
 	"fmt"
 
 	"github.com/lifeboat-dr/lifeboat/drivers/aws/awsbase"
+	"github.com/lifeboat-dr/lifeboat/model"
 )
 
 // Settings are a global datastore's, the same at all sites.
@@ -24,6 +25,16 @@ const (
 
 // Where is the site's account and region.
 func (s Site) Where() awsbase.Access { return s.AWS }
+
+// Owns names the replication groups.
+func (d *Global) Owns(r model.Resource) []string {
+	return awsbase.Things(r, func(s Site) string { return "replication group " + s.Group })
+}
+
+// ValidateResource finds sites that are one and the same place.
+func (d *Global) ValidateResource(r model.Resource) error {
+	return awsbase.Apart[Site](r, "a global datastore has one replication group in a region")
+}
 
 // Validate checks what can be known without asking anybody.
 func (s *Settings) Validate() error { return awsbase.ValidID("datastore", s.Datastore, datastoreName) }

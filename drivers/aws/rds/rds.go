@@ -146,6 +146,7 @@ var (
 	_ driver.Driver            = (*Driver)(nil)
 	_ driver.Lister            = (*Driver)(nil)
 	_ driver.ResourceValidator = (*Driver)(nil)
+	_ driver.Owner             = (*Driver)(nil)
 	_ driver.OutputDeclarer    = (*Driver)(nil)
 	_ driver.ActionDescriber   = (*Driver)(nil)
 )

@@ -92,6 +92,11 @@ func (s *Site) Validate() error {
 	return nil
 }
 
+// Owns names the instances.
+func (d *Driver) Owns(r model.Resource) []string {
+	return awsbase.Things(r, func(s Site) string { return "instance " + s.Instance })
+}
+
 // ValidateResource checks what the sites say together: snapshots have one name at all of them.
 func (d *Driver) ValidateResource(r model.Resource) error {
 	if err := awsbase.Apart[Site](r, "copies of snapshots need another region"); err != nil {

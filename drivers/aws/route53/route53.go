@@ -51,4 +51,5 @@ var (
 	_ driver.Driver            = (*Driver)(nil)
 	_ driver.Redirector        = (*Driver)(nil)
 	_ driver.ResourceValidator = (*Driver)(nil)
+	_ driver.Owner             = (*Driver)(nil)
 )

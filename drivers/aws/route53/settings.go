@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math"
 	"net/netip"
+	"reflect"
 	"regexp"
 	"slices"
 	"strings"
@@ -185,6 +186,50 @@ func (t Target) fits(typ string) error {
 	return nil
 }
 
+// Owns names the records: of a policy that chooses among several, those of the sites.
+func (d *Driver) Owns(r model.Resource) (all []string) {
+	s, err := driver.Decode[Settings](r.Settings)
+	if err != nil {
+		return nil
+	}
+	for _, name := range s.Names {
+		what := fmt.Sprintf("the %s record of %s", s.Type, strings.ToLower(strings.TrimSuffix(name, ".")))
+		if s.Private {
+			what += " in the private zone " + s.Zone
+		}
+		if s.policy() == simple {
+			all = append(all, what)
+			continue
+		}
+		for _, id := range r.SiteIDs() {
+			if at, err := driver.Decode[Site](r.Sites[id]); err == nil {
+				all = append(all, what+" with the identifier "+at.identifier(id))
+			}
+		}
+	}
+	return all
+}
+
+// apart finds names that stand for the same at two sites: they could not be switched, nor could anybody tell where they lead. What
+// holds references is known only when they are filled in.
+func apart(names []string, r model.Resource, site, other model.SiteID) error {
+	at, err := driver.Decode[Site](r.Sites[site])
+	if err != nil {
+		return err
+	}
+	there, err := driver.Decode[Site](r.Sites[other])
+	if err != nil {
+		return err
+	}
+	for _, name := range names {
+		t := at.target(name)
+		if !slices.ContainsFunc(t.Values, driver.Unfilled) && reflect.DeepEqual(t, there.target(name)) && (t.Alias == nil || !driver.Unfilled(t.Alias.Name)) {
+			return fmt.Errorf("sites.%s: %s stands for the same as at site %s: there is nothing to switch", site, name, other)
+		}
+	}
+	return nil
+}
+
 // ValidateResource holds the sites to the type, the names and the policy.
 func (d *Driver) ValidateResource(r model.Resource) error {
 	s, err := driver.Decode[Settings](r.Settings)
@@ -205,6 +250,11 @@ func (d *Driver) ValidateResource(r model.Resource) error {
 			return fmt.Errorf("sites.%s.identifier: %q is that of site %s too", site, id, other)
 		}
 		identifiers[id] = site
+		if first := r.SiteIDs()[0]; site != first && s.policy() == simple {
+			if err := apart(s.Names, r, site, first); err != nil {
+				return err
+			}
+		}
 		for name := range at.Each {
 			if !slices.ContainsFunc(s.Names, func(o string) bool { return dotted(o) == dotted(name) }) {
 				return fmt.Errorf("sites.%s.each.%s: is not among settings.names", site, name)

@@ -85,8 +85,11 @@ func (c *Copies) Validate() error {
 	if c.Keep == nil {
 		return fmt.Errorf("copies.keep: is missing")
 	}
-	if _, err := retention.Parse(*c.Keep); err != nil {
+	switch p, err := retention.Parse(*c.Keep); {
+	case err != nil:
 		return fmt.Errorf("copies.keep: %s", failure.From(err).Message)
+	case p.Empty():
+		return fmt.Errorf("copies.keep: says nothing about what stays; write what does, as in {last: 3}, or leave copies out")
 	}
 	return nil
 }
