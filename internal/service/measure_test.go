@@ -198,7 +198,11 @@ func TestUnmarked(t *testing.T) {
 		{ID: "a", Kind: fake.KindStateful, Action: model.ActionPromote, Resource: model.Resource{ID: "a"}},
 		{ID: "b", Kind: fake.KindStateful, Action: model.ActionPromote, Resource: model.Resource{ID: "b"}},
 		{ID: "web", Kind: fake.Kind, Action: model.ActionPromote, Resource: model.Resource{ID: "web"}},
+		{ID: "other", Kind: fake.KindStateful, Action: model.ActionPromote, Mode: model.Planned, Operation: model.OpFailover, Resource: model.Resource{ID: "other"}},
 	}}
+	for i := range p.Steps[:4] {
+		p.Steps[i].Mode, p.Steps[i].Operation = model.Unplanned, model.OpFailover
+	}
 	objective := model.Duration(time.Minute)
 	for _, tt := range []struct {
 		name        string
@@ -214,12 +218,14 @@ func TestUnmarked(t *testing.T) {
 		{"one is silent, and the other is too much", -1, 10, -1, 90, "no", "nothing says what was lost of b"},
 		{"later than the outage", -1, 120, 120, 0, "yes", "holds all"},
 		{"nothing of one, and the other is silent", -1, 120, -1, -1, "unknown", "not measured: nothing says what was lost of b; of the others nothing was lost: a at"},
-		{"all silent", -1, -1, -1, -1, "unknown", "not measured: nothing says what was lost of a, b"},
+		{"all silent, and of one in a planned move nothing was lost", -1, -1, -1, -1, "unknown", "not measured: nothing says what was lost of a, b; of the others nothing was lost: what held everything"},
 	} {
 		view := &api.RunView{RunSummary: api.RunSummary{Started: at(100)}}
-		for i, seconds := range []float64{tt.fence, tt.a, tt.b, -1} {
+		for i, seconds := range []float64{tt.fence, tt.a, tt.b, -1, 0} {
 			st := api.StepView{ID: p.Steps[i].ID, Action: p.Steps[i].Action, Resource: p.Steps[i].Resource.ID, Status: api.StepDone}
-			if seconds >= 0 {
+			if p.Steps[i].Mode == model.Planned {
+				st.Evidence = []model.Fact{driver.LastState("follower"), driver.Source("follower")}
+			} else if seconds >= 0 {
 				st.Evidence = []model.Fact{driver.Fact("x", "y"), driver.AsOf(at(seconds))}
 			}
 			view.Steps = append(view.Steps, st)
@@ -282,7 +288,7 @@ func TestHandedOver(t *testing.T) {
 		if tt.marked >= 0 {
 			worst = measured(time.Duration(tt.marked)*time.Second, &objective, "marked")
 		}
-		got := s.handedOver(worst, p, view)
+		got := s.unmarked(worst, p, view, served{})
 		met := "unknown"
 		if got.Met != nil {
 			met = map[bool]string{true: "yes", false: "no"}[*got.Met]
@@ -297,16 +303,18 @@ func TestHandedOver(t *testing.T) {
 func TestWhatWasBehind(t *testing.T) {
 	world := fake.NewWorld()
 	s := &Service{opts: Options{Drivers: driver.NewRegistry(fake.New(world, fake.Stateful()))}}
-	step := func(action model.Action) model.Step {
-		return model.Step{ID: model.StepID(action), Kind: fake.KindStateful, Action: action, Operation: model.OpFailover, Resource: model.Resource{ID: "cache"}}
+	plan := func(mode model.Mode) *model.Plan {
+		step := model.Step{ID: "fence", Kind: fake.KindStateful, Action: model.ActionFence, Operation: model.OpFailover, Mode: mode, Resource: model.Resource{ID: "cache"}}
+		up := step
+		up.ID, up.Action = "promote", model.ActionPromote
+		return &model.Plan{Steps: []model.Step{step, up}}
 	}
-	p := &model.Plan{Steps: []model.Step{step(model.ActionFence), step(model.ActionPromote)}}
 	view := &api.RunView{Steps: []api.StepView{{ID: "fence", Action: model.ActionFence, Status: api.StepDone, Evidence: []model.Fact{driver.Behind(1200*time.Millisecond, noon)}},
 		{ID: "promote", Action: model.ActionPromote, Status: api.StepDone}}}
 	const said = "cache%s (the copy was behind by 1.2s at 2026-01-02T12:00:00Z, when that was last seen)"
 	for want, got := range map[string]api.Measure{
-		"not measured: nothing says what was lost of " + fmt.Sprintf(said, ""):                                                                                        s.unmarked(api.Measure{}, p, view, served{until: at(100)}),
-		"not measured: nothing proves that the copy which serves holds all that the old one had accepted: " + fmt.Sprintf(said, ": its driver says nothing about it"): s.handedOver(api.Measure{}, p, view),
+		"not measured: nothing says what was lost of " + fmt.Sprintf(said, ""):                                                                                        s.unmarked(api.Measure{}, plan(model.Unplanned), view, served{until: at(100)}),
+		"not measured: nothing proves that the copy which serves holds all that the old one had accepted: " + fmt.Sprintf(said, ": its driver says nothing about it"): s.unmarked(api.Measure{}, plan(model.Planned), view, served{}),
 	} {
 		if got.Value != nil || got.Basis != want {
 			t.Errorf("%v: %q, want %q", got.Value, got.Basis, want)

@@ -50,27 +50,25 @@ func (s *Service) measureRPO(ctx context.Context, rec engine.Record, view *api.R
 		if m.Value == nil {
 			return m, nil
 		}
-		if rec.Plan.Mode == model.Unplanned && fromPoint(view, step) {
+		if step.Mode == model.Unplanned && fromPoint(view, step) {
 			m = sincePoint(m, step, st, clients)
 		}
 		if worst.Value == nil || *m.Value > *worst.Value {
 			worst = m
 		}
 	}
-	if rec.Plan.Mode == model.Unplanned {
-		return s.unmarked(worst, rec.Plan, view, clients), nil
-	}
-	return s.handedOver(worst, rec.Plan, view), nil
+	return s.unmarked(worst, rec.Plan, view, clients), nil
 }
 
-// unmarkedSteps are the steps of a run that bring data up which carries no markers.
-func (s *Service) unmarkedSteps(p *model.Plan) (steps []model.Step) {
+// unmarkedSteps are the steps of a run's moves, planned or not, that bring data up which carries no markers.
+func (s *Service) unmarkedSteps(p *model.Plan, mode model.Mode) (steps []model.Step) {
 	for _, step := range p.Steps {
 		d, err := s.opts.Drivers.Get(step.Kind)
 		marked := slices.ContainsFunc(p.Steps, func(o model.Step) bool {
 			return o.Action == model.ActionReadMarker && sameResource(o, step)
 		})
-		if step.Action == model.ActionPromote && !marked && err == nil && d.Facts().Stateful {
+		moves := step.Mode == mode && (step.Operation == model.OpFailover || step.Operation == model.OpFailback)
+		if moves && step.Action == model.ActionPromote && !marked && err == nil && d.Facts().Stateful {
 			steps = append(steps, step)
 		}
 	}
@@ -89,11 +87,27 @@ func viewsOf(p *model.Plan, view *api.RunView, of model.Step, actions ...model.A
 	return found
 }
 
-// unmarked takes into account what carries no markers, in an unplanned move: whoever brought a copy up may have said until when it
-// holds everything. What says nothing makes the worst of the others the least that was lost.
+// unmarked takes into account what carries no markers. What nothing is known of makes the worst of the others the least that was lost.
 func (s *Service) unmarked(worst api.Measure, p *model.Plan, view *api.RunView, clients served) api.Measure {
-	var silent []string
-	for _, step := range s.unmarkedSteps(p) {
+	worst, silent := s.tornAway(worst, p, view, clients)
+	worst, doubts := s.handedOver(worst, p, view)
+	var unknown []string
+	if len(silent) > 0 {
+		unknown = append(unknown, "nothing says what was lost of "+strings.Join(silent, ", "))
+	}
+	if len(doubts) > 0 {
+		unknown = append(unknown, "nothing proves that the copy which serves holds all that the old one had accepted: "+some(doubts))
+	}
+	if len(unknown) == 0 {
+		return worst
+	}
+	return atLeast(worst, strings.Join(unknown, "; "))
+}
+
+// tornAway takes unplanned moves into account: whoever brought a copy up may have said until when it holds everything. What says nothing
+// is named.
+func (s *Service) tornAway(worst api.Measure, p *model.Plan, view *api.RunView, clients served) (_ api.Measure, silent []string) {
+	for _, step := range s.unmarkedSteps(p, model.Unplanned) {
 		at, ok := asOf(p, view, step)
 		if !ok {
 			silent = append(silent, string(step.Resource.ID)+wasBehind(p, view, step))
@@ -107,10 +121,7 @@ func (s *Service) unmarked(worst api.Measure, p *model.Plan, view *api.RunView, 
 			worst = measured(lost, worst.Objective, fmt.Sprintf("%s at %s holds all until %s, and %s %s", step.Resource.ID, step.Site, at.Format(time.TimeOnly), since, clients.until.Format(time.TimeOnly)))
 		}
 	}
-	if len(silent) == 0 {
-		return worst
-	}
-	return atLeast(worst, "nothing says what was lost of "+strings.Join(silent, ", "))
+	return worst, silent
 }
 
 // wasBehind is what is known of a loss that nothing proves: how far the copy was behind when that was last seen.
@@ -150,14 +161,11 @@ func asOf(p *model.Plan, view *api.RunView, step model.Step) (at time.Time, ok b
 // namedMost is how many resources a basis names.
 const namedMost = 5
 
-// handedOver takes into account what carries no markers, in a planned move: nothing of it was lost if what serves was made of the very
-// thing that held everything once the old copy had been shut. What does not prove that is named.
-func (s *Service) handedOver(worst api.Measure, p *model.Plan, view *api.RunView) api.Measure {
-	var proved, doubts []string
-	for _, step := range s.unmarkedSteps(p) {
-		if step.Operation != model.OpFailover && step.Operation != model.OpFailback {
-			continue
-		}
+// handedOver takes planned moves into account: nothing was lost if what serves was made of the very thing that held everything once the
+// old copy had been shut. What does not prove that is named, with what is missing.
+func (s *Service) handedOver(worst api.Measure, p *model.Plan, view *api.RunView) (_ api.Measure, doubts []string) {
+	var proved []string
+	for _, step := range s.unmarkedSteps(p, model.Planned) {
 		from, doubt := goesOnFrom(p, view, step)
 		if doubt != "" {
 			doubts = append(doubts, string(step.Resource.ID)+": "+doubt+wasBehind(p, view, step))
@@ -173,10 +181,7 @@ func (s *Service) handedOver(worst api.Measure, p *model.Plan, view *api.RunView
 			worst.Basis += "; " + basis
 		}
 	}
-	if len(doubts) == 0 {
-		return worst
-	}
-	return atLeast(worst, "nothing proves that the copy which serves holds all that the old one had accepted: "+some(doubts))
+	return worst, doubts
 }
 
 func some(of []string) string {
