@@ -71,7 +71,7 @@ func main() {
 		Vaults:    vaults,
 		Demo:      runDemo,
 		Rehearsals: func(opt cli.OpenOptions) api.Rehearsals {
-			return rehearsal.New(rehearsal.Options{Config: opt.Config, State: opt.State, Drivers: all.On, Log: opt.Log, Play: rehearsal.Apart(self())})
+			return rehearsal.New(rehearsal.Options{Config: opt.Config, State: opt.State, Drivers: all.On, Log: opt.Log, Play: rehearsal.Apart(self(), opt.Log)})
 		},
 		Version: version,
 		Signals: signals,

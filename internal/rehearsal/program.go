@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"os/signal"
+	"strings"
 
 	"github.com/lifeboat-dr/lifeboat/api"
 	"github.com/lifeboat-dr/lifeboat/failure"
@@ -34,17 +35,22 @@ type Played struct {
 }
 
 // Apart plays jobs in a process of its own, which is the program at path with Program as its argument. The process gets neither
-// credentials nor settings of AWS.
-func Apart(path string) Play {
+// credentials nor settings of AWS, and ends with ctx; what it has written is removed. If it fails by itself, the log has what it said.
+func Apart(path string, log *slog.Logger) Play {
 	return func(ctx context.Context, job *Job, tell func(api.RehearsedStep)) (*Played, error) {
 		text, err := json.Marshal(job)
 		if err != nil {
 			return nil, failure.WrapAs(failure.Internal, err, "write down", "the rehearsal")
 		}
+		dir, err := os.MkdirTemp("", "lifeboat-rehearsal-")
+		if err != nil {
+			return nil, failure.WrapAs(failure.Unavailable, err, "make a folder for", "the rehearsal")
+		}
+		defer os.RemoveAll(dir) // also when the process was killed
 		cmd := exec.CommandContext(ctx, path, Program)
 		cmd.Stdin = bytes.NewReader(text)
-		cmd.Env = bubble.Environ(os.Environ())
-		var said tail
+		cmd.Env = append(bubble.Environ(os.Environ()), "TMPDIR="+dir)
+		var said head
 		cmd.Stderr = &said
 		out, err := cmd.StdoutPipe()
 		if err == nil {
@@ -61,7 +67,9 @@ func Apart(path string) Play {
 		case readErr != nil && failure.Classified(readErr):
 			return nil, readErr
 		case err != nil || readErr != nil || done == nil || done.Rehearsal == nil || done.Plan == nil:
-			return nil, failure.WrapAs(failure.Internal, errors.Join(err, readErr, errors.New(said.String())), "rehearse", "")
+			log.DebugContext(ctx, "the program of a rehearsal failed", "err", err, "said", said.String())
+			return nil, failure.WrapAs(failure.Internal, errors.Join(readErr, err, said.gist()), "rehearse", "").
+				WithHint("this is a defect of Lifeboat, and nothing was changed; with -vv all that the rehearsal's program said is shown, to be reported")
 		}
 		return done, nil
 	}
@@ -97,21 +105,32 @@ func listen(r io.Reader, tell func(api.RehearsedStep)) (done *Played, err error)
 	}
 }
 
-// tail keeps the end of what is written to it.
-type tail struct{ kept []byte }
+// head keeps the beginning of what is written to it.
+type head struct{ kept []byte }
 
-const tailSize = 16 << 10
+const headSize = 64 << 10
 
-// Write keeps the end.
-func (t *tail) Write(b []byte) (int, error) {
-	t.kept = append(t.kept, b...)
-	if over := len(t.kept) - tailSize; over > 0 {
-		t.kept = t.kept[over:]
-	}
+// Write keeps the beginning.
+func (h *head) Write(b []byte) (int, error) {
+	h.kept = append(h.kept, b[:min(len(b), headSize-len(h.kept))]...)
 	return len(b), nil
 }
 
-func (t *tail) String() string { return string(t.kept) }
+func (h *head) String() string { return string(h.kept) }
+
+// gist is the line that says why a program of Go died, or else the first one; nil: it said nothing.
+func (h *head) gist() error {
+	lines := strings.Split(strings.TrimSpace(h.String()), "\n")
+	for _, l := range lines {
+		if strings.HasPrefix(l, "panic: ") || strings.HasPrefix(l, "fatal error: ") {
+			return errors.New(l)
+		}
+	}
+	if lines[0] == "" {
+		return nil
+	}
+	return errors.New(lines[0])
+}
 
 // Main is the program: it reads a job from standard input and writes lines to standard output. It does not return.
 func Main(drivers Drivers) {
@@ -124,7 +143,11 @@ func Main(drivers Drivers) {
 	}
 	var job Job
 	if err := json.NewDecoder(os.Stdin).Decode(&job); err != nil {
-		write(line{Err: failure.From(failure.WrapAs(failure.Internal, err, "read", "the job of a rehearsal"))})
+		write(line{Err: failure.From(failure.WrapAs(failure.Invalid, err, "read", "the job of a rehearsal").WithHint("it is lifeboat rehearse that starts this program"))})
+		os.Exit(1)
+	}
+	if job.Config == nil || job.Seen == nil {
+		write(line{Err: failure.New(failure.Invalid, "read", "the job of a rehearsal", "it is not whole").WithHint("it is lifeboat rehearse that starts this program")})
 		os.Exit(1)
 	}
 	bubble.Main(func(enter func(func(context.Context))) {

@@ -3,11 +3,13 @@ package regions
 import (
 	"fmt"
 	"log/slog"
+	"net"
 	"os"
 	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -427,6 +429,36 @@ func TestRehearseProgram(t *testing.T) {
 	}
 	if out := program.Answer[api.Rehearsal](p); out.OK || !strings.Contains(out.Verdict, "name/redirect@frankfurt fails") {
 		t.Errorf("with a step that is stuck: %s", out.Verdict)
+	}
+}
+
+// TestRehearseInterrupted: a rehearsal that waits for AWS ends when it is interrupted, and leaves nothing behind. The flags of package
+// testing, which the binary holds for rehearsals, are none of lifeboat's.
+func TestRehearseInterrupted(t *testing.T) {
+	dir, scratch := program.Folder(t), t.TempDir()
+	silent, err := net.Listen("tcp", "127.0.0.1:0")
+	must(t, err)
+	defer silent.Close()
+	text, err := os.ReadFile("../../examples/aws-databases/lifeboat.yaml")
+	must(t, err)
+	keys := `{access_key: env:REHEARSED_KEY, secret_key: env:REHEARSED_KEY, endpoint: "http://` + silent.Addr().String() + `", account: "111111111111",`
+	must(t, os.WriteFile(filepath.Join(dir, "lifeboat.yaml"), []byte(strings.ReplaceAll(string(text), `{account: "111111111111",`, keys)), 0o600))
+	env := append(os.Environ(), "TMPDIR="+scratch, "REHEARSED_KEY=x")
+	p := program.Start(t, dir, env, "rehearse", "shop")
+	conn, err := silent.Accept()
+	must(t, err)
+	defer conn.Close()
+	p.Signal(syscall.SIGINT)
+	if code := p.Wait(); code != failure.Canceled.ExitCode() {
+		t.Errorf("interrupted: exit code %d, and said: %s", code, p.Said())
+	}
+	left, err := os.ReadDir(scratch)
+	if err != nil || len(left) > 0 {
+		t.Errorf("it left %v behind: %v", left, err)
+	}
+	p = program.Start(t, dir, env, "version", "--test.v")
+	if code := p.Wait(); code != failure.Invalid.ExitCode() {
+		t.Errorf("with a flag of package testing: exit code %d, and said: %s", code, p.Said())
 	}
 }
 
