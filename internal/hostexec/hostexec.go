@@ -11,7 +11,6 @@
 package hostexec
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -97,8 +96,17 @@ func (h Host) Exec(ctx context.Context, c Command) (Result, error) {
 	argv := h.Argv(c)
 	cmd := exec.CommandContext(ctx, argv[0], argv[1:]...)
 	cmd.Stdin = c.Stdin
-	stdout, stderr := &capped{}, &capped{}
-	cmd.Stdout, cmd.Stderr = stdout, stderr
+	stdout, err := newStream()
+	if err != nil {
+		return Result{}, startError(err, argv[0])
+	}
+	defer stdout.close()
+	stderr, err := newStream()
+	if err != nil {
+		return Result{}, startError(err, argv[0])
+	}
+	defer stderr.close()
+	cmd.Stdout, cmd.Stderr = stdout.to, stderr.to
 	cmd.WaitDelay = waitDelay
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
 	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
@@ -111,9 +119,14 @@ func (h Host) Exec(ctx context.Context, c Command) (Result, error) {
 	if err := cmd.Start(); err != nil {
 		return Result{}, startError(err, argv[0])
 	}
-	err := cmd.Wait()
+	stdout.begun()
+	stderr.begun()
+	err = cmd.Wait()
+	until := time.Now().Add(waitDelay)
+	stdout.end(until)
+	stderr.end(until)
 	res := Result{
-		Stdout: stdout.buf.Bytes(), Stderr: stderr.buf.Bytes(), Cut: stdout.cut || stderr.cut,
+		Stdout: stdout.kept.buf.Bytes(), Stderr: stderr.kept.buf.Bytes(), Cut: stdout.kept.cut || stderr.kept.cut,
 		Code: cmd.ProcessState.ExitCode(), argv: argv, remote: h.remote(),
 	}
 	if st, ok := cmd.ProcessState.Sys().(syscall.WaitStatus); ok && st.Signaled() {
@@ -255,21 +268,4 @@ func Quote(text string) string {
 		return text
 	}
 	return "'" + strings.ReplaceAll(text, "'", `'\''`) + "'"
-}
-
-// capped keeps the first maxOutput bytes written to it.
-type capped struct {
-	buf bytes.Buffer
-	cut bool
-}
-
-// Write never fails: a command must not die of our bound.
-func (c *capped) Write(p []byte) (int, error) {
-	room := maxOutput - c.buf.Len()
-	if len(p) > room {
-		c.cut = true
-		c.buf.Write(p[:room])
-		return len(p), nil
-	}
-	return c.buf.Write(p)
 }
