@@ -142,6 +142,9 @@ func (w *World) permitted(c *call, all []statement) error {
 			return err
 		}
 	}
+	if err := w.secretly(c, ask); err != nil {
+		return err
+	}
 	if key := c.p.str("KmsKeyId"); key != "" && (strings.HasPrefix(c.action, "Copy") || slices.Contains([]string{"CreateDBCluster", "CreateDBInstanceReadReplica", "CreateReplicationGroup"}, c.action)) && !strings.HasPrefix(key, "alias/aws/") {
 		for _, action := range []string{"kms:CreateGrant", "kms:DescribeKey"} {
 			arn := w.region(c.account, c.region).keys[key]
@@ -151,6 +154,21 @@ func (w *World) permitted(c *call, all []statement) error {
 		}
 	}
 	return nil
+}
+
+// secretly asks for what RDS needs of Secrets Manager, where it is to keep the master password there (RDS User Guide, "Password
+// management with Amazon RDS and AWS Secrets Manager", permissions).
+func (w *World) secretly(c *call, ask func(string, resource) error) error {
+	if !c.p.flag("ManageMasterUserPassword", false) {
+		return nil
+	}
+	r := w.region(c.account, c.region)
+	for _, action := range []string{"secretsmanager:CreateSecret", "secretsmanager:TagResource"} {
+		if err := ask(action, resource{r.arn("secretsmanager", "secret:rds!db-1"), nil}); err != nil {
+			return err
+		}
+	}
+	return ask("kms:DescribeKey", resource{r.key("aws/secretsmanager"), nil})
 }
 
 // made says which parameter names what a call makes, where it can be given tags: AWS then asks for AddTagsToResource too.

@@ -135,6 +135,16 @@ func (p *Page) Encrypts(call, key string) {
 		If: map[string]map[string]string{"Bool": {"kms:GrantIsForAWSResource": "true"}}})
 }
 
+// Secret writes down that RDS makes the secret of a master password on the caller's behalf, with AWS's own key (RDS User Guide, "Password
+// management with Amazon RDS and AWS Secrets Manager", permissions).
+func (p *Page) Secret(call string) {
+	const why = "to keep the master password in Secrets Manager"
+	secret := []string{p.ARN("secretsmanager", "secret:rds!*")}
+	p.add(driver.Permission{Call: "secretsmanager:CreateSecret", On: secret, Within: call, Why: why})
+	p.add(driver.Permission{Call: "secretsmanager:TagResource", On: secret, Within: call, Why: why})
+	p.add(driver.Permission{Call: "kms:DescribeKey", On: []string{p.ARN("kms", "key/*")}, Within: call, Why: why})
+}
+
 func (p *Page) add(one driver.Permission) {
 	one.Site, one.Holder, one.Account, one.Partition = p.site, p.access.Holder(), p.access.Account, awsbase.PartitionOf(p.access.Region)
 	p.b.list = append(p.b.list, one)

@@ -57,12 +57,15 @@ func (d *Driver) Permissions(req driver.Request) ([]driver.Permission, error) {
 		others(page.expires)
 	case model.ActionPromote:
 		here.launches(here.set.Instance, false)
+		here.keepsPassword("rds:RestoreDBInstanceFromDBSnapshot")
 		here.regroups()
 		if replicated {
 			here.Change("to make the replica an instance of its own", here.db(here.set.Instance), "rds:PromoteReadReplica")
+			here.keepsPassword("rds:ModifyDBInstance")
 		}
 	case model.ActionRestore:
 		here.launches("*", true)
+		here.keepsPassword("rds:RestoreDBInstanceFromDBSnapshot")
 	case model.ActionDrill:
 		here.launches(here.apart("drill"), false)
 		if replicated {
@@ -174,6 +177,13 @@ func (p page) launches(name string, toTime bool) {
 		p.Change("to restore to a time", append(on, p.db(p.set.Instance)...), "rds:RestoreDBInstanceToPointInTime")
 	}
 	p.discards(name)
+}
+
+// keepsPassword is what a call needs besides where AWS is to keep the master password.
+func (p page) keepsPassword(call string) {
+	if p.set.ManagePassword {
+		p.Secret(call)
+	}
 }
 
 // discards are the calls that delete what never came up, so that it can be made again.

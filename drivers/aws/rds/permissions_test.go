@@ -17,7 +17,7 @@ const user = "arn:aws:iam::" + account + ":user/admin"
 func TestPolicyIsEnoughAndNeeded(t *testing.T) {
 	bubble(t, func(t *testing.T, w *world) {
 		target := w.resource(t, func(_ model.SiteID, s *Site) {
-			s.ParameterGroup, s.OptionGroup = "default.postgres17", "default:postgres-17"
+			s.ParameterGroup, s.OptionGroup, s.ManagePassword = "default.postgres17", "default:postgres-17", true
 		})
 		w.create(t, target, "east")
 		target.Resource.Points.Keep = &model.Retention{Last: 1}
