@@ -304,7 +304,7 @@ func (d *Driver) Describe(ctx context.Context, t driver.Target) (model.Descripti
 		desc.Role, desc.Healthy = model.RoleStandby, fine && following(m)
 		desc.Summary = fmt.Sprintf("follows in %s, %s", p.s.Global, sync(m))
 		desc.Facts = append(desc.Facts, model.Fact{Name: "synchronization", Value: sync(m)})
-		metric.Tell(ctx, p.session, &desc, p.lag())
+		metric.Tell(ctx, p.session, &desc, p.lags()...)
 	}
 	if f := v.moving(); f != nil {
 		desc.Summary += "; the global database is " + string(f.Status)
@@ -315,9 +315,15 @@ func (d *Driver) Describe(ctx context.Context, t driver.Target) (model.Descripti
 	return desc, nil
 }
 
-// lag is where CloudWatch keeps how far the cluster is behind.
-func (p *place) lag() metric.Series {
-	return metric.Series{Namespace: "AWS/RDS", Name: "AuroraGlobalDBReplicationLag", Unit: time.Millisecond, Dimensions: map[string]string{"DBClusterIdentifier": p.at.Cluster}}
+// lags are where CloudWatch keeps how far the cluster is behind. The first is of transactions, as a recovery point is; versions of
+// Aurora MySQL before 3.04 and 2.12 have the second one alone (Aurora User Guide, "Performing switchovers for Amazon Aurora global
+// databases").
+func (p *place) lags() []metric.Series {
+	var out []metric.Series
+	for _, name := range []string{"AuroraGlobalDBRPOLag", "AuroraGlobalDBReplicationLag"} {
+		out = append(out, metric.Series{Namespace: "AWS/RDS", Name: name, Unit: time.Millisecond, Dimensions: map[string]string{"DBClusterIdentifier": strings.ToLower(p.at.Cluster)}})
+	}
+	return out
 }
 
 // sync is a member's synchronization status. AWS says nothing of the writer's.

@@ -71,7 +71,7 @@ func (v *view) pathTo(p *place) string {
 func (p *place) holds(ctx context.Context) time.Time {
 	short, cancel := context.WithTimeout(ctx, besides)
 	defer cancel()
-	lags, err := metric.ReadLag(short, p.session, p.lag())
+	lags, err := metric.ReadLag(short, p.session, p.lags()...)
 	if err != nil || len(lags) == 0 {
 		return time.Time{}
 	}

@@ -92,7 +92,7 @@ func (c *call) published(namespace, metric string, dimensions map[string]string)
 		if i, ok := c.r.rds.instances.get(dimensions["DBInstanceIdentifier"]); ok && i.source != nil && i.Endpoint != nil {
 			return i.DBInstanceArn, i.up, time.Second, i.source.gone
 		}
-	case "AWS/RDS AuroraGlobalDBReplicationLag":
+	case "AWS/RDS AuroraGlobalDBReplicationLag", "AWS/RDS AuroraGlobalDBRPOLag":
 		if cl, ok := c.r.rds.clusters.get(dimensions["DBClusterIdentifier"]); ok && cl.secondary() {
 			return cl.DBClusterArn, cl.created, time.Millisecond, false
 		}

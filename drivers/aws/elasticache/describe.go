@@ -50,7 +50,8 @@ func (d *Global) Describe(ctx context.Context, t driver.Target) (model.Descripti
 	return desc, nil
 }
 
-// lagOf are the series that a secondary's lag may be in: AWS's documents do not say under which dimension it is published.
+// lagOf are the series that a secondary's lag may be in: AWS's documents do not say under which dimension it is published. The metrics that
+// AWS's CDK has ready made (aws-elasticache, canned metrics) have it by CacheClusterId.
 func lagOf(g *types.ReplicationGroup) []metric.Series {
 	series := func(dimension, value string) metric.Series {
 		return metric.Series{Namespace: "AWS/ElastiCache", Name: "GlobalDatastoreReplicationLag", Unit: time.Second, Dimensions: map[string]string{dimension: value}}
