@@ -69,9 +69,9 @@ func (d *Driver) Permissions(req driver.Request) ([]driver.Permission, error) {
 		here.Look("to see what is there", []string{here.ARN("rds", "*"), here.Global("rds", "global-cluster:*")}, "rds:DescribeGlobalClusters")
 		here.Look("to see how far a follower is behind", preflight.Any, "cloudwatch:GetMetricData")
 	case model.ActionFence: // the peer takes the role
-		p.peer.moves()
+		p.peer.moves(here)
 	case model.ActionPromote:
-		here.moves()
+		here.moves(p.others...)
 		here.Change("to take the cluster out of the global database where AWS cannot move the role", here.both(), "rds:RemoveFromGlobalCluster")
 	case model.ActionDrill:
 		here.captures()
@@ -206,9 +206,11 @@ func (p page) looks() {
 // key is the ARN of the site's key.
 func (p page) key() []string { return []string{p.KeyARN(p.at.KMSKey)} }
 
-// moves are the calls that bring the writer's role here.
-func (p page) moves() {
-	p.Change("to move the writer's role", p.both(), "rds:SwitchoverGlobalCluster")
+// moves are the calls that bring the writer's role here from a site where it may be.
+func (p page) moves(from ...page) {
+	for _, f := range from {
+		f.Change("to move the writer's role", p.both(), "rds:SwitchoverGlobalCluster")
+	}
 	if p.set.lossy() {
 		p.Change("to move the writer's role without its old region", p.both(), "rds:FailoverGlobalCluster")
 	}

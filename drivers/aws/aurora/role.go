@@ -37,7 +37,14 @@ func (d *Driver) move(ctx context.Context, req driver.Request, p *place, v *view
 		return h, failure.New(failure.Conflict, "", p.subject, "the cluster is %s: it is behind, and AWS gives the role to none such", sync(m)).
 			WithHint("wait until it is connected; `lifeboat status` shows it")
 	}
-	err := p.ask(ctx, h.Path)
+	from := p
+	if h.Path == bySwitchover {
+		var err error
+		if from, err = d.writing(ctx, req, p, v); err != nil {
+			return h, err
+		}
+	}
+	err := from.ask(ctx, h.Path, p.arn)
 	h.Asked = time.Now()
 	if err == nil {
 		if h.Path == byFailover {
@@ -78,14 +85,30 @@ func (p *place) holds(ctx context.Context) time.Time {
 	return lags[0].Holds()
 }
 
-// ask asks AWS for a managed move of the role to the cluster at p.
-func (p *place) ask(ctx context.Context, path string) error {
+// writing is the resource's site whose cluster is the writer: a switchover is asked for there, as it needs that region anyway, and a
+// failover where the role goes (Aurora User Guide, "Using switchover or failover in Amazon Aurora Global Database"). It is p when the writer
+// is at no site.
+func (d *Driver) writing(ctx context.Context, req driver.Request, p *place, v *view) (*place, error) {
+	for _, id := range req.Resource.SiteIDs() {
+		o, err := d.place(ctx, req.Target, id)
+		if err != nil {
+			return nil, err
+		}
+		if v.writer(o.arn) {
+			return o, nil
+		}
+	}
+	return p, nil
+}
+
+// ask asks AWS, in the region of p, for a managed move of the role to a cluster.
+func (p *place) ask(ctx context.Context, path, to string) error {
 	if path == byFailover {
 		_, err := p.rds.FailoverGlobalCluster(ctx, &rds.FailoverGlobalClusterInput{
-			GlobalClusterIdentifier: &p.s.Global, TargetDbClusterIdentifier: &p.arn, AllowDataLoss: aws.Bool(true)})
+			GlobalClusterIdentifier: &p.s.Global, TargetDbClusterIdentifier: &to, AllowDataLoss: aws.Bool(true)})
 		return err
 	}
-	_, err := p.rds.SwitchoverGlobalCluster(ctx, &rds.SwitchoverGlobalClusterInput{GlobalClusterIdentifier: &p.s.Global, TargetDbClusterIdentifier: &p.arn})
+	_, err := p.rds.SwitchoverGlobalCluster(ctx, &rds.SwitchoverGlobalClusterInput{GlobalClusterIdentifier: &p.s.Global, TargetDbClusterIdentifier: &to})
 	return err
 }
 

@@ -297,8 +297,8 @@ func auroraProbes() []probe {
 		}
 		return writer(s)
 	}
-	switchover := func(s *scene, to string) string {
-		out, err := s.rds(west).SwitchoverGlobalCluster(s.ctx, &rds.SwitchoverGlobalClusterInput{GlobalClusterIdentifier: aws.String("world"), TargetDbClusterIdentifier: aws.String(s.seen[to])})
+	switchover := func(s *scene, from, to string) string {
+		out, err := s.rds(from).SwitchoverGlobalCluster(s.ctx, &rds.SwitchoverGlobalClusterInput{GlobalClusterIdentifier: aws.String("world"), TargetDbClusterIdentifier: aws.String(s.seen[to])})
 		if err != nil {
 			return code(err)
 		}
@@ -341,7 +341,7 @@ func auroraProbes() []probe {
 		{id: "aurora-failover", do: func(s *scene) string { return failover(s, "two") }, want: "us-west-2", moto: "-"},
 		{id: "aurora-failover-twice", do: func(s *scene) string { return failover(s, "two") }, want: "InvalidDBClusterStateFault", moto: "-", ministack: "InvalidGlobalClusterStateFault", why: "not verified: both refuse"},
 		{id: "aurora-failback", do: func(s *scene) string { return failover(s, "one") }, want: "us-east-1", moto: "-"},
-		{id: "aurora-switchover", do: func(s *scene) string { return switchover(s, "two") }, want: "pending", moto: "-", ministack: "-"},
+		{id: "aurora-switchover", do: func(s *scene) string { return switchover(s, east, "two") }, want: "pending", moto: "-", ministack: "-"},
 		{id: "aurora-switching-over", do: func(s *scene) string {
 			s.pass(20 * time.Second)
 			g, err := global(s)
@@ -359,7 +359,7 @@ func auroraProbes() []probe {
 			return word(g.FailoverState == nil, nil) + " " + writer(s)
 		}, want: "true us-west-2", moto: "-", ministack: "-"},
 		{id: "aurora-switched-back", do: func(s *scene) string {
-			if r := switchover(s, "one"); r != "pending" {
+			if r := switchover(s, west, "one"); r != "pending" {
 				return r
 			}
 			s.pass(time.Hour)

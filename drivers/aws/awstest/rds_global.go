@@ -296,6 +296,9 @@ func (c *call) changeover(loss bool) (any, error) {
 	if err != nil {
 		return nil, err
 	}
+	if !loss && g.writer != nil && g.writer.r != c.r { // the documents ask for it there; what AWS says elsewhere is not known
+		return nil, refuse("InvalidGlobalClusterStateFault", "A switchover is asked for in %s, where the primary cluster %s is", g.writer.r.name, g.writer.DBClusterArn)
+	}
 	to, err := c.member(g, c.p.str("TargetDbClusterIdentifier"))
 	if err != nil {
 		return nil, err
