@@ -13,6 +13,7 @@ import (
 	"github.com/lifeboat-dr/lifeboat/api"
 	"github.com/lifeboat-dr/lifeboat/drivers/aws/awsbase"
 	"github.com/lifeboat-dr/lifeboat/drivers/aws/awstest"
+	"github.com/lifeboat-dr/lifeboat/drivers/aws/awstest/awsmodel"
 	"github.com/lifeboat-dr/lifeboat/model"
 )
 
@@ -24,6 +25,8 @@ func TestLife(t *testing.T) {
 		t.Run(way, func(t *testing.T) {
 			t.Parallel()
 			bubble(t, awstest.Options{}, func(l *lab) {
+				watch := awsmodel.Watch(l.t, l.Client())
+				l.http = watch
 				l.shop()
 				if way == "replica" {
 					text := strings.Replace(l.exampleText(), "copies: {keep:", "recovery: replica\n          copies: {keep:", 1)
@@ -33,6 +36,9 @@ func TestLife(t *testing.T) {
 					l.configure(text)
 				}
 				l.life(way)
+				if watch.Asked() < 100 {
+					l.t.Errorf("only %d exchanges with AWS were held against its models", watch.Asked())
+				}
 			})
 		})
 	}
