@@ -7,6 +7,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/rds/types"
 
 	"github.com/lifeboat-dr/lifeboat/driver"
+	"github.com/lifeboat-dr/lifeboat/drivers/aws/awsbase"
 	"github.com/lifeboat-dr/lifeboat/drivers/aws/preflight"
 	"github.com/lifeboat-dr/lifeboat/drivers/aws/snapshots"
 	"github.com/lifeboat-dr/lifeboat/model"
@@ -14,13 +15,7 @@ import (
 
 // Examine looks for what work will miss at a site.
 func (d *Driver) Examine(ctx context.Context, x driver.Examination) (driver.Examined, error) {
-	e := examination{x: x, newest: map[model.ResourceID]string{}}
-	return preflight.Examine(ctx, d.base, x, d, func(ctx context.Context, s *preflight.Site, req driver.Request) error {
-		p, err := d.place(ctx, req.Target, x.Site)
-		if err != nil {
-			return err
-		}
-		e.Site = s
+	return examine(ctx, d.base, x, d, d.place, func(ctx context.Context, e *examination, req driver.Request, p *place) {
 		here := req.Site == x.Site
 		switch {
 		case here && req.Action == model.ActionReverse && (req.Prepare || req.Operation == model.OpFailback):
@@ -34,33 +29,42 @@ func (d *Driver) Examine(ctx context.Context, x driver.Examination) (driver.Exam
 		default:
 			e.points(ctx, req, p)
 		}
-		return nil
 	})
 }
 
 // Examine looks for what work will miss at a site.
 func (d *Cluster) Examine(ctx context.Context, x driver.Examination) (driver.Examined, error) {
-	e := examination{x: x, newest: map[model.ResourceID]string{}}
-	return preflight.Examine(ctx, d.base, x, d, func(ctx context.Context, s *preflight.Site, req driver.Request) error {
-		p, err := d.place(ctx, req.Target, x.Site)
-		if err != nil {
-			return err
-		}
-		e.Site = s
+	return examine(ctx, d.base, x, d, d.place, func(ctx context.Context, e *examination, req driver.Request, p *place) {
 		e.move(ctx, req, p)
+	})
+}
+
+// examine looks at the steps of each resource in their order.
+func examine(ctx context.Context, base *awsbase.Base, x driver.Examination, d driver.Permitter, open func(context.Context, driver.Target, model.SiteID) (*place, error),
+	step func(ctx context.Context, e *examination, req driver.Request, p *place)) (driver.Examined, error) {
+	return preflight.Examine(ctx, base, x, d, func(ctx context.Context, s *preflight.Site, work []driver.Request) error {
+		e := &examination{Site: s, x: x}
+		for _, req := range work {
+			p, err := open(ctx, req.Target, x.Site)
+			if err != nil {
+				return err
+			}
+			step(ctx, e, req, p)
+		}
 		return nil
 	})
 }
 
-// examination is one of a site.
+// examination is one of a resource at a site.
 type examination struct {
 	*preflight.Site
 	x      driver.Examination
-	newest map[model.ResourceID]string // snapshots, of the resources that were looked at
+	looked bool   // newest is known
+	newest string // snapshot
 }
 
 // move looks for what one step needs that moves a cluster.
-func (e examination) move(ctx context.Context, req driver.Request, p *place) {
+func (e *examination) move(ctx context.Context, req driver.Request, p *place) {
 	id, here := req.Resource.ID, req.Site == e.x.Site
 	e.fresh(ctx, req.Target, p)
 	switch req.Action {
@@ -90,7 +94,7 @@ func (e examination) move(ctx context.Context, req driver.Request, p *place) {
 }
 
 // points looks for what one step needs of what both kinds do with snapshots.
-func (e examination) points(ctx context.Context, req driver.Request, p *place) {
+func (e *examination) points(ctx context.Context, req driver.Request, p *place) {
 	here := req.Site == e.x.Site
 	switch req.Action {
 	case model.ActionCapture:
@@ -114,13 +118,13 @@ func (e examination) points(ctx context.Context, req driver.Request, p *place) {
 	}
 }
 
-// fresh looks at the newest snapshot that is there, once for each resource.
-func (e examination) fresh(ctx context.Context, t driver.Target, p *place) {
+// fresh looks at the newest snapshot that is there, once.
+func (e *examination) fresh(ctx context.Context, t driver.Target, p *place) {
 	id := t.Resource.ID
-	if _, seen := e.newest[id]; seen {
+	if e.looked {
 		return
 	}
-	e.newest[id] = ""
+	e.looked = true
 	e.Ask(ctx, func(ctx context.Context) error {
 		ready, err := preflight.Once(ctx, e.Site, "snapshots of "+string(id), func(ctx context.Context) ([]*snapshots.Snapshot, error) {
 			return (&snapshots.Keeper{Target: t}).Ready(ctx, p.kept())
@@ -129,13 +133,13 @@ func (e examination) fresh(ctx context.Context, t driver.Target, p *place) {
 			return err // that there is none, the check of the steps that need one says
 		}
 		e.Fresh(id, e.x, ready[0].At)
-		e.newest[id] = ready[0].ID
+		e.newest = ready[0].ID
 		return nil
 	})
 }
 
 // launch looks for what a restore needs.
-func (e examination) launch(ctx context.Context, req driver.Request, p *place, apart bool) {
+func (e *examination) launch(ctx context.Context, req driver.Request, p *place, apart bool) {
 	id, at, number, class := req.Resource.ID, p.at.Site, p.at.number(), p.at.Instances.Class
 	if apart {
 		if at.Drill == nil {
@@ -161,9 +165,9 @@ func (e examination) launch(ctx context.Context, req driver.Request, p *place, a
 			return err
 		case v.cluster != nil:
 			e.Offered(ctx, id, aws.ToString(v.cluster.Engine), aws.ToString(v.cluster.EngineVersion), class)
-		case e.newest[id] != "":
-			s, err := preflight.Once(ctx, e.Site, "snapshot "+e.newest[id], func(ctx context.Context) (*types.DBClusterSnapshot, error) {
-				return p.store().describe(ctx, e.newest[id])
+		case e.newest != "":
+			s, err := preflight.Once(ctx, e.Site, "snapshot "+e.newest, func(ctx context.Context) (*types.DBClusterSnapshot, error) {
+				return p.store().describe(ctx, e.newest)
 			})
 			if err != nil || s == nil {
 				return err

@@ -138,35 +138,51 @@ func (s GroupSettings) nodes() int { return s.Shards * (s.Replicas + 1) }
 
 // Examine looks for what work will miss at a site. Subnet and parameter groups are the checks'.
 func (d *Group) Examine(ctx context.Context, x driver.Examination) (driver.Examined, error) {
-	return preflight.Examine(ctx, d.base, x, d, func(ctx context.Context, s *preflight.Site, req driver.Request) error {
-		p, err := d.place(ctx, req.Target, x.Site)
-		if err != nil || req.Site != x.Site {
-			return err
-		}
-		id := req.Resource.ID
-		switch {
-		case req.Action == model.ActionDrill && p.at.Drill != nil:
-			s.Security(ctx, id, p.at.Drill.SecurityGroups)
-			s.Nodes(p.set.nodes())
-		case req.Action == model.ActionPromote:
-			s.Security(ctx, id, p.at.SecurityGroups)
-			s.Ask(ctx, func(ctx context.Context) error {
-				g, err := p.named(ctx, p.at.Group)
-				if err == nil && g != nil {
-					s.Nodes(p.set.nodes() - len(g.MemberClusters))
-				} else if err == nil {
-					s.Nodes(p.set.nodes())
-				}
+	return preflight.Examine(ctx, d.base, x, d, func(ctx context.Context, s *preflight.Site, work []driver.Request) error {
+		for _, req := range work {
+			p, err := d.place(ctx, req.Target, x.Site)
+			if err != nil {
 				return err
-			})
-		default:
-			return nil
-		}
-		if p.set.AtRestEncryption {
-			s.Key(ctx, id, p.at.KMSKey, "the group is encrypted with it")
+			}
+			if req.Site == x.Site {
+				p.examine(ctx, s, req)
+			}
 		}
 		return nil
 	})
+}
+
+// examine looks for what one step needs.
+func (p *place) examine(ctx context.Context, s *preflight.Site, req driver.Request) {
+	id := req.Resource.ID
+	switch {
+	case req.Action == model.ActionDrill && p.at.Drill != nil:
+		s.Security(ctx, id, p.at.Drill.SecurityGroups)
+		s.Nodes(p.set.nodes())
+	case req.Action == model.ActionPromote:
+		s.Security(ctx, id, p.at.SecurityGroups)
+		s.Ask(ctx, func(ctx context.Context) error {
+			n, err := preflight.Once(ctx, s, "group "+p.at.Group, p.members)
+			if err == nil {
+				s.Nodes(p.set.nodes() - n)
+			}
+			return err
+		})
+	default:
+		return
+	}
+	if p.set.AtRestEncryption {
+		s.Key(ctx, id, p.at.KMSKey, "the group is encrypted with it")
+	}
+}
+
+// members are how many nodes the group has; none when there is no group.
+func (p *place) members(ctx context.Context) (int, error) {
+	g, err := p.named(ctx, p.at.Group)
+	if err != nil || g == nil {
+		return 0, err
+	}
+	return len(g.MemberClusters), nil
 }
 
 var (

@@ -12,10 +12,12 @@ package preflight
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"reflect"
 	"slices"
 	"strings"
+	"sync"
 
 	"github.com/lifeboat-dr/lifeboat/driver"
 	"github.com/lifeboat-dr/lifeboat/drivers/aws/awsbase"
@@ -204,7 +206,9 @@ type Site struct {
 	need   map[string]int // by the names of RDS's quotas
 	nodes  int            // of ElastiCache
 	draws  []driver.Draw
-	work   []driver.Permission
+
+	permissions []driver.Permission // of all its work
+	work        [][]driver.Request  // by resource
 }
 
 // at begins the examination of a site: it says who works there.
@@ -245,15 +249,38 @@ func Once[T any](ctx context.Context, s *Site, what string, ask func(context.Con
 	return driver.Once(ctx, s.shared, driver.Question{Site: s.id, Of: s.access.Holder() + " in " + s.s.Name(), What: what}, ask)
 }
 
-// Examine is a driver's Examine: it asks who works at a site, lets look ask for what each step of the work needs there, and then asks
-// which calls are allowed, both those that only look and those of the work. The site settings have the field aws that all kinds share;
-// where resources have one of their own, each identity is examined by itself.
+// resourcesAtOnce is how many resources are looked at side by side.
+const resourcesAtOnce = 32
+
+// Examine is a driver's Examine: it asks who works at a site, lets look ask for what the steps of the work on each resource need there,
+// side by side, and then asks which calls are allowed, both those that only look and those of the work. The site settings have the field
+// aws that all kinds share; where resources have one of their own, each identity is examined by itself.
 func Examine(ctx context.Context, base *awsbase.Base, x driver.Examination, d driver.Permitter,
-	look func(ctx context.Context, s *Site, req driver.Request) error) (out driver.Examined, err error) {
+	look func(ctx context.Context, s *Site, work []driver.Request) error) (out driver.Examined, err error) {
 	if x.Shared == nil {
 		x.Shared = &driver.Shared{}
 	}
-	var all []*Site
+	all, err := bySite(ctx, base, x, d)
+	if err != nil {
+		return out, err
+	}
+	for _, site := range all {
+		if look != nil {
+			if err := site.each(ctx, look); err != nil {
+				return out, err
+			}
+		}
+		site.room(ctx)
+		site.roomForNodes(ctx)
+		site.permitted(ctx, merged(site.permissions))
+		out.Findings = append(out.Findings, site.found.list...)
+		out.Draws = append(out.Draws, site.draws...)
+	}
+	return out, nil
+}
+
+// bySite are the identities that work at the site, each with the work that it does, by resource.
+func bySite(ctx context.Context, base *awsbase.Base, x driver.Examination, d driver.Permitter) (all []*Site, err error) {
 	for _, req := range x.Work {
 		raw, ok := req.Resource.Sites[x.Site]
 		if !ok {
@@ -263,32 +290,55 @@ func Examine(ctx context.Context, base *awsbase.Base, x driver.Examination, d dr
 			AWS awsbase.Access `json:"aws"`
 		}
 		if err := json.Unmarshal(raw, &set); err != nil {
-			return out, failure.WrapAs(failure.Invalid, err, "read the settings of", string(req.Resource.ID))
+			return nil, failure.WrapAs(failure.Invalid, err, "read the settings of", string(req.Resource.ID))
 		}
 		i := slices.IndexFunc(all, func(s *Site) bool { return reflect.DeepEqual(s.access, set.AWS) })
 		if i < 0 {
 			all, i = append(all, at(ctx, base, x, set.AWS)), len(all)
 		}
+		site := all[i]
 		needed, err := driver.Needed(d, req, x.Site)
 		if err != nil {
-			return out, err
+			return nil, err
 		}
-		all[i].work = append(all[i].work, needed...)
-		if look == nil || all[i].s == nil {
+		site.permissions = append(site.permissions, needed...)
+		n := slices.IndexFunc(site.work, func(work []driver.Request) bool {
+			return work[0].App == req.App && work[0].Resource.ID == req.Resource.ID
+		})
+		if n < 0 {
+			site.work = append(site.work, []driver.Request{req})
 			continue
 		}
-		if err := look(ctx, all[i], req); err != nil {
-			return out, err
+		site.work[n] = append(site.work[n], req)
+	}
+	return all, nil
+}
+
+// each lets look ask about each resource, and adds up what it found.
+func (s *Site) each(ctx context.Context, look func(ctx context.Context, s *Site, work []driver.Request) error) error {
+	if s.s == nil {
+		return nil // there is nobody to ask as
+	}
+	parts, errs := make([]*Site, len(s.work)), make([]error, len(s.work))
+	var all sync.WaitGroup
+	places := make(chan struct{}, resourcesAtOnce)
+	for i, work := range s.work {
+		parts[i] = &Site{s: s.s, access: s.access, app: s.app, id: s.id, shared: s.shared, who: s.who, dark: s.dark, found: findings{site: s.id}, need: map[string]int{}}
+		places <- struct{}{}
+		all.Go(func() { defer func() { <-places }(); errs[i] = look(ctx, parts[i], work) })
+	}
+	all.Wait()
+	for _, part := range parts {
+		for _, f := range part.found.list {
+			s.found.add(f)
 		}
+		for quota, n := range part.need {
+			s.need[quota] += n
+		}
+		s.nodes += part.nodes
+		s.dark = s.dark || part.dark
 	}
-	for _, site := range all {
-		site.room(ctx)
-		site.roomForNodes(ctx)
-		site.permitted(ctx, merged(site.work))
-		out.Findings = append(out.Findings, site.found.list...)
-		out.Draws = append(out.Draws, site.draws...)
-	}
-	return out, nil
+	return errors.Join(errs...)
 }
 
 // Find adds a finding of the site, or of a resource there.

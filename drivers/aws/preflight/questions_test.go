@@ -25,7 +25,7 @@ func TestQuestions(t *testing.T) {
 	asked := map[string]bool{}
 	got := questions(merged(all))
 	for _, q := range got {
-		if len(q.calls)*len(q.on) > pairsAtOnce || len(q.on) > resourcesAtOnce {
+		if len(q.calls)*len(q.on) > pairsAtOnce || len(q.on) > arnsAtOnce {
 			t.Errorf("a question of %d calls on %d resources", len(q.calls), len(q.on))
 		}
 		for _, call := range q.calls {

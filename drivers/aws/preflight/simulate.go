@@ -21,8 +21,8 @@ const iamVersion = "2010-05-08"
 // SimulatePrincipalPolicy), and an answer has 100 results a page when nothing else is said (there, MaxItems). How many resources it
 // takes is not documented: nccgroup/PMapper found that there is a limit, and stays below it with 20 (its pull request 6).
 const (
-	pairsAtOnce     = 100
-	resourcesAtOnce = 20
+	pairsAtOnce = 100
+	arnsAtOnce  = 20
 )
 
 // sample stands for the * of a resource when IAM is asked about it: a name that a driver could make.
@@ -59,7 +59,7 @@ func (q question) with(o question) question {
 
 func (q question) pairs() int { return len(q.calls) * len(q.on) }
 
-func (q question) fits() bool { return q.pairs() <= pairsAtOnce && len(q.on) <= resourcesAtOnce }
+func (q question) fits() bool { return q.pairs() <= pairsAtOnce && len(q.on) <= arnsAtOnce }
 
 // questions are few that cover all permissions. They ask about some calls on resources of others too, whose answers nobody reads.
 // Conditions are not mixed: what is given for one call would let a policy allow another.
@@ -77,7 +77,7 @@ func questions(all []driver.Permission) (out []question) {
 	}
 	for _, q := range plain {
 		for calls := range slices.Chunk(q.calls, pairsAtOnce) {
-			for on := range slices.Chunk(q.on, min(resourcesAtOnce, pairsAtOnce/len(calls))) {
+			for on := range slices.Chunk(q.on, min(arnsAtOnce, pairsAtOnce/len(calls))) {
 				out = packed(out, question{calls, on, q.given})
 			}
 		}

@@ -17,42 +17,42 @@ import (
 // certificateSoon is how long before its end a certificate is told of: rotating one takes a reboot, and clients that trust the next.
 const certificateSoon = 30 * 24 * time.Hour
 
-// examination is one of a site.
+// examination is one of a resource at a site.
 type examination struct {
 	*preflight.Site
 	d      *Driver
 	x      driver.Examination
-	newest map[model.ResourceID]string // snapshots, of the resources that were looked at
+	newest string // snapshot
 }
 
 // Examine looks for what work will miss at a site.
 func (d *Driver) Examine(ctx context.Context, x driver.Examination) (driver.Examined, error) {
-	e := examination{d: d, x: x, newest: map[model.ResourceID]string{}}
-	return preflight.Examine(ctx, d.base, x, d, func(ctx context.Context, s *preflight.Site, req driver.Request) error {
-		p, err := d.place(ctx, req.Target, x.Site)
-		if err != nil {
-			return err
+	return preflight.Examine(ctx, d.base, x, d, func(ctx context.Context, s *preflight.Site, work []driver.Request) error {
+		e := &examination{Site: s, d: d, x: x}
+		for i, req := range work {
+			p, err := d.place(ctx, req.Target, x.Site)
+			if err != nil {
+				return err
+			}
+			if i == 0 {
+				e.copies(ctx, req.Target, p, p.own)
+			}
+			if p.own.replicated() {
+				e.replicas(ctx, req, p)
+			}
+			e.work(ctx, req, p, p.own)
 		}
-		e.Site = s
-		if _, seen := e.newest[req.Resource.ID]; !seen {
-			e.newest[req.Resource.ID] = ""
-			e.copies(ctx, req.Target, p, p.own)
-		}
-		if p.own.replicated() {
-			e.replicas(ctx, req, p)
-		}
-		e.work(ctx, req, p, p.own)
 		return nil
 	})
 }
 
 // instance is the site's, once for all steps.
-func (e examination) instance(ctx context.Context, p *place) (*instance, error) {
+func (e *examination) instance(ctx context.Context, p *place) (*instance, error) {
 	return preflight.Once(ctx, e.Site, "instance "+p.set.Instance, func(ctx context.Context) (*instance, error) { return p.instanceByName(ctx, p.set.Instance) })
 }
 
 // copies looks at the instance and the snapshots that are there.
-func (e examination) copies(ctx context.Context, t driver.Target, p *place, own Settings) {
+func (e *examination) copies(ctx context.Context, t driver.Target, p *place, own Settings) {
 	id := t.Resource.ID
 	e.Ask(ctx, func(ctx context.Context) error {
 		i, err := e.instance(ctx, p)
@@ -85,13 +85,13 @@ func (e examination) copies(ctx context.Context, t driver.Target, p *place, own 
 		if !own.replicated() {
 			e.Fresh(id, e.x, ready[0].At)
 		}
-		e.newest[id] = ready[0].ID
+		e.newest = ready[0].ID
 		return nil
 	})
 }
 
 // work looks for what one step of the work needs at the site.
-func (e examination) work(ctx context.Context, req driver.Request, p *place, own Settings) {
+func (e *examination) work(ctx context.Context, req driver.Request, p *place, own Settings) {
 	id, here := req.Resource.ID, req.Site == e.x.Site
 	set := p.set
 	switch req.Action {
@@ -127,7 +127,7 @@ func (e examination) work(ctx context.Context, req driver.Request, p *place, own
 }
 
 // replicas looks for what a replica needs that a step would make here, where one is to be.
-func (e examination) replicas(ctx context.Context, req driver.Request, p *place) {
+func (e *examination) replicas(ctx context.Context, req driver.Request, p *place) {
 	id, set, here := req.Resource.ID, p.set, req.Site == e.x.Site
 	switch {
 	case req.Action == model.ActionCopy && !here, req.Action == model.ActionReverse && here:
@@ -157,7 +157,7 @@ func (e examination) replicas(ctx context.Context, req driver.Request, p *place)
 }
 
 // launch looks for what a restore needs.
-func (e examination) launch(ctx context.Context, req driver.Request, p *place, apart bool) {
+func (e *examination) launch(ctx context.Context, req driver.Request, p *place, apart bool) {
 	id, set := req.Resource.ID, p.set
 	w := &work{d: e.d, req: req, here: p}
 	if apart {
@@ -174,7 +174,7 @@ func (e examination) launch(ctx context.Context, req driver.Request, p *place, a
 		return
 	}
 	e.Ask(ctx, func(ctx context.Context) error {
-		newest := e.newest[id]
+		newest := e.newest
 		if newest == "" {
 			return nil
 		}
