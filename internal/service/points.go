@@ -192,10 +192,13 @@ func (s *Service) overdue(ctx context.Context, app model.App) (found []model.Fin
 	if err != nil {
 		return []model.Finding{{Severity: model.Warn, Code: "points-unknown", What: err.Error()}}
 	}
+	errs := make([]error, len(k.due))
+	each(len(k.due), func(i int) { errs[i] = k.look(ctx, &k.due[i]) })
 	for i := range k.due {
 		r := &k.due[i]
-		switch err := k.look(ctx, r); {
-		case err != nil:
+		switch {
+		case errs[i] != nil:
+			err := errs[i]
 			found = append(found, model.Finding{Severity: model.Warn, Code: "points-unknown", Resource: r.id,
 				What: err.Error(), Why: "whether it can be recovered is not known", Fix: failure.HintOf(err)})
 		case r.last.IsZero():

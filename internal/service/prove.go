@@ -311,11 +311,17 @@ func lastProof(points []model.Point) (last, newest time.Time) {
 
 // unproved finds points that a real restore found bad, and resources whose proofs are overdue.
 func (s *Service) unproved(ctx context.Context, app model.App) (found []model.Finding) {
-	for _, r := range app.Resources {
+	all, errs := make([][]model.Point, len(app.Resources)), make([]error, len(app.Resources))
+	each(len(app.Resources), func(i int) {
+		if r := app.Resources[i]; s.provable(r) {
+			all[i], errs[i] = s.pointsOf(ctx, app, r)
+		}
+	})
+	for i, r := range app.Resources {
 		if !s.provable(r) {
 			continue
 		}
-		points, err := s.pointsOf(ctx, app, r)
+		points, err := all[i], errs[i]
 		if err != nil && len(points) == 0 {
 			continue // overdue says so, and status shows the site
 		}
