@@ -8,7 +8,6 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/lifeboat-dr/lifeboat/api"
-	"github.com/lifeboat-dr/lifeboat/failure"
 	"github.com/lifeboat-dr/lifeboat/internal/term"
 	"github.com/lifeboat-dr/lifeboat/model"
 )
@@ -87,7 +86,7 @@ func runSignal(ctx context.Context, inv *invocation, opt signalOptions, outputs 
 		}
 		reply, err := svc.Signal(ctx, req)
 		if err != nil {
-			return failure.Wrap(err, string(opt.signal), string(view.ID))
+			return err // it says which signal of which run
 		}
 		return show(inv, reply, func(w io.Writer, r *api.SignalReply, s term.Style) error {
 			return term.Signaled(w, req, r, s)

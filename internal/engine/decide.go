@@ -287,7 +287,7 @@ func (s *State) admitStep(i int, sig *api.SignalRequest) string {
 		}
 	case api.Retry:
 		if st.Status != api.StepAsking && st.Status != api.StepRetrying {
-			return fmt.Sprintf("the step is %s", st.Status)
+			return fmt.Sprintf("only a step that failed can be tried again; it is %s", st.Status)
 		}
 	case api.Force:
 		if st.Status != api.StepAsking {

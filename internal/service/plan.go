@@ -67,7 +67,7 @@ func (s *Service) Plan(ctx context.Context, req api.PlanRequest) (*api.PlanReply
 	}
 	p, findings, err := plan.Compile(in)
 	if err != nil {
-		return nil, err
+		return nil, s.underWay(ctx, in, err)
 	}
 	reply.Plan, reply.Hash = p, p.Hash()
 	reply.Findings = append(reply.Findings, findings...)
@@ -92,6 +92,22 @@ func (s *Service) Plan(ctx context.Context, req api.PlanRequest) (*api.PlanReply
 	s.shown, s.shownAt = reply, time.Now()
 	s.mu.Unlock()
 	return reply, nil
+}
+
+// underWay is err, unless a move of the app is not over: then that is what stands in the way of another one, and what the app's sites
+// look like meanwhile explains nothing.
+func (s *Service) underWay(ctx context.Context, in plan.Input, err error) error {
+	if in.Operation != model.OpFailover && in.Operation != model.OpFailback {
+		return err
+	}
+	active, listErr := s.Runs(ctx, api.RunsRequest{App: in.App, Active: true})
+	i := slices.IndexFunc(active, func(r api.RunSummary) bool { return r.Operation == model.OpFailover || r.Operation == model.OpFailback })
+	if listErr != nil || i < 0 {
+		return err
+	}
+	r := active[i]
+	return failure.New(failure.Conflict, string(in.Operation), string(in.App), "its %s is not over: run %s, %d of %d steps", r.Operation, r.ID, r.Done, r.Total).
+		WithHint("lifeboat run show %s; carry it on with lifeboat run resume %s, or end it with lifeboat run abort %s --reason …", r.ID, r.ID, r.ID)
 }
 
 // policyOf is the command that prints the policies of a plan of the user's own.

@@ -168,6 +168,11 @@ func TestOneMoveAtATime(t *testing.T) {
 	if _, err := two.Start(ctx, failover("other")); !errors.Is(err, failure.Conflict) || failure.HintOf(err) == "" {
 		t.Errorf("a second move: %v", err)
 	}
+	// Once the data serves at the other site, what is under way is told rather than that there is no other site.
+	nowhere := api.PlanRequest{App: "shop", Operation: model.OpFailover, From: "west"}
+	if _, err := two.Plan(ctx, nowhere); !errors.Is(err, failure.Conflict) || !strings.Contains(failure.HintOf(err), "lifeboat run resume "+string(first.ID)) {
+		t.Errorf("a plan beside it: %v (hint: %s)", err, failure.HintOf(err))
+	}
 	drill := api.StartRequest{PlanRequest: api.PlanRequest{App: "shop", Operation: model.OpDrill}, By: "bob"}
 	drilled, err := two.Start(ctx, drill)
 	if err != nil {

@@ -277,7 +277,7 @@ func (p *page) asks(v *api.RunView, at time.Time) {
 		cmd("", "run", "resume", run)
 	case v.Owner == "" && v.Unread > 0:
 		p.blank()
-		p.line(span{count(v.Unread, "answer") + " recorded, and nobody drives this run; to take it and go on", warn})
+		p.line(span{count(v.Unread, "answer") + " recorded, and nobody drives this run; to hear what was said and go on", warn})
 		cmd("", "run", "resume", run)
 	case v.Owner == "":
 		p.blank()

@@ -36,7 +36,7 @@ const (
 	hintCredentials = "see whether AWS takes the site's credentials at all: aws sts get-caller-identity; the key may be wrong or deleted, or the region not switched on: aws account get-region-opt-status --region-name " + hereIs
 	hintRegion      = "switch the region on for the account: aws account enable-region --region-name " + hereIs + "; that takes minutes, and then its STS has to be active too (IAM console, Account settings)"
 	hintAssume      = "the policy of who assumes the role must allow sts:AssumeRole (`lifeboat aws policy` prints it), and the role's trust policy must name them, with the external_id that the site gives: aws iam get-role --role-name NAME"
-	hintExpired     = "the credentials have expired: get new ones (with single sign-on: aws sso login), and see that AWS takes them: aws sts get-caller-identity"
+	hintExpired     = "the credentials have expired: get new ones (with single sign-on: aws sso login), and see that AWS takes them: aws sts get-caller-identity. A process that has them from its environment is to be started again: lifeboat run resume last"
 	hintClock       = "this machine's clock differs too much from AWS's: set it (timedatectl set-ntp true)"
 	hintQuota       = "ask AWS for a higher quota in this region, or remove what is not needed; `lifeboat doctor` looks at quotas ahead of time"
 	hintCapacity    = "AWS has no such machines there now: try again, another class, or more availability zones in the subnet group"
