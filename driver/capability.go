@@ -11,8 +11,8 @@ import (
 
 // Fencer proves that the copy at the request's site accepts no more writes, making it so where it can. Done means
 // proven now, with the proof as evidence; a copy that would come back as a writer by itself is not fenced. A copy that
-// can be neither reached nor shut out is failure.Unavailable with the code "fence-unproven" in the message, and is
-// never reported as fenced. Implement it for everything stateful.
+// can be neither reached nor shut out is failure.Unavailable with the code "fence-unproven" in the message ([Unproven];
+// [MovedUnproven] where the role has moved all the same), and is never reported as fenced. Implement it for everything stateful.
 type Fencer interface {
 	Fence(ctx context.Context, req Request) (Handle, error)
 }

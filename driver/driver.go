@@ -111,7 +111,7 @@ type Observation struct {
 	Phase    string                 `json:"phase,omitempty"` // for people: what is waited for, with numbers
 	Again    time.Duration          `json:"again,omitempty"` // ask again after this; zero: the engine's default
 	Outputs  map[string]model.Value `json:"outputs,omitempty"`
-	Evidence []model.Fact           `json:"evidence,omitempty"` // what proves it
+	Evidence []model.Fact           `json:"evidence,omitempty"` // what proves it; of what failed, what is known of it
 	Err      *failure.Error         `json:"err,omitempty"`
 }
 

@@ -89,3 +89,12 @@ func Unproven(cause error, subject, byHand, format string, args ...any) *failure
 	return &failure.Error{Op: "fence", Subject: subject, Kind: failure.Unavailable, Message: "fence-unproven: " + fmt.Sprintf(format, args...), Cause: cause,
 		Hint: byHand + ", then: lifeboat run force RUN STEP --reason \"…\""}
 }
+
+// MovedUnproven is the observation of a fence that has given the role to the other copy, and cannot prove that the old one accepts no
+// more writes. Its kind is failure.Unsupported, so that a person is asked at once and nothing is tried again by itself: all but the
+// proof is done, and clients wait. What was learnt of the move is kept with the step.
+func MovedUnproven(why *failure.Error, evidence ...model.Fact) Observation {
+	said := *why
+	said.Kind = failure.Unsupported
+	return Observation{State: Failed, Err: &said, Evidence: evidence}
+}

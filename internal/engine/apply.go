@@ -162,7 +162,7 @@ func (s *State) applyFailure(i int, e Event) []Effect {
 	if st.holdsPlace() {
 		s.hold(i, -1)
 	}
-	st.Err, st.Terminal, st.queued = e.Err, e.Terminal, false
+	st.Err, st.Evidence, st.Terminal, st.queued = e.Err, e.Evidence, e.Terminal, false
 	if st.FirstAt.IsZero() {
 		st.FirstAt = e.At
 	}

@@ -111,11 +111,15 @@ func (c *call) report(ctx context.Context, ev Event) {
 
 // fail reports a failed attempt with the backoff it earns.
 func (c *call) fail(ctx context.Context, err error, terminal bool) {
+	c.failWith(ctx, err, terminal, nil)
+}
+
+func (c *call) failWith(ctx context.Context, err error, terminal bool, evidence []model.Fact) {
 	if ctx.Err() != nil {
 		return // the runner ends, not the step
 	}
 	pause := min(retryFirst<<min(max(c.tries-1, 0), 10), retryMost)
-	c.report(ctx, Event{Kind: StepFailed, Err: failure.From(err), Terminal: terminal, Pause: model.Duration(jitter(pause))})
+	c.report(ctx, Event{Kind: StepFailed, Err: failure.From(err), Terminal: terminal, Pause: model.Duration(jitter(pause)), Evidence: evidence})
 }
 
 // point passes a failpoint; false means that the runner is dead.
@@ -260,7 +264,7 @@ func (c *call) failed(ctx context.Context, obs driver.Observation) {
 	if err == nil {
 		err = failure.New(failure.Internal, string(c.step.Action), string(c.step.ID), "the driver says failed and not why")
 	}
-	c.fail(ctx, err, true)
+	c.failWith(ctx, err, true, obs.Evidence)
 }
 
 // timedOut ends an attempt that took too long: it is stopped where the driver can; a question leaves nothing to stop.

@@ -148,10 +148,10 @@ func atLeast(m api.Measure, unknown string) api.Measure {
 	return m
 }
 
-// asOf is what a step or the resource's fence says of the instant until which the copy holds everything.
+// asOf is what a step or the resource's fence, also one that was set aside, says of the instant until which the copy holds everything.
 func asOf(p *model.Plan, view *api.RunView, step model.Step) (at time.Time, ok bool) {
 	for _, st := range viewsOf(p, view, step, model.ActionPromote, model.ActionFence) {
-		if said, is := driver.ReadAsOf(st.Evidence); is && st.Status == api.StepDone && (!ok || said.Before(at)) {
+		if said, is := driver.ReadAsOf(st.Evidence); is && (st.Status == api.StepDone || st.Status == api.StepWaived) && (!ok || said.Before(at)) {
 			at, ok = said, true
 		}
 	}

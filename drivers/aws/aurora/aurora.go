@@ -38,7 +38,7 @@ const again = 5 * time.Second
 const settle = time.Minute
 
 // besides bounds a question to the other region whose answer is worth knowing and not worth waiting for.
-const besides = 5 * time.Second
+const besides = 4 * time.Second
 
 // Driver is the aws.aurora.global driver. It holds no state between calls.
 type Driver struct {

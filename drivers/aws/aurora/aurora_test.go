@@ -57,6 +57,25 @@ func TestSwitchoverThereAndBack(t *testing.T) {
 	})
 }
 
+// TestHomeGoesAway loses the old region once it has been asked, while the role moves: then nothing proves the fence.
+func TestHomeGoesAway(t *testing.T) {
+	bubble(t, func(t *testing.T, w *world) {
+		name := w.database(t)
+		fence := w.request(name, model.ActionFence, "east", "west")
+		fence.Mode = model.Unplanned
+		h, err := w.d.Fence(t.Context(), fence)
+		must(t, err)
+		w.Inject(awstest.Fault{Region: regions["east"], How: awstest.Hang})
+		seen := w.watch(t, fence, h)
+		if seen.State != driver.Failed || !strings.Contains(seen.Err.Error(), "fence-unproven") {
+			t.Errorf("%s: %v", seen.State, seen.Err)
+		}
+		promote := w.request(name, model.ActionPromote, "west", "east")
+		promote.Mode = model.Unplanned
+		w.done(t, promote)
+	})
+}
+
 func TestFailoverWithHomeGone(t *testing.T) {
 	for _, how := range []awstest.How{awstest.Hang, awstest.Refuse, awstest.Error500} {
 		bubble(t, func(t *testing.T, w *world) {
@@ -65,9 +84,12 @@ func TestFailoverWithHomeGone(t *testing.T) {
 			began := time.Now()
 			fence := w.request(name, model.ActionFence, "east", "west")
 			fence.Mode = model.Unplanned
-			seen := w.done(t, fence)
-			if got := fact(seen, "asked at home"); !strings.HasPrefix(got, "no answer") {
-				t.Errorf("asked at home: %q", got)
+			seen := w.run(t, fence)
+			if seen.State != driver.Failed || seen.Err.Kind.Retryable() || !strings.Contains(seen.Err.Error(), "fence-unproven") {
+				t.Errorf("nobody knows whether the old cluster takes writes, and the fence is %s: %v", seen.State, seen.Err)
+			}
+			if got := fact(seen, "moved by"); got != "failover" {
+				t.Errorf("moved by %q, want a failover", got)
 			}
 			promote := w.request(name, model.ActionPromote, "west", "east")
 			promote.Mode = model.Unplanned
@@ -247,7 +269,9 @@ func TestNothingIsLost(t *testing.T) {
 			t.Errorf("%d failovers", got)
 		}
 		req.Force = true
-		w.done(t, req)
+		if seen := w.run(t, req); w.changes("FailoverGlobalCluster") != 1 || !strings.Contains(seen.Err.Error(), "the role has moved") {
+			t.Errorf("forced, it is %s: %v", seen.State, seen.Err)
+		}
 	})
 }
 

@@ -16,7 +16,7 @@ import (
 )
 
 // unproven is what a fence says that proves nothing.
-func unproven(cause error, subject, format string, args ...any) error {
+func unproven(cause error, subject, format string, args ...any) *failure.Error {
 	return driver.Unproven(cause, subject, "stop the old cluster's clients, or its instances", format, args...)
 }
 
@@ -134,7 +134,7 @@ func arriving(p *place, v *view) (bool, error) {
 }
 
 // Fence takes the writer's role from the cluster at req.Site by giving it to that at req.Peer, whose region alone is needed for
-// it in an unplanned move. It detaches nothing.
+// it in an unplanned move; that the old cluster takes no writes is proved by its own region alone. It detaches nothing.
 func (d *Driver) Fence(ctx context.Context, req driver.Request) (driver.Handle, error) {
 	home, err := d.place(ctx, req.Target, req.Site)
 	if err != nil {
@@ -261,7 +261,7 @@ func (d *Driver) observeRole(ctx context.Context, req driver.Request, h handle) 
 		}
 	}
 	if req.Action == model.ActionFence {
-		return d.agrees(ctx, req, v, evidence)
+		return d.agrees(ctx, req, v, h, evidence)
 	}
 	if !v.means().Serves() || v.up() == 0 {
 		return driver.Waiting("it is the writer; the cluster is %s, %d of %d instances available", v.status(), v.up(), len(v.instances)), nil
@@ -306,8 +306,11 @@ func (v *view) writers() int {
 	return n
 }
 
-// agrees asks home whether it, too, sees that its cluster is no writer. A region that does not answer is not waited for.
-func (d *Driver) agrees(ctx context.Context, req driver.Request, v *view, evidence []model.Fact) (driver.Observation, error) {
+// agrees asks home whether it, too, sees that its cluster is no writer. A region that does not answer is not waited for. After a
+// switchover that proves nothing more: the old cluster took no writes before the role moved. After a failover it is the proof, since
+// AWS stops the old cluster's writes as far as it can reach it, and promises no more (Aurora User Guide, "Using switchover or failover in
+// Amazon Aurora Global Database").
+func (d *Driver) agrees(ctx context.Context, req driver.Request, v *view, h handle, evidence []model.Fact) (driver.Observation, error) {
 	home, err := d.place(ctx, req.Target, req.Site)
 	if err != nil {
 		return driver.Observation{}, err
@@ -326,13 +329,16 @@ func (d *Driver) agrees(ctx context.Context, req driver.Request, v *view, eviden
 	}
 	short, cancel := context.WithTimeout(ctx, besides)
 	defer cancel()
-	at, err := home.look(short)
+	at, err := home.global(short)
 	switch {
 	case ctx.Err() != nil:
 		return driver.Observation{}, failure.Wrap(ctx.Err(), "observe", home.subject)
+	case err != nil && h.Path != bySwitchover:
+		why := unproven(err, home.subject, "the role has moved; AWS stops the old cluster's writes only as far as it reaches it, and %s does not answer within %s", home.session.Name(), besides)
+		return driver.MovedUnproven(why, evidence...), nil
 	case err != nil:
-		evidence = append(evidence, model.Fact{Name: "asked at home", Value: "no answer within " + besides.String() + ": " + err.Error()})
-	case at.writer(home.arn):
+		evidence = append(evidence, driver.Fact("asked at home", "no answer within %s", besides))
+	case (&view{global: at}).writer(home.arn):
 		return driver.Waiting("the recovery region says that the old cluster is no writer, and its own region says that it is"), nil
 	default:
 		evidence = append(evidence, model.Fact{Name: "asked at home", Value: "says the same"})

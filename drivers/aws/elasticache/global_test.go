@@ -175,7 +175,11 @@ func TestHomeIsLost(t *testing.T) {
 				t.Errorf("the lost region is %q", got)
 			}
 			began := time.Now()
-			if said, _ := driver.ReadBehind(s.done(t, req).Evidence); !strings.HasPrefix(said, "1s at "+began.UTC().Format("2006-01-02T")) {
+			seen := s.run(t, req)
+			if seen.State != driver.Failed || seen.Err.Kind.Retryable() || !strings.Contains(seen.Err.Error(), "fence-unproven") {
+				t.Errorf("nobody knows whether the old group takes writes, and the fence is %s: %v", seen.State, seen.Err)
+			}
+			if said, _ := driver.ReadBehind(seen.Evidence); !strings.HasPrefix(said, "1s at "+began.UTC().Format("2006-01-02T")) {
 				t.Errorf("the fence says that the west was behind by %q", said)
 			}
 			s.done(t, at(req, model.ActionPromote, "west"))
@@ -193,6 +197,23 @@ func TestHomeIsLost(t *testing.T) {
 			s.done(t, at(req, model.ActionReverse, "east"))
 		})
 	}
+}
+
+// TestHomeGoesAway loses the old region once it has been asked, while the role moves: then nothing proves the fence.
+func TestHomeGoesAway(t *testing.T) {
+	bubble(t, func(t *testing.T, s *scene) {
+		req := s.datastore(t, model.ActionFence, "east")
+		req.Mode = model.Unplanned
+		h, err := s.d.Fence(t.Context(), req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		s.w.Inject(awstest.Fault{Region: regions["east"], How: awstest.Hang})
+		if seen := s.engine().Await(t, req, h); seen.State != driver.Failed || !strings.Contains(seen.Err.Error(), "fence-unproven") {
+			t.Errorf("%s: %v", seen.State, seen.Err)
+		}
+		s.done(t, at(req, model.ActionPromote, "west"))
+	})
 }
 
 // TestNobodyKnowsTheLag: a failover neither waits for CloudWatch nor says what that does not know.

@@ -23,12 +23,12 @@ type handle struct {
 	SeenAt time.Time     `json:"seen_at,omitzero"`
 }
 
-// lagWithin bounds the question how far a secondary is behind, whose answer is worth knowing and not worth waiting for.
-const lagWithin = 5 * time.Second
+// besides bounds a question whose answer is worth knowing and not worth waiting for.
+const besides = 4 * time.Second
 
 // behind is what CloudWatch had seen last of the member's lag.
 func (m *member) behind(ctx context.Context) (metric.Lag, bool) {
-	ctx, cancel := context.WithTimeout(ctx, lagWithin)
+	ctx, cancel := context.WithTimeout(ctx, besides)
 	defer cancel()
 	g, err := m.own(ctx)
 	if err != nil {
@@ -43,11 +43,12 @@ func (m *member) behind(ctx context.Context) (metric.Lag, bool) {
 }
 
 // unproven is what a fence says that proves nothing.
-func unproven(subject string, cause error, format string, args ...any) error {
+func unproven(subject string, cause error, format string, args ...any) *failure.Error {
 	return driver.Unproven(cause, subject, "make sure by other means that the old group takes no writes and stays so", format, args...)
 }
 
-// Fence takes the primary's role from the group at req.Site by giving it to the one at req.Peer, whose region alone is needed.
+// Fence takes the primary's role from the group at req.Site by giving it to the one at req.Peer, whose region alone is needed for it;
+// that the old group takes no writes is proved by its own region alone.
 func (d *Global) Fence(ctx context.Context, req driver.Request) (driver.Handle, error) {
 	old, err := d.member(ctx, req.Target, req.Site)
 	if err != nil {
@@ -176,7 +177,31 @@ func (d *Global) Observe(ctx context.Context, req driver.Request, dh driver.Hand
 	if err != nil {
 		return driver.Observation{}, failure.Wrap(err, "observe", m.group)
 	}
-	return v.fenced(req, m, to, h), nil
+	seen := v.fenced(req, m, to, h)
+	if seen.State != driver.Done || req.Mode != model.Unplanned {
+		return seen, nil
+	}
+	return m.agrees(ctx, seen)
+}
+
+// agrees asks the old group's own region whether it, too, sees that the group is no primary. One that does not answer is not waited for,
+// and leaves the fence unproven: nothing says that AWS reaches the old group there, to stop its writes.
+func (m *member) agrees(ctx context.Context, seen driver.Observation) (driver.Observation, error) {
+	short, cancel := context.WithTimeout(ctx, besides)
+	defer cancel()
+	v, err := m.look(short)
+	if ctx.Err() != nil {
+		return driver.Observation{}, failure.Wrap(ctx.Err(), "observe", m.group)
+	}
+	if err != nil {
+		why := unproven(m.group, err, "the role has moved; nothing says that the old group's writes are stopped: %s does not answer within %s", m.session.Name(), besides)
+		return driver.MovedUnproven(why, seen.Evidence...), nil
+	}
+	if o, ok := v.find(m); ok && isPrimary(o) {
+		return driver.Waiting("the recovery region says that the old group is no primary, and its own region says that it is"), nil
+	}
+	seen.Evidence = append(seen.Evidence, driver.Fact("asked at home", "says the same"))
+	return seen, nil
 }
 
 // fenced judges a fence: the old group is there and is no primary, and another one is.
