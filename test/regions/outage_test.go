@@ -80,6 +80,9 @@ func failoverTook(t *testing.T, configure func(*lab), fault *awstest.Fault) (too
 		took = time.Since(start)
 		t.Logf("%s\n%s", took.Round(time.Second), show(&r.Run))
 		watch.judge(t, r)
+		if strings.Contains(t.Name(), globalKind) && r.RPO.Value == nil { // also where the fence that moved the role is not proved
+			t.Errorf("what was lost is not known: %s", r.RPO.Basis)
+		}
 	})
 	return took
 }
