@@ -108,7 +108,14 @@ func (w *work) shutIn(ctx context.Context, c *types.DBCluster) (driver.Observati
 	if status := aws.ToString(c.Status); dbstate.Of(status) != dbstate.Ready {
 		return driver.Waiting("cluster %s is %s: it can be fenced once it is available", p.at.Cluster, status), nil
 	}
-	err := p.tag(ctx, c.DBClusterArn, map[string]string{tagFenceRun: string(w.req.Run), tagFenceBefore: strings.Join(groups(c), " "), tagFence: w.req.Token})
+	before, ok := awsbase.OneTag(groups(c))
+	if !ok {
+		if before = ""; len(p.at.SecurityGroups) == 0 {
+			return driver.FailedWith(failure.New(failure.Invalid, "fence", p.subject, "cluster %s is in %d security groups, more than a tag can note", p.at.Cluster, len(groups(c))).
+				WithHint("set sites.%s.security_groups: those that it is put back into", p.id)), nil
+		}
+	}
+	err := p.tag(ctx, c.DBClusterArn, map[string]string{tagFenceRun: string(w.req.Run), tagFenceBefore: before, tagFence: w.req.Token})
 	if err != nil {
 		return driver.Observation{}, err
 	}

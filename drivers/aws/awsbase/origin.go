@@ -94,6 +94,12 @@ func TagsAs[T any](tags []Tag, as func(key, value *string) T) []T {
 	return out
 }
 
+// OneTag is ids as the value of one tag, to be read by strings.Fields; false when there are more than AWS takes in one.
+func OneTag(ids []string) (string, bool) {
+	text := strings.Join(ids, " ")
+	return text, len(text) <= tagMost
+}
+
 // TagMap makes a map of one service's tags.
 func TagMap[T any](tags []T, of func(T) (key, value *string)) map[string]string {
 	m := make(map[string]string, len(tags))

@@ -9,6 +9,7 @@ import (
 	sdk "github.com/aws/aws-sdk-go-v2/service/rds"
 
 	"github.com/lifeboat-dr/lifeboat/driver"
+	"github.com/lifeboat-dr/lifeboat/drivers/aws/awsbase"
 	"github.com/lifeboat-dr/lifeboat/drivers/aws/dbstate"
 	"github.com/lifeboat-dr/lifeboat/failure"
 )
@@ -79,7 +80,14 @@ func (w *work) shutIn(ctx context.Context, i *instance) (driver.Observation, err
 	if !i.ready() {
 		return driver.Waiting("instance %s is %s: it can be fenced once it is available", i.name(), i.status()), nil
 	}
-	err := w.here.tag(ctx, i.arn(), map[string]string{tagFenceRun: string(w.req.Run), tagFenceBefore: strings.Join(i.groups(), " "), tagFenceRebooted: "false", tagFencedAt: ""})
+	before, ok := awsbase.OneTag(i.groups())
+	if !ok {
+		if before = ""; len(w.here.set.SecurityGroups) == 0 {
+			return driver.FailedWith(failure.New(failure.Invalid, "fence", w.subject(), "instance %s is in %d security groups, more than a tag can note", i.name(), len(i.groups())).
+				WithHint("set sites.%s.security_groups: those that it is put back into", w.req.Site)), nil
+		}
+	}
+	err := w.here.tag(ctx, i.arn(), map[string]string{tagFenceRun: string(w.req.Run), tagFenceBefore: before, tagFenceRebooted: "false", tagFencedAt: ""})
 	if err != nil {
 		return driver.Observation{}, err
 	}

@@ -1,6 +1,7 @@
 package rds
 
 import (
+	"fmt"
 	"slices"
 	"strings"
 	"testing"
@@ -8,6 +9,7 @@ import (
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
+	sdk "github.com/aws/aws-sdk-go-v2/service/rds"
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/lifeboat-dr/lifeboat/driver"
@@ -86,6 +88,44 @@ func TestUnplannedFailoverWhileHomeHangs(t *testing.T) {
 			t.Errorf("home was never asked")
 		}
 	})
+}
+
+// TestManyGroups fences an instance that is in more security groups than a tag can note: only where the settings say those that it is put
+// back into.
+func TestManyGroups(t *testing.T) {
+	for _, said := range []bool{false, true} {
+		bubble(t, func(t *testing.T, w *world) {
+			target := w.resource(t, func(_ model.SiteID, s *Site) {
+				if !said {
+					s.SecurityGroups = nil
+				}
+			})
+			w.create(t, target, "east")
+			many := make([]string, 13)
+			for i := range many {
+				many[i] = fmt.Sprintf("sg-%017x", i+1)
+			}
+			w.w.Assume(account, regions["east"], many...)
+			_, err := w.api(t, "east").ModifyDBInstance(t.Context(), &sdk.ModifyDBInstanceInput{DBInstanceIdentifier: aws.String(string(target.App)), VpcSecurityGroupIds: many, ApplyImmediately: aws.Bool(true)})
+			if err != nil {
+				t.Fatal(err)
+			}
+			time.Sleep(10 * time.Minute)
+			if !said {
+				_, err := driver.Begin(t.Context(), w.driver(), w.request(target, model.ActionFence, "east", "west"))
+				if failure.KindOf(err) != failure.Invalid || !strings.Contains(err.Error(), "13 security groups") || !strings.Contains(failure.HintOf(err), "sites.east.security_groups") {
+					t.Errorf("the fence says %v (%s)", err, failure.HintOf(err))
+				}
+				return
+			}
+			w.done(t, w.request(target, model.ActionFence, "east", "west"))
+			w.done(t, w.request(target, model.ActionPromote, "east", "west"))
+			_, serve := w.groups("east")
+			if diff := cmp.Diff([]string{serve}, (&instance{DBInstance: *w.instance(t, "east", string(target.App))}).groups()); diff != "" {
+				t.Errorf("groups after the fence (-want +got):\n%s", diff)
+			}
+		})
+	}
 }
 
 func TestPlannedMoveAndFailbackLoseNothing(t *testing.T) {
