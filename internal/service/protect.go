@@ -16,29 +16,13 @@ import (
 // Keys of what is measured, beside the engine's runs.
 const measures = "/lb/v1/measure/"
 
-func markersKey(app model.AppID, r model.ResourceID) string {
-	return measures + "markers/" + string(app) + "/" + string(r)
-}
-
 func probeKey(app model.AppID) string { return measures + "probe/" + string(app) }
 
 // Bounds of protection.
 const (
 	markerTimeout = 10 * time.Second
-	markersKept   = 120 // newest markers of a resource: what an RPO is measured against
 	protectEvery  = 5 * time.Second
 )
-
-// markers is what is known of a resource's markers: those that were acknowledged, oldest first.
-type markers struct {
-	Acked []ackedMarker `json:"acked"`
-}
-
-// ackedMarker is a marker that the resource acknowledged at Acked.
-type ackedMarker struct {
-	model.Marker
-	Acked time.Time `json:"acked"`
-}
 
 // probed is what the last probe outside of a run saw.
 type probed struct {
@@ -169,33 +153,6 @@ func add(ctx context.Context, round *api.ProtectRound, to *[]api.PointRound, mad
 	if err != nil && ctx.Err() == nil {
 		round.Errors = append(round.Errors, failure.From(err))
 	}
-}
-
-// mark writes the next marker and records it once it is acknowledged.
-func (s *Service) mark(ctx context.Context, store journal.Store, w driver.MarkerWriter, app model.App, r model.Resource) (model.Marker, error) {
-	known, mod, err := read[markers](ctx, store, markersKey(app.ID, r.ID))
-	if err != nil {
-		return model.Marker{}, err
-	}
-	m := model.Marker{Seq: 1, At: time.Now().UTC()}
-	if n := len(known.Acked); n > 0 {
-		m.Seq = known.Acked[n-1].Seq + 1
-	}
-	call, cancel := context.WithTimeout(ctx, markerTimeout)
-	defer cancel()
-	target := driver.Target{App: app.ID, Resource: r, Site: app.Home}
-	if len(app.Recovery) > 0 {
-		target.Peer = app.Recovery[0]
-	}
-	if err := w.WriteMarker(call, target, m); err != nil {
-		return m, err
-	}
-	known.Acked = append(known.Acked, ackedMarker{Marker: m, Acked: time.Now().UTC()})
-	if extra := len(known.Acked) - markersKept; extra > 0 {
-		known.Acked = known.Acked[extra:]
-	}
-	// Another writer may have been faster: then its record stands, and ours is one marker more than is known of.
-	return m, write(ctx, store, markersKey(app.ID, r.ID), known, mod)
 }
 
 // probe asks the app's probe once and records what it saw.

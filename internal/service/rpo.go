@@ -42,7 +42,7 @@ func (s *Service) measureRPO(ctx context.Context, rec engine.Record, view *api.R
 			}
 			return api.Measure{Objective: worst.Objective, Basis: "not measured: no marker was read in the recovered " + string(step.Resource.ID) + ": " + why}, nil
 		}
-		known, _, err := read[markers](ctx, store, markersKey(step.App, step.Resource.ID))
+		known, err := remembered(ctx, store, markersKey(step.App, step.Resource.ID))
 		if err != nil {
 			return worst, err
 		}

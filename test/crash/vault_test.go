@@ -155,7 +155,7 @@ func (r *vaultRig) came(report api.Report) time.Time {
 }
 
 // marker is how often a marker is written in a world that is not too busy for that.
-const marker = 500 * time.Millisecond
+const marker = 250 * time.Millisecond
 
 // markerAge watches the newest marker in what serves until that is gone, and then gives how old it was at most: the RPO is
 // known that well, and a busy machine writes its markers late.

@@ -42,7 +42,7 @@ apps:
     home: east
     recovery: [west]
     objective: {rto: 10s, rpo: 10s}
-    protect: {marker: 500ms, probe: 100ms, schedule: "@every 2s"}
+    protect: {marker: 250ms, probe: 100ms, schedule: "@every 2s"}
     probe:                          # what a client would ask; measures the RTO
       kind: http
       settings: {url: {{quote .HealthByName}}, resolver: {{quote .Resolver}}, timeout: 1s}
