@@ -3,6 +3,7 @@ package aurora
 import (
 	"context"
 	"fmt"
+	"strings"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 
@@ -106,6 +107,10 @@ func (d *Driver) checkRole(p *place, v *view, f *findings) {
 		}
 		f.add(s, "aurora-behind", fmt.Sprintf("the cluster %s is %s", p.at.Cluster, sync(m)), "AWS gives the role to a synchronized cluster only; forced and unplanned, it is detached instead", "")
 	}
+	if own, writers := aws.ToString(v.cluster.EngineVersion), aws.ToString(v.global.EngineVersion); release(own) != release(writers) && own != "" && writers != "" {
+		f.add(model.Warn, "aurora-version", fmt.Sprintf("the cluster %s has version %s, and the global database %s", p.at.Cluster, own, writers),
+			"AWS moves the role between clusters of the same major and minor version", "upgrade the older one: aws rds modify-db-cluster --engine-version …")
+	}
 	if v.status() != available {
 		f.add(model.Warn, "aurora-status", fmt.Sprintf("the cluster %s is %s", p.at.Cluster, v.status()), "AWS moves roles between available clusters", "")
 	}
@@ -113,6 +118,16 @@ func (d *Driver) checkRole(p *place, v *view, f *findings) {
 		f.add(model.Warn, "aurora-no-loss", "the settings allow no loss of data: a switchover is tried", "it needs the old region too",
 			"force the step, or set allow_data_loss")
 	}
+}
+
+// release is the major and the minor part of an engine's version, of Aurora's own where it has one: "15.4" of "15.4.1", "3.05" of
+// "8.0.mysql_aurora.3.05.2".
+func release(version string) string {
+	if _, own, ok := strings.Cut(version, "mysql_aurora."); ok {
+		version = own
+	}
+	parts := strings.SplitN(version, ".", 3)
+	return strings.Join(parts[:min(2, len(parts))], ".")
 }
 
 // checkReverse says whether the old cluster has to be made again, and what that lacks.
