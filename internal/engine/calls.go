@@ -264,7 +264,11 @@ func (c *call) failed(ctx context.Context, obs driver.Observation) {
 	if err == nil {
 		err = failure.New(failure.Internal, string(c.step.Action), string(c.step.ID), "the driver says failed and not why")
 	}
-	c.failWith(ctx, err, true, obs.Evidence)
+	evidence := obs.Evidence
+	if len(encode(evidence)) > maxOutputs { // why it failed matters more, and has to get into the journal
+		evidence = nil
+	}
+	c.failWith(ctx, err, true, evidence)
 }
 
 // timedOut ends an attempt that took too long: it is stopped where the driver can; a question leaves nothing to stop.
