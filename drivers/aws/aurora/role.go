@@ -334,7 +334,7 @@ func (d *Driver) agrees(ctx context.Context, req driver.Request, v *view, h hand
 	case ctx.Err() != nil:
 		return driver.Observation{}, failure.Wrap(ctx.Err(), "observe", home.subject)
 	case err != nil && h.Path != bySwitchover:
-		why := unproven(err, home.subject, "the role has moved; AWS stops the old cluster's writes only as far as it reaches it, and %s does not answer within %s", home.session.Name(), besides)
+		why := unproven(err, home.subject, "the role has moved; AWS stops the old cluster's writes only as far as it reaches it, and %s has not said within %s that they are", home.session.Name(), besides)
 		return driver.MovedUnproven(why, evidence...), nil
 	case err != nil:
 		evidence = append(evidence, driver.Fact("asked at home", "no answer within %s", besides))

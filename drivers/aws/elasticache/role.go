@@ -194,7 +194,7 @@ func (m *member) agrees(ctx context.Context, seen driver.Observation) (driver.Ob
 		return driver.Observation{}, failure.Wrap(ctx.Err(), "observe", m.group)
 	}
 	if err != nil {
-		why := unproven(m.group, err, "the role has moved; nothing says that the old group's writes are stopped: %s does not answer within %s", m.session.Name(), besides)
+		why := unproven(m.group, err, "the role has moved; nothing says that the old group's writes are stopped: %s has not said so within %s", m.session.Name(), besides)
 		return driver.MovedUnproven(why, seen.Evidence...), nil
 	}
 	if o, ok := v.find(m); ok && isPrimary(o) {
